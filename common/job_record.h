@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The keeper's table as a worker sees it: records in the sealed memfd of KM_TABLE, oldest job first. */
+#ifndef TX_COMMON_JOB_RECORD_H
+#define TX_COMMON_JOB_RECORD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/keeper_msg.h"
+
+struct job_record {
+	uint8_t state; /* enum km_state */
+	uint32_t pid;
+	uint32_t attached;
+	int64_t start_ns;
+	struct km_exit exit; /* when ENDED */
+	const char *id, *owner, *user; /* user: "" for the agent's own */
+	size_t argc;
+	const char *const *argv; /* NUL-terminated strings, argc of them */
+};
+
+/* The keeper: appends records to a growing buffer, then seals it into a memfd (the caller's to close). */
+struct job_records;
+struct job_records *job_records_new(void); /* NULL: no memory */
+int job_records_add(struct job_records *rs, const struct job_record *r);
+int job_records_seal(struct job_records *rs, int *memfd, uint32_t *count, uint64_t *bytes, struct err *e);
+void job_records_free(struct job_records *rs);
+
+/* The worker: calls each() for every record in order; its strings live during the call. TX_EPROTO: not records. */
+int job_records_read(int memfd, uint64_t bytes, uint32_t count,
+    void (*each)(const struct job_record *r, void *arg), void *arg, struct err *e);
+
+#endif

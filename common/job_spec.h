@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What to run: the flat form in which a worker hands a ProcessSpec to the keeper, in a sealed memfd.
+ *
+ * The packing is canonical: the same spec always gives the same bytes, so that "the same request again" is a
+ * memcmp. The keeper checks every count, length and NUL before it uses any of it: a worker may be hostile.
+ */
+#ifndef TX_COMMON_JOB_SPEC_H
+#define TX_COMMON_JOB_SPEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+
+#define JOB_SPEC_MAX          ((size_t)8 << 20) /* bytes, packed; the kernel's own limit on argv + env is 6 MiB at most */
+#define JOB_STOP_GRACE_MAX_NS (INT64_C(3600) * 1000000000)
+#define JOB_WAIT_MAX_NS       (INT64_C(30) * 86400 * 1000000000)
+
+enum job_disconnect { JOB_DISCONNECT_HANGUP = 1, JOB_DISCONNECT_KEEP = 2, JOB_DISCONNECT_KILL = 3 };
+
+struct job_rlimit {
+	uint32_t resource; /* RLIMIT_… */
+	uint32_t pad;
+	uint64_t soft, hard; /* UINT64_MAX: unlimited */
+};
+
+struct job_spec {
+	/* NULL-terminated arrays of argc and envc strings. env holds "NAME=VALUE", as the client gave it. */
+	size_t argc, envc;
+	char **argv;
+	char **env;
+	char *cwd;  /* absolute, or NULL */
+	char *user; /* "NAME" or "NAME:GROUP", or NULL: the agent's own */
+	bool stdin_pipe;
+	int64_t run_timeout_ns; /* 0: none */
+	int stop_signal;        /* 1..64 */
+	int64_t stop_grace_ns;  /* 0..JOB_STOP_GRACE_MAX_NS */
+	enum job_disconnect disconnect;
+	int64_t disconnect_wait_ns; /* 0..JOB_WAIT_MAX_NS */
+	uint64_t output_buffer;     /* bytes a stream; 0: the agent's default */
+	size_t n_rlimits;           /* at most 16 */
+	struct job_rlimit *rlimits;
+};
+
+/* The worker: packs into a new sealed memfd, the caller's to close. TX_ETOOBIG above JOB_SPEC_MAX. */
+int job_spec_seal(const struct job_spec *spec, int *memfd, struct err *e);
+
+/*
+ * The keeper: copies the memfd (which must carry the seals WRITE, GROW and SHRINK) into memory of its own and checks
+ * it. TX_EPROTO: not a spec; TX_EINVAL: a value out of range, with a sentence. memfd stays the caller's.
+ * *out is one allocation of the caller: job_spec_free.
+ */
+int job_spec_open(struct job_spec **out, int memfd, struct err *e);
+
+/* Whether both came from the same packed bytes. Only for specs from job_spec_open. */
+bool job_spec_equal(const struct job_spec *a, const struct job_spec *b);
+
+void job_spec_free(struct job_spec *spec);
+
+/* "nofile" -> RLIMIT_NOFILE, or -1; and back, or NULL. */
+int job_rlimit_by_name(const char *name);
+const char *job_rlimit_name(int resource);
+
+/* 1..64 of [A-Za-z0-9._-], not beginning with '.' or '-'. */
+bool job_id_valid(const char *id, size_t len);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Protobuf services on gRPC: tables of methods, and calls in both directions. Knows nothing of telex.
+ *
+ * A service is a const table; a method says what its messages are and has up to five functions. On the server:
+ *   open      the call begins; may set rpc_call_data
+ *   message   one request, unpacked; freed after return. Its credit is returned after it unless `manual_credit`.
+ *   half_close the client has sent its last
+ *   writable  room to send again
+ *   closed    the last: release what open made
+ * A unary request (client_stream false) is checked here: none or two messages are answered with INTERNAL/INVALID_ARGUMENT before
+ * the method sees them, and `half_close` need not be given. For a unary or client-stream method the response
+ * is rpc_send, then rpc_finish.
+ */
+#ifndef TX_COMMON_RPC_H
+#define TX_COMMON_RPC_H
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/grpc.h"
+#include "common/rpc_status.h"
+
+struct evbuffer;
+struct event_base;
+struct rpc_call;
+struct rpc_server;
+
+struct rpc_method {
+	const char *name; /* "Run" */
+	const ProtobufCMessageDescriptor *request, *response;
+	bool client_stream, server_stream;
+	bool manual_credit; /* the method calls rpc_credit itself */
+	void (*open)(struct rpc_call *c);      /* may be NULL */
+	void (*message)(struct rpc_call *c, const ProtobufCMessage *msg);
+	void (*half_close)(struct rpc_call *c); /* may be NULL */
+	void (*writable)(struct rpc_call *c);   /* may be NULL */
+	void (*closed)(struct rpc_call *c);     /* may be NULL */
+};
+
+struct rpc_service {
+	const char *name; /* "telex.v1.ProcessService" */
+	const struct rpc_method *methods;
+	size_t n_methods;
+};
+
+struct rpc_server_config {
+	const struct rpc_service *const *services;
+	size_t n_services;
+	size_t max_message; /* 0: GRPC_MAX_MESSAGE */
+	/*
+	 * Asked for every call to a method that exists, before open: 0, or negative with *refuse filled. `peer` is what rpc_server_stream was given.
+	 */
+	int (*authorize)(void *peer, const struct rpc_service *s, const struct rpc_method *m,
+	    struct rpc_status *refuse);
+	/* Each call's end, for the log. May be NULL. */
+	void (*finished)(void *peer, const char *path, const struct rpc_status *status);
+	/* What rpc_server_context gives the methods. */
+	void *context;
+};
+
+int rpc_server_new(struct rpc_server **out, struct event_base *base, const struct rpc_server_config *cfg);
+void rpc_server_free(struct rpc_server *s); /* after its connections are gone */
+const struct rpc_server_config *rpc_server_config(const struct rpc_server *s);
+/* From h2's on_stream. `peer` lives at least as long as the connection. */
+int rpc_server_stream(struct rpc_server *s, struct h2_stream *stream, void *peer);
+
+/* ---- a call, on the server ---- */
+
+void *rpc_call_context(struct rpc_call *c); /* config.context */
+struct rpc_server *rpc_call_server(struct rpc_call *c);
+void *rpc_call_peer(struct rpc_call *c);
+void rpc_call_set_data(struct rpc_call *c, void *data);
+const struct rpc_method *rpc_call_method(struct rpc_call *c);
+
+/* Ends the call. status NULL: OK. Once; later ones are ignored. `closed` follows, not from inside this call. */
+void rpc_finish(struct rpc_call *c, const struct rpc_status *status);
+/* rpc_status_set and rpc_finish in one. */
+void rpc_fail(struct rpc_call *c, int code, const char *reason, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* ---- a call, on the client ---- */
+
+struct rpc_client_ops {
+	/* One response, unpacked; freed after return. When raw is given instead, the bytes go there and are not unpacked. */
+	void (*message)(struct rpc_call *c, const ProtobufCMessage *msg, void *data);
+	void (*raw)(struct rpc_call *c, const uint8_t *msg, size_t len, void *data);
+	void (*writable)(struct rpc_call *c, void *data); /* may be NULL */
+	/* The last: a unary call that ended OK without a message comes as INTERNAL. */
+	void (*done)(struct rpc_call *c, const struct rpc_status *status, void *data);
+	bool manual_credit;
+};
+
+/* "telex.v1.ProcessService", "Run"; timeout_ns 0: none. *out is valid until done returns. */
+struct rpc_client_options {
+	const char *authority, *service, *method;
+	const ProtobufCMessageDescriptor *response;
+	bool server_stream; /* false: exactly one response */
+	int64_t timeout_ns;
+	size_t max_message;
+};
+int rpc_open(struct rpc_call **out, struct h2_conn *h2, struct event_base *base,
+    const struct rpc_client_options *o, const struct rpc_client_ops *ops, void *data);
+void rpc_half_close(struct rpc_call *c);
+
+/* ---- both ---- */
+
+void *rpc_call_data(struct rpc_call *c);
+struct event_base *rpc_call_base(struct rpc_call *c);
+struct h2_conn *rpc_call_conn(struct rpc_call *c);
+int rpc_send(struct rpc_call *c, const ProtobufCMessage *msg);
+/* Sends one message that is packed already (pb_splice.h): moves all of `encoded`; references stay references. */
+int rpc_send_encoded(struct rpc_call *c, struct evbuffer *encoded);
+size_t rpc_pending(const struct rpc_call *c);
+void rpc_credit(struct rpc_call *c, size_t n);
+/* The size on the wire of the message that is being delivered: what rpc_credit wants. Only inside message and raw. */
+size_t rpc_message_size(const struct rpc_call *c);
+void rpc_cancel(struct rpc_call *c);
+
+#endif
