@@ -5,6 +5,22 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Appends ": " and text, as far as there is room. */
+static void append(struct err *e, const char *text)
+{
+	size_t used = strlen(e->message);
+	size_t room = sizeof(e->message) - 1 - used;
+	size_t len = strlen(text);
+
+	if (room < 2)
+		return;
+	memcpy(e->message + used, ": ", 2);
+	if (len > room - 2)
+		len = room - 2;
+	memcpy(e->message + used + 2, text, len);
+	e->message[used + 2 + len] = '\0';
+}
+
 int err_set(struct err *e, int code, const char *fmt, ...)
 {
 	va_list ap;
@@ -22,7 +38,6 @@ int err_set(struct err *e, int code, const char *fmt, ...)
 int err_sys(struct err *e, int sys_errno, const char *fmt, ...)
 {
 	va_list ap;
-	size_t used;
 
 	if (e == NULL)
 		return TX_ESYS;
@@ -31,8 +46,7 @@ int err_sys(struct err *e, int sys_errno, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->message, sizeof(e->message), fmt, ap);
 	va_end(ap);
-	used = strlen(e->message);
-	snprintf(e->message + used, sizeof(e->message) - used, ": %s", strerror(sys_errno));
+	append(e, strerror(sys_errno));
 	return TX_ESYS;
 }
 
@@ -54,7 +68,8 @@ int err_wrap(struct err *e, const char *fmt, ...)
 	if (used > sizeof(context) / 2)
 		used = sizeof(context) / 2;
 	memcpy(e->message, context, used);
-	snprintf(e->message + used, sizeof(e->message) - used, ": %s", cause);
+	e->message[used] = '\0';
+	append(e, cause);
 	return e->code;
 }
 
