@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The socket below a TLS connection. OpenSSL's own socket BIO writes with write(2), which raises
+ * SIGPIPE; a library must not ask its program to ignore that. This one uses send(MSG_NOSIGNAL), and
+ * keeps the errno and the first bytes for tls_failure. The fd is libevent's to close.
+ */
+#include <errno.h>
+#include <openssl/bio.h>
+#include <openssl/crypto.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/tls_internal.h"
+
+static CRYPTO_ONCE method_once = CRYPTO_ONCE_STATIC_INIT;
+static BIO_METHOD *method;
+
+static bool may_retry(int error)
+{
+	return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
+
+static int bio_write(BIO *bio, const char *data, size_t len, size_t *written)
+{
+	struct tls_conn *conn = BIO_get_data(bio);
+	ssize_t n = send(conn->fd, data, len, MSG_NOSIGNAL);
+
+	BIO_clear_retry_flags(bio);
+	*written = 0;
+	if (n >= 0) {
+		*written = (size_t)n;
+		return 1;
+	}
+	if (may_retry(errno))
+		BIO_set_retry_write(bio);
+	else
+		conn->io_errno = errno;
+	return 0;
+}
+
+static void keep_first(struct tls_conn *conn, const char *data, size_t len)
+{
+	size_t room = sizeof(conn->first) - conn->first_len;
+
+	if (conn->established || room == 0)
+		return;
+	if (len > room)
+		len = room;
+	memcpy(conn->first + conn->first_len, data, len);
+	conn->first_len += len;
+}
+
+static int bio_read(BIO *bio, char *data, size_t len, size_t *got)
+{
+	struct tls_conn *conn = BIO_get_data(bio);
+	ssize_t n = recv(conn->fd, data, len, 0);
+
+	BIO_clear_retry_flags(bio);
+	*got = 0;
+	if (n > 0) {
+		keep_first(conn, data, (size_t)n);
+		*got = (size_t)n;
+		return 1;
+	}
+	if (n == 0)
+		conn->eof = true;
+	else if (may_retry(errno))
+		BIO_set_retry_read(bio);
+	else
+		conn->io_errno = errno;
+	return 0;
+}
+
+/* SSL_free asks a last time after conn is gone (BIO_CTRL_POP), so only the known commands look at
+ * it. */
+static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
+{
+	struct tls_conn *conn = BIO_get_data(bio);
+
+	(void)number;
+	switch (command) {
+	case BIO_C_GET_FD:
+		if (pointer != NULL)
+			*(int *)pointer = conn->fd;
+		return conn->fd;
+	case BIO_CTRL_EOF:
+		return conn->eof ? 1 : 0;
+	case BIO_CTRL_FLUSH:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+static void make_method(void)
+{
+	BIO_METHOD *m =
+	    BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK | BIO_TYPE_DESCRIPTOR, "telex");
+
+	if (m == NULL)
+		return;
+	if (BIO_meth_set_write_ex(m, bio_write) != 1 || BIO_meth_set_read_ex(m, bio_read) != 1 ||
+	    BIO_meth_set_ctrl(m, bio_ctrl) != 1) {
+		BIO_meth_free(m);
+		return;
+	}
+	method = m;
+}
+
+BIO *tls_bio_new(struct tls_conn *conn)
+{
+	BIO *bio;
+
+	if (CRYPTO_THREAD_run_once(&method_once, make_method) != 1 || method == NULL)
+		return NULL;
+	bio = BIO_new(method);
+	if (bio == NULL)
+		return NULL;
+	BIO_set_data(bio, conn);
+	BIO_set_init(bio, 1);
+	return bio;
+}
