@@ -338,6 +338,8 @@ struct km_row {
 extern const struct km_row km_table[];
 extern const size_t km_table_rows;
 const struct km_row *km_row(uint16_t type); /* NULL: unknown */
+/* Whether every string of a message of this row (row->size bytes) ends inside its array. */
+bool km_strings_valid(const struct km_row *row, const void *msg);
 
 /*
  * Checks a received message against the table: version, type, direction (`from`), size, number of fds, state, strings.
@@ -364,7 +366,10 @@ struct km_chan_ops {
 
 #define KM_QUEUE_MAX 1024 /* messages that wait for a slow peer */
 
-/* Takes fd (made non-blocking; closed by km_chan_free). `side`: which end this is. State: KM_LINK_NEW. */
+/*
+ * Takes fd (made non-blocking; closed by km_chan_free); when it fails, fd stays the caller's. `side`: which end this is.
+ * State: KM_LINK_NEW.
+ */
 int km_chan_new(struct km_chan **out, struct event_base *base, int fd, enum km_side side,
     const struct km_chan_ops *ops, void *arg, struct err *e);
 void km_chan_free(struct km_chan *c); /* safe from on_closed; NULL allowed */
@@ -374,7 +379,9 @@ enum km_link_state km_chan_state(const struct km_chan *c);
 
 /*
  * Fills hdr (version, type, size from the table; seq as given) and sends or queues. `fds` stay the caller's (duplicated
- * when queued). TX_ELIMIT when KM_QUEUE_MAX are waiting, TX_ECLOSED, TX_ESYS, TX_ENOMEM.
+ * when queued). TX_ELIMIT when KM_QUEUE_MAX are waiting, TX_ECLOSED, TX_ESYS, TX_ENOMEM; TX_EINVAL for what is not in
+ * the table: a type of the other side, the wrong number of fds, a string without its NUL. When the peer has just gone the
+ * answer may still be 0; on_closed tells.
  */
 int km_send(struct km_chan *c, uint16_t type, uint64_t seq, void *msg, const int *fds, size_t n_fds);
 
