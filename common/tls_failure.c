@@ -13,6 +13,7 @@
 #include <openssl/err.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include "common/tls_internal.h"
@@ -129,9 +130,19 @@ static int by_alert(const struct tls_conn *conn, struct err *e)
 	    conn->alert_in, SSL_alert_desc_string_long(conn->alert_in));
 }
 
+/* OpenSSL stops after the five bytes of a record's head; what follows says more to a person. */
+static void read_on(struct tls_conn *conn)
+{
+	ssize_t n = recv(conn->fd, conn->first + conn->first_len,
+	    sizeof(conn->first) - conn->first_len, MSG_DONTWAIT);
+
+	if (n > 0)
+		conn->first_len += (size_t)n;
+}
+
 /* A TLS record begins with its type: 20 to 23, in a handshake never 23; and its major version is 3.
  */
-static int by_first_bytes(const struct tls_conn *conn, struct err *e)
+static int by_first_bytes(struct tls_conn *conn, struct err *e)
 {
 	char text[sizeof(conn->first) + 1];
 	size_t len = 0;
@@ -141,6 +152,7 @@ static int by_first_bytes(const struct tls_conn *conn, struct err *e)
 	if (conn->first[0] >= 0x14 && conn->first[0] <= 0x16 &&
 	    (conn->first_len < 2 || conn->first[1] == 3))
 		return 0;
+	read_on(conn);
 	while (len < conn->first_len && conn->first[len] >= 0x20 && conn->first[len] < 0x7f)
 		len++;
 	if (len < 4)
