@@ -8,8 +8,9 @@
  * h2_credit, after the sink took the bytes; the connection's window is credited at receipt, so that one slow stream does not
  * stop the others, and what a peer can make us hold is (stream window) x (streams). There is no automatic window update.
  *
- * Lifetime. All callbacks come from the event loop or from inside a call into this module. h2_close and h2_reset may be called from
- * anywhere, callbacks too: what is torn down is finished on the way out, never inside nghttp2. on_close of a stream is its last
+ * Lifetime. All callbacks come from the event loop, never from inside a call into this module; what the calls of one turn of the loop
+ * queue goes out together. h2_close and h2_reset may be called from anywhere, callbacks too: what is torn down is finished on the
+ * way out, never inside nghttp2. on_close of a stream is its last
  * callback; on_closed of a connection is its last, after every stream's; the h2_conn is freed after it returns.
  *
  * libtelex links this: no abort, TX_ENOMEM instead.
@@ -57,7 +58,8 @@ struct h2_limits {
 	uint32_t header_fields;    /* 128 */
 	/* Budgets a connection: a token bucket of `burst`, refilled at `rate` a second; empty: GOAWAY ENHANCE_YOUR_CALM. */
 	uint32_t reset_burst, reset_rate; /* RST_STREAM received, and resets we had to send: 1000, 200 */
-	uint32_t ping_burst, ping_rate;   /* PING, SETTINGS, PRIORITY, empty DATA and unknown frames: 1000, 100 */
+	uint32_t ping_burst, ping_rate;   /* PING, SETTINGS, PRIORITY, GOAWAY, empty DATA and unknown frames: 1000, 100. A PING after
+	                                   * each time that we sent HEADERS or DATA is free (bandwidth probes of stock clients). */
 };
 
 struct h2_conn_ops {
@@ -82,15 +84,18 @@ struct h2_stream_ops {
 	void (*on_data)(struct h2_stream *s, const uint8_t *data, size_t len, void *arg);
 	/* The peer's half is closed (after on_headers with `end`, too). */
 	void (*on_end)(struct h2_stream *s, void *arg);
-	/* Pending output fell below H2_SEND_LOW after a sender was, or may have been, held back. May be NULL. */
+	/* Pending output fell below H2_SEND_LOW after an h2_send that left it at or above that. May be NULL. */
 	void (*on_writable)(struct h2_stream *s, void *arg);
-	/* The stream is gone, s is freed after this. code: HTTP/2 error; H2_NO_ERROR: both halves ended. */
+	/*
+	 * The stream is gone, s is freed after this. code: HTTP/2 error; H2_NO_ERROR: both halves ended, or ours did on a server: then the
+	 * client is told by RST_STREAM(NO_ERROR) that the rest of its request is not wanted. Where the connection ended, h2_why tells why.
+	 */
 	void (*on_close)(struct h2_stream *s, uint32_t code, void *arg);
 };
 
 /*
  * Takes bev (freed with the connection by `free_bev`, or bufferevent_free when that is NULL) and its callbacks. bev must be established.
- * Sends the preface and SETTINGS at once. `limits` may be NULL.
+ * Sends the preface and SETTINGS at once. `limits` may be NULL. On failure (TX_ENOMEM) bev stays the caller's, untouched.
  */
 int h2_conn_new(struct h2_conn **out, struct event_base *base, struct bufferevent *bev, bool server,
     const struct h2_limits *limits, const struct h2_conn_ops *ops, void *arg,
@@ -100,6 +105,10 @@ struct bufferevent *h2_bufferevent(struct h2_conn *c);
 void *h2_conn_arg(struct h2_conn *c);
 bool h2_is_server(const struct h2_conn *c);
 size_t h2_stream_count(const struct h2_conn *c);
+/* Why the connection is ending, as on_closed will tell; NULL while it is not. For on_close of a stream. */
+const struct err *h2_why(const struct h2_conn *c);
+/* The bufferevent's event (BEV_EVENT_EOF, BEV_EVENT_ERROR, ...) that ended the connection, for tls_failure in on_closed; or 0. */
+short h2_transport_event(const struct h2_conn *c);
 
 /* GOAWAY with no error: streams that are open go on; the connection closes when the last has ended. */
 void h2_drain(struct h2_conn *c);
