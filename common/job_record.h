@@ -20,15 +20,27 @@ struct job_record {
 	const char *const *argv; /* NUL-terminated strings, argc of them */
 };
 
-/* The keeper: appends records to a growing buffer, then seals it into a memfd (the caller's to close). */
+#define JOB_RECORDS_MAX ((size_t)256 << 20) /* bytes of a table */
+
+/*
+ * The keeper: appends records to a growing buffer, then seals it into a memfd (the caller's to close). TX_ENOMEM, or
+ * TX_ETOOBIG above JOB_RECORDS_MAX: that record was not added, the others are kept.
+ */
 struct job_records;
 struct job_records *job_records_new(void); /* NULL: no memory */
 int job_records_add(struct job_records *rs, const struct job_record *r);
 int job_records_seal(struct job_records *rs, int *memfd, uint32_t *count, uint64_t *bytes, struct err *e);
 void job_records_free(struct job_records *rs);
 
-/* The worker: calls each() for every record in order; its strings live during the call. TX_EPROTO: not records. */
+/*
+ * The worker: calls each() for every record in order; its strings live during the call. TX_EPROTO: not records; each()
+ * was not called, or for those before the broken one.
+ */
 int job_records_read(int memfd, uint64_t bytes, uint32_t count,
+    void (*each)(const struct job_record *r, void *arg), void *arg, struct err *e);
+
+/* The pure part of job_records_read, for tests and fuzzing. */
+int job_records_parse(const uint8_t *data, size_t len, uint32_t count,
     void (*each)(const struct job_record *r, void *arg), void *arg, struct err *e);
 
 #endif

@@ -17,6 +17,8 @@
 #define JOB_SPEC_MAX          ((size_t)8 << 20) /* bytes, packed; the kernel's own limit on argv + env is 6 MiB at most */
 #define JOB_STOP_GRACE_MAX_NS (INT64_C(3600) * 1000000000)
 #define JOB_WAIT_MAX_NS       (INT64_C(30) * 86400 * 1000000000)
+#define JOB_RLIMITS_MAX       16
+#define JOB_STRINGS_MAX       ((size_t)700000) /* argv + env: more than the kernel takes in any case */
 
 enum job_disconnect { JOB_DISCONNECT_HANGUP = 1, JOB_DISCONNECT_KEEP = 2, JOB_DISCONNECT_KILL = 3 };
 
@@ -40,7 +42,7 @@ struct job_spec {
 	enum job_disconnect disconnect;
 	int64_t disconnect_wait_ns; /* 0..JOB_WAIT_MAX_NS */
 	uint64_t output_buffer;     /* bytes a stream; 0: the agent's default */
-	size_t n_rlimits;           /* at most 16 */
+	size_t n_rlimits;           /* at most JOB_RLIMITS_MAX, each resource once */
 	struct job_rlimit *rlimits;
 };
 
@@ -54,7 +56,11 @@ int job_spec_seal(const struct job_spec *spec, int *memfd, struct err *e);
  */
 int job_spec_open(struct job_spec **out, int memfd, struct err *e);
 
-/* Whether both came from the same packed bytes. Only for specs from job_spec_open. */
+/* The pure halves of both, for tests and fuzzing. *data and *out are the caller's: free and job_spec_free. */
+int job_spec_pack(const struct job_spec *spec, uint8_t **data, size_t *len, struct err *e);
+int job_spec_parse(struct job_spec **out, const uint8_t *data, size_t len, struct err *e);
+
+/* Whether both came from the same packed bytes. Only for specs from job_spec_open (job_spec_parse). */
 bool job_spec_equal(const struct job_spec *a, const struct job_spec *b);
 
 void job_spec_free(struct job_spec *spec);
