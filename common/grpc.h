@@ -5,7 +5,8 @@
  *
  * Back-pressure is h2's: a receiver gives credit for each message with grpc_credit (its length as on_message told), a sender
  * stops at grpc_pending(c) >= H2_SEND_HIGH and goes on at on_writable. At most one message that is not yet complete is held, up
- * to the receiver's max_message; its bytes are credited as they come, so that a message may be larger than the window.
+ * to the receiver's max_message; its bytes are credited as they come, so that a message may be larger than the window. A receiver that gives no
+ * credit has at most one message and a window of bytes delivered to it; of compressed messages, 1 MiB and one message.
  *
  * on_done is the last callback of a call; the call is freed after it returns. grpc_finish, grpc_cancel and the sends may be called from
  * any callback. libtelex links this: no abort, TX_ENOMEM instead.
@@ -36,8 +37,8 @@ struct grpc_ops {
 	void (*on_writable)(struct grpc_call *c, void *arg); /* may be NULL */
 	/*
 	 * The call is over. Client: the status, from the trailers, or made here (UNAVAILABLE: connection lost; INTERNAL: the peer broke gRPC;
-	 * DEADLINE_EXCEEDED, CANCELLED by ourselves). Server: OK when grpc_finish's trailers were handed to the connection; CANCELLED when the client went
-	 * away or DEADLINE_EXCEEDED passed before that.
+	 * DEADLINE_EXCEEDED, CANCELLED by ourselves). Server: the status of grpc_finish when its trailers were handed to the connection; CANCELLED when
+	 * the client went away or DEADLINE_EXCEEDED when the deadline passed before that; or what grpc itself answered to a bad message.
 	 */
 	void (*on_done)(struct grpc_call *c, const struct rpc_status *status, void *arg);
 };
@@ -50,6 +51,8 @@ struct grpc_server_ops {
 	 * negative: it is answered so (trailers-only).
 	 */
 	int (*on_call)(struct grpc_call *c, const char *path, struct rpc_status *refuse, void *arg);
+	/* The last of a stream, after on_done where the call was accepted, and also when on_call was never made: `arg` is free. May be NULL. */
+	void (*on_end)(void *arg);
 };
 
 /*
@@ -73,6 +76,7 @@ struct grpc_client_options {
 	const char *path;       /* "/package.Service/Method" */
 	int64_t timeout_ns;     /* the deadline from now; 0: none */
 	size_t max_message;     /* 0: GRPC_MAX_MESSAGE */
+	bool gzip;              /* tells the server that gzip may come: without it grpc_compress does nothing */
 };
 
 /* Opens a call. *out is valid until on_done returns. TX_ECLOSED, TX_ELIMIT (try later), TX_ENOMEM. */
@@ -85,15 +89,19 @@ void grpc_half_close(struct grpc_call *c);
 
 /* Copies, prefixes, queues. TX_ECLOSED after the end of our half or of the call; TX_ETOOBIG above 4 GiB - 1. */
 int grpc_send(struct grpc_call *c, const void *msg, size_t len);
-/* Moves all of `msg`, one message, already encoded; references stay references. */
+/* Moves all of `msg`, one message, already encoded; references stay references. After TX_ENOMEM part of msg may be gone: end the call. */
 int grpc_send_buffer(struct grpc_call *c, struct evbuffer *msg);
 /* Compress what we send from now on, where the peer accepts gzip and it makes the message smaller. Default: off. */
 void grpc_compress(struct grpc_call *c, bool on);
 size_t grpc_pending(const struct grpc_call *c);
-/* Returns the credit of n bytes of messages that were delivered. */
+/*
+ * Returns the credit of n bytes of messages that were delivered. A receiver may hold back up to 64 KiB for as long as it likes; above that the rest
+ * of a message that is larger than the window waits for it. Never more than was delivered (asserted).
+ */
 void grpc_credit(struct grpc_call *c, size_t n);
 /* RST_STREAM(CANCEL); on_done follows, not from inside this call. */
 void grpc_cancel(struct grpc_call *c);
+/* NULL when the connection may be gone already: only in on_message and on_done of a call that was held up. */
 struct h2_conn *grpc_conn(struct grpc_call *c);
 /* Nanoseconds left until the deadline (at least 0), or -1: none. */
 int64_t grpc_time_left(const struct grpc_call *c);

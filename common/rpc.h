@@ -114,6 +114,8 @@ struct h2_conn *rpc_call_conn(struct rpc_call *c);
 int rpc_send(struct rpc_call *c, const ProtobufCMessage *msg);
 /* Sends one message that is packed already (pb_splice.h): moves all of `encoded`; references stay references. */
 int rpc_send_encoded(struct rpc_call *c, struct evbuffer *encoded);
+/* Server: gzip what is sent from now on, where the client takes it. Best in open: after the first message it is too late. */
+void rpc_compress(struct rpc_call *c, bool on);
 size_t rpc_pending(const struct rpc_call *c);
 void rpc_credit(struct rpc_call *c, size_t n);
 /* The size on the wire of the message that is being delivered: what rpc_credit wants. Only inside message and raw. */
