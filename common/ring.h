@@ -64,10 +64,7 @@ int ring_release(struct ring *r, uint64_t offset);
  */
 int ring_map(struct ring **out, int fd, enum ring_kind kind, struct err *e);
 
-/*
- * Takes head and tail from the header page (acquire). The consumer of an output ring calls it after a wake-up. Of an input
- * ring it takes the tail alone: the head is the worker's own. Offsets that cannot be are left out.
- */
+/* Takes head and tail from the header page (acquire). The consumer of an output ring calls it after a wake-up. */
 void ring_refresh(struct ring *r);
 
 /* Input: the free span for the worker's own head, and the commit of what was put there (not published: send a message). */

@@ -462,9 +462,7 @@ static void two_processes_exchange_a_stream(void **state)
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		close(sv[0]);
-		status = consume(ring_fd(k), sv[1]);
-		ring_unref(k);
-		_exit(status);
+		_exit(consume(ring_fd(k), sv[1]));
 	}
 	close(sv[1]);
 	while (ring_tail(k) < STREAM_BYTES) {

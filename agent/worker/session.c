@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A session owns its bufferevent until h2 has taken it. It is freed from its timer only, never
+ * inside a callback of TLS or HTTP/2: the timer is the handshake's deadline first, and what
+ * finishes the session later.
+ */
+#include "agent/worker/session.h"
+
+#include <assert.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "agent/worker/worker.h"
+#include "common/h2.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/rpc.h"
+#include "common/tls.h"
+
+struct session {
+	struct peer peer;
+	struct sessions *owner;
+	struct bufferevent *bev; /* until h2 has it */
+	struct h2_conn *h2;      /* from the handshake to on_closed */
+	struct event *timer;
+	bool over;
+	TAILQ_ENTRY(session) link;
+};
+
+struct sessions {
+	struct worker *worker;
+	struct tls_ctx *tls;
+	struct rpc_server *rpc;
+	void (*ended)(void *arg);
+	void *arg;
+	TAILQ_HEAD(session_list, session) list;
+	size_t count;
+};
+
+/* ---- the end ---- */
+
+static void destroy(struct session *s)
+{
+	TAILQ_REMOVE(&s->owner->list, s, link);
+	s->owner->count--;
+	if (s->bev != NULL)
+		tls_free(s->bev);
+	event_free(s->timer);
+	free(s);
+}
+
+static void end(struct session *s)
+{
+	s->over = true;
+	event_active(s->timer, EV_TIMEOUT, 0);
+}
+
+static void refuse(struct session *s, const struct err *why)
+{
+	log_warn("%s: refused: %s", s->peer.address, why->message);
+	end(s);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *s = arg;
+	struct sessions *ss = s->owner;
+
+	(void)fd;
+	(void)what;
+	if (!s->over)
+		log_warn(
+		    "%s: refused: no TLS within %d seconds", s->peer.address, SESSION_HANDSHAKE_S);
+	destroy(s);
+	ss->ended(ss->arg);
+}
+
+/* ---- HTTP/2 ---- */
+
+static int on_stream(struct h2_conn *c, struct h2_stream *stream, void *arg)
+{
+	struct session *s = arg;
+
+	(void)c;
+	return rpc_server_stream(s->owner->rpc, stream, &s->peer);
+}
+
+static void on_closed(struct h2_conn *c, const struct err *why, void *arg)
+{
+	struct session *s = arg;
+
+	(void)c;
+	if (why->code == TX_EPROTO || why->code == TX_ELIMIT)
+		log_warn("%s: %s: cut off: %s", s->peer.address, s->peer.identity, why->message);
+	else
+		log_debug("%s: %s: closed", s->peer.address, s->peer.identity);
+	s->h2 = NULL;
+	end(s);
+}
+
+static const struct h2_conn_ops h2_ops = {.on_stream = on_stream, .on_closed = on_closed};
+
+static void serve(struct session *s)
+{
+	static const struct h2_limits limits = {.max_streams = WORKER_MAX_STREAMS};
+	struct bufferevent *bev = s->bev;
+	struct tls_description tls;
+	struct err e;
+
+	if (tls_established(bev, s->peer.identity, &e) < 0) {
+		refuse(s, &e);
+		return;
+	}
+	tls_describe(bev, &tls);
+	log_info("%s: %s: accepted (%s, %s)", s->peer.address, s->peer.identity, tls.version,
+	    tls.cipher);
+	event_del(s->timer);
+	if (h2_conn_new(
+	        &s->h2, s->owner->worker->base, bev, true, &limits, &h2_ops, s, tls_free, &e) < 0) {
+		refuse(s, &e);
+		return;
+	}
+	s->bev = NULL;
+	if (s->owner->worker->draining)
+		h2_drain(s->h2);
+}
+
+/* ---- TLS ---- */
+
+static void on_event(struct bufferevent *bev, short what, void *arg)
+{
+	struct session *s = arg;
+	struct err e;
+
+	if (s->over)
+		return;
+	if ((what & BEV_EVENT_CONNECTED) != 0) {
+		serve(s);
+	} else if ((what & (BEV_EVENT_ERROR | BEV_EVENT_EOF)) != 0) {
+		tls_failure(bev, what, &e);
+		refuse(s, &e);
+	}
+}
+
+static void format_address(char *out, size_t size, const struct sockaddr *from, socklen_t len)
+{
+	char host[48], port[8];
+
+	if (getnameinfo(from, len, host, sizeof(host), port, sizeof(port),
+	        NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+		snprintf(out, size, "unknown");
+	else
+		snprintf(out, size, from->sa_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+}
+
+void sessions_accept(struct sessions *ss, int fd, const struct sockaddr *from, socklen_t len)
+{
+	static const struct timeval deadline = {SESSION_HANDSHAKE_S, 0};
+	struct session *s = xcalloc(1, sizeof(*s));
+	struct err e;
+
+	s->owner = ss;
+	format_address(s->peer.address, sizeof(s->peer.address), from, len);
+	s->timer = evtimer_new(ss->worker->base, on_timer, s);
+	if (s->timer == NULL)
+		abort();
+	TAILQ_INSERT_TAIL(&ss->list, s, link);
+	ss->count++;
+	if (tls_accept(&s->bev, ss->worker->base, ss->tls, fd, &e) < 0) {
+		refuse(s, &e);
+		return;
+	}
+	bufferevent_setcb(s->bev, NULL, NULL, on_event, s);
+	event_add(s->timer, &deadline);
+}
+
+/* ---- all of them ---- */
+
+struct sessions *sessions_new(struct worker *w, struct tls_ctx *tls, struct rpc_server *rpc,
+    void (*ended)(void *arg), void *arg)
+{
+	struct sessions *ss = xcalloc(1, sizeof(*ss));
+
+	ss->worker = w;
+	ss->tls = tls;
+	ss->rpc = rpc;
+	ss->ended = ended;
+	ss->arg = arg;
+	TAILQ_INIT(&ss->list);
+	return ss;
+}
+
+void sessions_free(struct sessions *ss)
+{
+	assert(ss == NULL || ss->count == 0);
+	free(ss);
+}
+
+size_t sessions_count(const struct sessions *ss)
+{
+	return ss->count;
+}
+
+void sessions_drain(struct sessions *ss)
+{
+	struct session *s;
+
+	TAILQ_FOREACH(s, &ss->list, link)
+	if (s->h2 != NULL)
+		h2_drain(s->h2);
+}
+
+void sessions_close(struct sessions *ss)
+{
+	struct session *s;
+
+	TAILQ_FOREACH(s, &ss->list, link)
+	{
+		if (s->h2 != NULL)
+			h2_close(s->h2, H2_NO_ERROR);
+		else
+			end(s);
+	}
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The connections of a worker: each from its accept through TLS to its HTTP/2 calls and its end. */
+#ifndef TX_AGENT_WORKER_SESSION_H
+#define TX_AGENT_WORKER_SESSION_H
+
+#include <stddef.h>
+#include <sys/socket.h>
+
+struct rpc_server;
+struct sessions;
+struct tls_ctx;
+struct worker;
+
+/* From accept to the end of the handshake, at most. */
+#define SESSION_HANDSHAKE_S 10
+
+/* `ended` is called after each session's end, when it counts no more. All but the struct itself
+ * stays the caller's. */
+struct sessions *sessions_new(struct worker *w, struct tls_ctx *tls, struct rpc_server *rpc,
+    void (*ended)(void *arg), void *arg);
+/* When none is left (asserted). NULL is allowed. */
+void sessions_free(struct sessions *ss);
+
+/* Takes fd. */
+void sessions_accept(struct sessions *ss, int fd, const struct sockaddr *from, socklen_t len);
+size_t sessions_count(const struct sessions *ss);
+/* GOAWAY on all, those that are still in their handshake included when they come to it; calls go
+ * on. */
+void sessions_drain(struct sessions *ss);
+/* Ends all of them, calls too; `ended` follows for each, within about a second. */
+void sessions_close(struct sessions *ss);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the services of one worker share. worker_main owns it; the services read it. Plain data. */
+#ifndef TX_AGENT_WORKER_WORKER_H
+#define TX_AGENT_WORKER_WORKER_H
+
+#include <stdbool.h>
+
+#include "common/keeper_msg.h"
+#include "common/tls.h"
+
+struct event_base;
+struct health_watch;
+struct keeper_client;
+
+#define WORKER_MAX_MESSAGE ((size_t)4 << 20) /* of a request */
+#define WORKER_MAX_STREAMS 256u              /* calls at once on a connection */
+
+/* The context of every call (rpc_call_context). */
+struct worker {
+	struct event_base *base;
+	struct keeper_client *keeper;
+	struct km_config config; /* as the keeper gave it */
+	char agent_identity[TLS_IDENTITY_SIZE];
+	bool draining;
+	struct health_watch *watches; /* svc_health's */
+};
+
+/* The peer of every call (rpc_call_peer): who is at the other end of the connection. */
+struct peer {
+	char identity[TLS_IDENTITY_SIZE];
+	char address[64]; /* "127.0.0.1:54321" */
+	int last_code;    /* enum rpc_code of the call that is being closed */
+};
+
+#endif

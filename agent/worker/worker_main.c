@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * telex-worker: serves the API on the keeper's listening sockets. It is started by telexd alone,
+ * with its end of their link as descriptor 3, and holds nothing that anybody would miss.
+ *
+ * It is configured by messages (KM_CONFIG, KM_LISTEN, KM_GO), serves until KM_DRAIN, and ends when
+ * its last connection has; or at once when it cannot serve, or soon when the keeper is gone.
+ */
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/worker/authz.h"
+#include "agent/worker/keeper_client.h"
+#include "agent/worker/listener.h"
+#include "agent/worker/sandbox.h"
+#include "agent/worker/services.h"
+#include "agent/worker/session.h"
+#include "agent/worker/worker.h"
+#include "common/log.h"
+#include "common/rpc.h"
+#include "common/tls.h"
+
+/* How long the answers that say so may take when the keeper is gone. */
+#define LAST_WORDS_S 1
+
+enum pem { PEM_CERTIFICATE, PEM_KEY, PEM_CA, PEM_COUNT };
+
+struct program {
+	struct worker worker;
+	struct listeners *listeners;
+	struct sessions *sessions; /* from KM_GO on */
+	struct rpc_server *rpc;
+	struct tls_ctx *tls;
+	struct {
+		char *text;
+		size_t len;
+	} pem[PEM_COUNT]; /* from KM_CONFIG to KM_GO */
+	struct event *last_words;
+	int status; /* of the process */
+};
+
+static const char *const pem_names[PEM_COUNT] = {"certificate", "key", "ca"};
+
+static void stop(struct program *p, int status)
+{
+	p->status = status;
+	event_base_loopbreak(p->worker.base);
+}
+
+/* ---- connections ---- */
+
+static void on_accepted(int fd, const struct sockaddr *from, socklen_t len, void *arg)
+{
+	struct program *p = arg;
+
+	sessions_accept(p->sessions, fd, from, len);
+}
+
+static bool has_room(void *arg)
+{
+	const struct program *p = arg;
+	uint32_t max = p->worker.config.max_connections;
+
+	return max == 0 || sessions_count(p->sessions) < max;
+}
+
+static const struct listener_ops listener_ops = {.accepted = on_accepted, .room = has_room};
+
+static void on_session_ended(void *arg)
+{
+	struct program *p = arg;
+
+	if (!p->worker.draining)
+		listeners_resume(p->listeners);
+	else if (sessions_count(p->sessions) == 0)
+		stop(p, p->status);
+}
+
+/* ---- calls ---- */
+
+static int authorize(
+    void *peer, const struct rpc_service *s, const struct rpc_method *m, struct rpc_status *refuse)
+{
+	const struct peer *who = peer;
+
+	return authz_check(who->identity, s->name, m->name, refuse);
+}
+
+static void on_finished(void *peer, const char *path, const struct rpc_status *status)
+{
+	struct peer *who = peer;
+
+	who->last_code = status->code;
+	log_debug("%s: %s: %s: %s%s%s", who->address, who->identity, path,
+	    rpc_code_name(status->code), status->message[0] != '\0' ? ": " : "", status->message);
+}
+
+/* ---- the keeper's word ---- */
+
+static void cannot_serve(struct program *p, const struct err *why)
+{
+	log_error("%s", why->message);
+	keeper_client_failed(p->worker.keeper, why->message);
+	stop(p, EXIT_FAILURE);
+}
+
+static void forget_pem(struct program *p)
+{
+	for (int i = 0; i < PEM_COUNT; i++) {
+		tls_text_free(p->pem[i].text, p->pem[i].len);
+		p->pem[i].text = NULL;
+	}
+}
+
+static int configure(struct program *p, const struct km_config *m, const int *fds)
+{
+	struct err e;
+	int rc;
+
+	p->worker.config = *m;
+	log_open("worker", (enum log_level)m->log_level, m->log_json != 0, STDERR_FILENO);
+	rc = sandbox_enter(m->drop != 0, m->uid, m->gid, &e);
+	forget_pem(p);
+	for (int i = 0; i < PEM_COUNT && rc == 0; i++)
+		rc = tls_read_fd(fds[i], pem_names[i], &p->pem[i].text, &p->pem[i].len, &e);
+	if (rc < 0)
+		cannot_serve(p, &e);
+	return rc;
+}
+
+static int make_tls(struct program *p, struct err *e)
+{
+	const struct tls_material m = {
+	    .certificate = p->pem[PEM_CERTIFICATE].text,
+	    .key = p->pem[PEM_KEY].text,
+	    .ca = p->pem[PEM_CA].text,
+	    .certificate_len = p->pem[PEM_CERTIFICATE].len,
+	    .key_len = p->pem[PEM_KEY].len,
+	    .ca_len = p->pem[PEM_CA].len,
+	};
+	int rc;
+
+	if (m.certificate == NULL || p->tls != NULL)
+		return err_set(e, TX_ESTATE, "told to serve before it was configured, or twice");
+	rc = tls_server_ctx_new(&p->tls, &m, e);
+	forget_pem(p);
+	if (rc == 0)
+		snprintf(p->worker.agent_identity, sizeof(p->worker.agent_identity), "%s",
+		    tls_ctx_identity(p->tls));
+	return rc;
+}
+
+static int go(struct program *p)
+{
+	const struct rpc_server_config cfg = {
+	    .services = services_all,
+	    .n_services = SERVICES_COUNT,
+	    .max_message = WORKER_MAX_MESSAGE,
+	    .authorize = authorize,
+	    .finished = on_finished,
+	    .context = &p->worker,
+	};
+	struct err e;
+	int rc = make_tls(p, &e);
+
+	if (rc == 0) {
+		rc = rpc_server_new(&p->rpc, p->worker.base, &cfg);
+		if (rc < 0)
+			err_set(&e, rc, "%s", err_name(rc));
+	}
+	if (rc < 0) {
+		cannot_serve(p, &e);
+		return rc;
+	}
+	p->sessions = sessions_new(&p->worker, p->tls, p->rpc, on_session_ended, p);
+	listeners_start(p->listeners);
+	keeper_client_ready(p->worker.keeper);
+	log_info("worker %u of %u serves as %s", p->worker.config.index + 1,
+	    p->worker.config.workers, p->worker.agent_identity);
+	return 0;
+}
+
+/* No new connections; those there are go on until their calls are over. */
+static void drain(struct program *p)
+{
+	if (p->worker.draining)
+		return;
+	p->worker.draining = true;
+	listeners_stop(p->listeners);
+	if (p->sessions == NULL || sessions_count(p->sessions) == 0) {
+		stop(p, p->status);
+		return;
+	}
+	svc_health_draining(&p->worker);
+	sessions_drain(p->sessions);
+}
+
+static int on_control(const union km_any *msg, int *fds, size_t n_fds, void *arg)
+{
+	struct program *p = arg;
+	int rc = 0;
+
+	switch (msg->hdr.type) {
+	case KM_CONFIG:
+		rc = configure(p, &msg->config, fds);
+		break;
+	case KM_LISTEN:
+		listeners_add(p->listeners, fds[0], msg->listen.address);
+		return 0;
+	case KM_GO:
+		rc = go(p);
+		break;
+	default:
+		log_info("draining");
+		drain(p);
+	}
+	for (size_t i = 0; i < n_fds; i++)
+		close(fds[i]);
+	return rc;
+}
+
+static void on_last_words(evutil_socket_t fd, short what, void *arg)
+{
+	struct program *p = arg;
+
+	(void)fd;
+	(void)what;
+	sessions_close(p->sessions);
+}
+
+/* Every call has been told so by now; their connections get a moment to write it. */
+static void on_lost(const struct err *why, void *arg)
+{
+	static const struct timeval moment = {LAST_WORDS_S, 0};
+	struct program *p = arg;
+
+	if (p->worker.draining && why->code == TX_ECLOSED)
+		log_info("the keeper is gone");
+	else
+		log_error("the link to the keeper is lost: %s", why->message);
+	p->status = EXIT_FAILURE;
+	drain(p);
+	if (p->sessions != NULL)
+		event_add(p->last_words, &moment);
+}
+
+/* ---- the program ---- */
+
+static void ignore_signals(void)
+{
+	/* What a terminal or a service manager sends to the whole group is for the keeper. */
+	const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		signal(ignored[i], SIG_IGN);
+}
+
+static bool has_link(void)
+{
+	socklen_t len = sizeof(int);
+	int type = 0;
+
+	return getsockopt(KM_WORKER_FD, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
+	       type == SOCK_SEQPACKET;
+}
+
+static void clean_up(struct program *p)
+{
+	listeners_free(p->listeners);
+	sessions_free(p->sessions);
+	rpc_server_free(p->rpc);
+	tls_ctx_free(p->tls);
+	keeper_client_free(p->worker.keeper);
+	svc_reflection_cleanup();
+	forget_pem(p);
+	event_free(p->last_words);
+	event_base_free(p->worker.base);
+}
+
+int main(void)
+{
+	static const struct keeper_client_ops ops = {.control = on_control, .lost = on_lost};
+	struct program p = {0};
+	struct err e;
+
+	if (!has_link()) {
+		fputs("telex-worker is a part of telexd, which starts it; it is not a command.\n",
+		    stderr);
+		return 2;
+	}
+	ignore_signals();
+	log_open("worker", LOG_LEVEL_INFO, false, STDERR_FILENO);
+	p.worker.base = event_base_new();
+	if (p.worker.base == NULL)
+		abort();
+	p.last_words = evtimer_new(p.worker.base, on_last_words, &p);
+	p.listeners = listeners_new(p.worker.base, &listener_ops, &p);
+	if (keeper_client_new(&p.worker.keeper, p.worker.base, KM_WORKER_FD, &ops, &p, &e) < 0) {
+		log_error("%s", e.message);
+		return EXIT_FAILURE;
+	}
+	event_base_dispatch(p.worker.base);
+	clean_up(&p);
+	return p.status;
+}
