@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/keeper/attach.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "agent/keeper/ending.h"
+#include "agent/keeper/job.h"
+#include "agent/keeper/pump.h"
+#include "common/log.h"
+#include "common/ring.h"
+
+#define BUCKETS 256
+
+struct attachment {
+	LIST_ENTRY(attachment) in_bucket; /* of its table */
+	LIST_ENTRY(attachment) in_job;
+	TAILQ_ENTRY(attachment) in_dirty; /* when `dirty` */
+	struct attach_table *table;
+	struct job *job;
+	uint32_t att;
+	bool dirty, ended_told;
+	bool ring_told[3];
+	struct {
+		uint64_t acked; /* the client has everything before */
+		uint64_t seen;  /* what the worker saw */
+		bool armed;     /* a wake is owed when there is more than `seen` */
+	} out[3];
+	uint32_t eof_told; /* KM_BIT()s */
+	uint64_t written_told;
+	bool closed_told;
+	char owner[KM_IDENTITY_SIZE];
+};
+
+struct attach_table {
+	struct km_chan *chan;
+	void (*failed)(void *arg);
+	void *arg;
+	bool has_failed;
+	LIST_HEAD(, attachment) buckets[BUCKETS];
+	TAILQ_HEAD(, attachment) dirty;
+	struct event *flush; /* at the end of this turn of the loop */
+};
+
+/* ---- what to tell ---- */
+
+static int tell_ring(struct attachment *a, int s, const struct ring *r)
+{
+	struct km_ring m = {.att = a->att, .stream = (uint32_t)s};
+	int fd;
+
+	if (r == NULL || a->ring_told[s])
+		return 0;
+	fd = ring_fd(r);
+	m.size = ring_size(r);
+	m.head = ring_head(r);
+	m.tail = ring_tail(r);
+	a->ring_told[s] = true;
+	return km_send(a->table->chan, KM_RING, 0, &m, &fd, 1);
+}
+
+/* After the end of a job its outputs are final, whoever still holds the pipes. */
+static bool is_final(const struct job *j, int s)
+{
+	return j->state == KM_STATE_ENDED || pump_out_ended(j->out[s]);
+}
+
+static bool has_more(const struct attachment *a, int s)
+{
+	return pump_out_head(a->job->out[s]) > a->out[s].seen;
+}
+
+static int tell_wake(struct attachment *a)
+{
+	struct km_wake m = {.att = a->att};
+	bool wake = false;
+
+	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
+		bool final = is_final(a->job, s);
+
+		if (final)
+			m.eof |= KM_BIT(s);
+		if (a->out[s].armed && (has_more(a, s) || (final && !(a->eof_told & KM_BIT(s))))) {
+			a->out[s].armed = false;
+			wake = true;
+		}
+	}
+	if (!wake)
+		return 0;
+	a->eof_told |= m.eof;
+	return km_send(a->table->chan, KM_WAKE, 0, &m, NULL, 0);
+}
+
+static int tell_input(struct attachment *a)
+{
+	struct pump_in *in = a->job->in;
+	struct km_input_done m = {.att = a->att};
+
+	if (in == NULL || a->job->stdin_holder != a)
+		return 0;
+	m.written = pump_in_written(in);
+	m.closed = pump_in_closed(in);
+	if (m.written == a->written_told && (m.closed != 0) == a->closed_told)
+		return 0;
+	a->written_told = m.written;
+	a->closed_told = m.closed != 0;
+	return km_send(a->table->chan, KM_INPUT_DONE, 0, &m, NULL, 0);
+}
+
+static int tell_ended(struct attachment *a)
+{
+	struct km_ended m = {.att = a->att};
+
+	if (a->job->state != KM_STATE_ENDED || a->ended_told)
+		return 0;
+	a->ended_told = true;
+	m.exit = a->job->exit;
+	return km_send(a->table->chan, KM_ENDED, 0, &m, NULL, 0);
+}
+
+static int tell(struct attachment *a)
+{
+	struct job *j = a->job;
+	int rc = 0;
+
+	if (a->ended_told)
+		return 0;
+	for (int s = KM_STDOUT; s <= KM_STDERR && rc == 0; s++)
+		rc = tell_ring(a, s, pump_out_ring(j->out[s]));
+	if (rc == 0 && j->stdin_holder == a)
+		rc = tell_ring(a, KM_STDIN, pump_in_ring(j->in));
+	/* At the end a last wake says that the outputs are final, armed or not. */
+	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
+		if (j->state == KM_STATE_ENDED && !(a->eof_told & KM_BIT(s)))
+			a->out[s].armed = true;
+	if (rc == 0)
+		rc = tell_wake(a);
+	if (rc == 0)
+		rc = tell_input(a);
+	return rc != 0 ? rc : tell_ended(a);
+}
+
+/* ---- when to tell ---- */
+
+static void mark_dirty(struct attachment *a)
+{
+	if (a->dirty)
+		return;
+	a->dirty = true;
+	TAILQ_INSERT_TAIL(&a->table->dirty, a, in_dirty);
+}
+
+/* Tells all dirty ones while the channel takes it. */
+static void flush_dirty(struct attach_table *t)
+{
+	struct attachment *a;
+
+	while (!t->has_failed && !km_chan_busy(t->chan) && (a = TAILQ_FIRST(&t->dirty)) != NULL) {
+		TAILQ_REMOVE(&t->dirty, a, in_dirty);
+		a->dirty = false;
+		if (tell(a) == 0)
+			continue;
+		t->has_failed = true;
+		t->failed(t->arg);
+	}
+}
+
+static void on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	flush_dirty(arg);
+}
+
+/* What happens in one turn of the loop is told at its end, together. */
+static void tell_later(struct attachment *a)
+{
+	mark_dirty(a);
+	event_active(a->table->flush, EV_TIMEOUT, 0);
+}
+
+void attach_flush(struct attachment *a)
+{
+	tell_later(a);
+}
+
+void attach_table_writable(struct attach_table *t)
+{
+	flush_dirty(t);
+}
+
+void attach_on_output(struct job *j, enum km_stream s)
+{
+	struct attachment *a;
+
+	LIST_FOREACH(a, &j->attachments, in_job)
+	{
+		bool first = a->out[s].armed && has_more(a, s);
+
+		if (first || is_final(j, s) || !a->ring_told[s])
+			tell_later(a);
+		/* New bytes are worth a message at once: another process can begin with them. */
+		if (first)
+			flush_dirty(a->table);
+	}
+}
+
+void attach_on_input(struct job *j)
+{
+	if (j->stdin_holder != NULL)
+		tell_later(j->stdin_holder);
+}
+
+void attach_on_ended(struct job *j)
+{
+	struct attachment *a;
+
+	LIST_FOREACH(a, &j->attachments, in_job)
+	tell_later(a);
+}
+
+/* ---- the table ---- */
+
+int attach_table_new(struct attach_table **out, struct event_base *base, struct km_chan *chan,
+    void (*failed)(void *arg), void *arg)
+{
+	struct attach_table *t = calloc(1, sizeof(*t));
+
+	if (t == NULL)
+		return TX_ENOMEM;
+	t->chan = chan;
+	t->failed = failed;
+	t->arg = arg;
+	TAILQ_INIT(&t->dirty);
+	t->flush = event_new(base, -1, 0, on_flush, t);
+	if (t->flush == NULL) {
+		free(t);
+		return TX_ENOMEM;
+	}
+	*out = t;
+	return 0;
+}
+
+static void withdraw(struct attachment *a, bool delivered, bool worker_died);
+
+void attach_table_free(struct attach_table *t)
+{
+	if (t == NULL)
+		return;
+	t->has_failed = true;
+	for (size_t i = 0; i < BUCKETS; i++)
+		while (!LIST_EMPTY(&t->buckets[i]))
+			withdraw(LIST_FIRST(&t->buckets[i]), false, true);
+	event_free(t->flush);
+	free(t);
+}
+
+struct attachment *attach_find(struct attach_table *t, uint32_t att)
+{
+	struct attachment *a;
+
+	LIST_FOREACH(a, &t->buckets[att % BUCKETS], in_bucket)
+	if (a->att == att)
+		return a;
+	return NULL;
+}
+
+/* ---- one attachment ---- */
+
+bool attach_offsets_held(const struct job *j, const uint64_t offset[3], struct km_refused *why)
+{
+	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
+		uint64_t oldest = pump_out_tail(j->out[s]);
+		uint64_t newest = pump_out_head(j->out[s]);
+
+		if (offset[s] >= oldest && offset[s] <= newest)
+			continue;
+		why->why = offset[s] < oldest ? KM_WHY_DROPPED : KM_WHY_AHEAD;
+		why->stream = (uint32_t)s;
+		why->oldest = oldest;
+		why->newest = newest;
+		snprintf(why->text, sizeof(why->text),
+		    "%s is held from offset %llu to %llu, not at %llu",
+		    s == KM_STDOUT ? "stdout" : "stderr", (unsigned long long)oldest,
+		    (unsigned long long)newest, (unsigned long long)offset[s]);
+		return false;
+	}
+	return true;
+}
+
+int attach_add(struct attachment **out, struct attach_table *t, uint32_t att, struct job *j,
+    const uint64_t offset[3], bool stdin_too)
+{
+	struct attachment *a = calloc(1, sizeof(*a));
+
+	if (a == NULL)
+		return TX_ENOMEM;
+	assert(att != 0 && attach_find(t, att) == NULL);
+	a->table = t;
+	a->job = j;
+	a->att = att;
+	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
+		a->out[s].acked = a->out[s].seen = offset[s];
+		a->out[s].armed = true;
+	}
+	LIST_INSERT_HEAD(&t->buckets[att % BUCKETS], a, in_bucket);
+	LIST_INSERT_HEAD(&j->attachments, a, in_job);
+	j->n_attached++;
+	if (stdin_too && j->in != NULL) {
+		j->stdin_holder = a;
+		a->written_told = pump_in_written(j->in);
+		a->closed_told = pump_in_closed(j->in);
+	}
+	ending_returned(j);
+	*out = a;
+	return 0;
+}
+
+bool attach_holds_stdin(const struct attachment *a)
+{
+	return a->job->stdin_holder == a;
+}
+
+const char *attach_owner(const struct attachment *a)
+{
+	return a->owner;
+}
+
+void attach_set_owner(struct attachment *a, const char *owner)
+{
+	snprintf(a->owner, sizeof(a->owner), "%s", owner);
+}
+
+static void release_least(struct job *j, int s)
+{
+	struct attachment *a;
+	uint64_t least = UINT64_MAX;
+
+	LIST_FOREACH(a, &j->attachments, in_job)
+	if (a->out[s].acked < least)
+		least = a->out[s].acked;
+	if (least != UINT64_MAX && pump_out_release(j->out[s], least) != 0)
+		log_error("job %s: an acknowledged offset is beyond the head", j->id);
+}
+
+int attach_release(struct attachment *a, const struct km_release *m)
+{
+	uint64_t head;
+
+	if (m->stream != KM_STDOUT && m->stream != KM_STDERR)
+		return TX_EPROTO;
+	head = pump_out_head(a->job->out[m->stream]);
+	if (m->acked > head || (m->seen > head && m->seen != UINT64_MAX))
+		return TX_EPROTO;
+	if (m->acked > a->out[m->stream].acked) {
+		a->out[m->stream].acked = m->acked;
+		release_least(a->job, (int)m->stream);
+	}
+	a->out[m->stream].armed = m->seen != UINT64_MAX;
+	if (m->seen == UINT64_MAX)
+		return 0;
+	a->out[m->stream].seen = m->seen;
+	if (has_more(a, (int)m->stream) || is_final(a->job, (int)m->stream))
+		tell_later(a);
+	return 0;
+}
+
+int attach_input(struct attachment *a, const struct km_input *m)
+{
+	struct job *j = a->job;
+
+	/* It may have been taken over by another while this was on its way. */
+	if (j->stdin_holder != a || j->in == NULL)
+		return 0;
+	return pump_in_accept(j->in, m->head, m->eof != 0);
+}
+
+static void withdraw(struct attachment *a, bool delivered, bool worker_died)
+{
+	struct job *j = a->job;
+
+	if (a->dirty)
+		TAILQ_REMOVE(&a->table->dirty, a, in_dirty);
+	LIST_REMOVE(a, in_bucket);
+	LIST_REMOVE(a, in_job);
+	j->n_attached--;
+	if (j->stdin_holder == a)
+		j->stdin_holder = NULL;
+	free(a);
+	j->delivered |= delivered;
+	if (LIST_EMPTY(&j->attachments)) {
+		if (j->state != KM_STATE_ENDED)
+			ending_left(j, worker_died);
+	} else {
+		/* Those that stay may have waited for the one that left. */
+		release_least(j, KM_STDOUT);
+		release_least(j, KM_STDERR);
+	}
+	job_release(j);
+}
+
+void attach_detach(struct attachment *a, bool delivered)
+{
+	withdraw(a, delivered && a->ended_told, false);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Attachments: which worker reads which job, how far its client has it, and when to wake it. An
+ * attachment is in two lists, its link's and its job's; either's end withdraws it.
+ *
+ * The tail of an output is the least that any attachment has acknowledged; with no attachment
+ * nothing is released. What is to be told is computed from the state when it is sent, so a slow
+ * worker's queue holds at most one round of it.
+ */
+#ifndef TX_KEEPER_ATTACH_H
+#define TX_KEEPER_ATTACH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/keeper_msg.h"
+
+struct attach_table;
+struct attachment;
+struct event_base;
+struct job;
+
+/* The attachments of one link. `failed` is called, once, when messages can no longer be sent; not
+ * from inside a call. */
+int attach_table_new(struct attach_table **out, struct event_base *base, struct km_chan *chan,
+    void (*failed)(void *arg), void *arg);
+/* Withdraws all: their clients are not gone, their worker is. */
+void attach_table_free(struct attach_table *t);
+/* The channel has room again. */
+void attach_table_writable(struct attach_table *t);
+
+/* NULL: none of that number. */
+struct attachment *attach_find(struct attach_table *t, uint32_t att);
+
+/* Whether a job's outputs hold the offsets; else fills why (DROPPED or AHEAD). */
+bool attach_offsets_held(const struct job *j, const uint64_t offset[3], struct km_refused *why);
+
+/* `att` must be free. stdin: takes it over from whoever has it. Nothing is sent before
+ * attach_flush. TX_ENOMEM. */
+int attach_add(struct attachment **out, struct attach_table *t, uint32_t att, struct job *j,
+    const uint64_t offset[3], bool stdin_too);
+bool attach_holds_stdin(const struct attachment *a);
+const char *attach_owner(const struct attachment *a); /* who attached */
+void attach_set_owner(struct attachment *a, const char *owner);
+/* Tells what there is to tell, now or when the channel has room. */
+void attach_flush(struct attachment *a);
+
+/* Messages. TX_EPROTO: a violation. */
+int attach_release(struct attachment *a, const struct km_release *m);
+int attach_input(struct attachment *a, const struct km_input *m);
+void attach_detach(struct attachment *a, bool delivered);
+
+/* Of struct job_ops. */
+void attach_on_output(struct job *j, enum km_stream s);
+void attach_on_input(struct job *j);
+void attach_on_ended(struct job *j);
+
+#endif

@@ -1,0 +1,516 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads telexd.conf with libconfuse. To libconfuse every key is a string: the values are checked
+ * here, by the rows of `keys`, so that each mistake is told with its line and the right word, and
+ * the reading goes on. An unknown key would end libconfuse's parse; it is told, added as a dummy,
+ * and the file is parsed again.
+ */
+#include "agent/keeper/config.h"
+
+#include <confuse.h>
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/duration.h"
+#include "common/nearest.h"
+#include "common/ring.h"
+
+#define DUMMIES_MAX 32
+
+enum kind { KIND_PATH, KIND_NAME, KIND_COUNT, KIND_SIZE, KIND_DURATION, KIND_LEVEL, KIND_FORMAT };
+
+struct key {
+	const char *name;
+	enum kind kind;
+	size_t offset; /* into struct config */
+	uint64_t min, max;
+};
+
+#define KEY(member, kind, min, max)                                                                \
+	{                                                                                          \
+#member, kind, offsetof(struct config, member), min, max                           \
+	}
+#define SPAN(name, member, min, max)                                                               \
+	{                                                                                          \
+		name, KIND_DURATION, offsetof(struct config, member), (uint64_t)(min),             \
+		    (uint64_t)(max)                                                                \
+	}
+
+static const struct key keys[] = {
+    KEY(workers, KIND_COUNT, 0, 256),
+    KEY(certificate, KIND_PATH, 0, 0),
+    KEY(key, KIND_PATH, 0, 0),
+    KEY(ca, KIND_PATH, 0, 0),
+    KEY(state_directory, KIND_PATH, 0, 0),
+    KEY(worker_user, KIND_NAME, 0, 0),
+    KEY(max_processes, KIND_COUNT, 1, 1000000),
+    KEY(max_connections, KIND_COUNT, 1, 1000000),
+    KEY(output_buffer, KIND_SIZE, RING_SIZE_MIN, RING_SIZE_MAX),
+    SPAN("shutdown_grace", shutdown_grace_ns, 0, 3600 * NS_PER_S),
+    SPAN("heartbeat_interval", heartbeat_ns, 10 * NS_PER_MS, 3600 * NS_PER_S),
+    SPAN("hang_timeout", hang_timeout_ns, 10 * NS_PER_MS, 3600 * NS_PER_S),
+    KEY(log_level, KIND_LEVEL, 0, 0),
+    {"log_format", KIND_FORMAT, offsetof(struct config, log_json), 0, 0},
+};
+#define N_KEYS (sizeof(keys) / sizeof(keys[0]))
+
+struct reader {
+	struct config *c;
+	config_problem problem;
+	void *arg;
+	unsigned n_problems;
+	/* Of the last "no such option" of libconfuse. */
+	char unknown[64];
+	int seen_line; /* problems up to this line were told by an earlier parse */
+};
+
+static void tell(struct reader *rd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void tell(struct reader *rd, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	rd->n_problems++;
+	rd->problem(text, rd->arg);
+}
+
+static const char *nearest_key(const char *word)
+{
+	const char *words[N_KEYS + 1];
+
+	words[N_KEYS] = "listen";
+	for (size_t i = 0; i < N_KEYS; i++)
+		words[i] = keys[i].name;
+	return nearest_word(word, words, N_KEYS + 1);
+}
+
+/* ---- values ---- */
+
+int config_parse_size(const char *text, uint64_t *bytes)
+{
+	static const struct {
+		const char *unit;
+		unsigned shift;
+	} units[] = {{"", 0}, {"B", 0}, {"KiB", 10}, {"K", 10}, {"MiB", 20}, {"M", 20}, {"GiB", 30},
+	    {"G", 30}};
+	unsigned long long n;
+	char *end;
+
+	if (!isdigit((unsigned char)text[0]))
+		return TX_EINVAL;
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (errno != 0)
+		return TX_ETOOBIG;
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (strcmp(end, units[i].unit) != 0)
+			continue;
+		if (n > UINT64_MAX >> units[i].shift)
+			return TX_ETOOBIG;
+		*bytes = (uint64_t)n << units[i].shift;
+		return 0;
+	}
+	return TX_EINVAL;
+}
+
+int config_split_address(const char *text, char *buf, const char **host, const char **port)
+{
+	char *colon;
+	unsigned long n;
+	char *end;
+
+	if (snprintf(buf, KM_TEXT_SIZE, "%s", text) >= KM_TEXT_SIZE)
+		return TX_EINVAL;
+	colon = strrchr(buf, ':');
+	if (colon == NULL || !isdigit((unsigned char)colon[1]))
+		return TX_EINVAL;
+	n = strtoul(colon + 1, &end, 10);
+	if (*end != '\0' || n > 65535)
+		return TX_EINVAL;
+	*colon = '\0';
+	if (buf[0] == '[') {
+		if (colon - buf < 3 || colon[-1] != ']')
+			return TX_EINVAL;
+		colon[-1] = '\0';
+		*host = buf + 1;
+	} else {
+		if (buf[0] == '\0' || strchr(buf, ':') != NULL)
+			return TX_EINVAL;
+		*host = buf;
+	}
+	*port = colon + 1;
+	return 0;
+}
+
+static int set_string(char **where, const char *value)
+{
+	char *copy = strdup(value);
+
+	if (copy == NULL)
+		return TX_ENOMEM;
+	free(*where);
+	*where = copy;
+	return 0;
+}
+
+/* The sentence for a value that is not one; NULL when it was taken. */
+static const char *take_count(const struct key *k, const char *value, uint32_t *out)
+{
+	unsigned long long n;
+	char *end;
+
+	if (!isdigit((unsigned char)value[0]))
+		return "is not a number";
+	errno = 0;
+	n = strtoull(value, &end, 10);
+	if (*end != '\0')
+		return "is not a number";
+	if (errno != 0 || n > k->max)
+		return "is too large";
+	if (n < k->min)
+		return "is too small";
+	*out = (uint32_t)n;
+	return NULL;
+}
+
+static const char *take_size(const struct key *k, const char *value, uint64_t *out)
+{
+	uint64_t n;
+	int rc = config_parse_size(value, &n);
+
+	if (rc == TX_EINVAL)
+		return "is not a size (such as 64KiB or 1MiB)";
+	if (rc != 0 || n > k->max)
+		return "is too large";
+	if (n < k->min)
+		return "is too small";
+	*out = n;
+	return NULL;
+}
+
+static const char *take_duration(const struct key *k, const char *value, int64_t *out)
+{
+	int64_t ns;
+	int rc = duration_parse(value, &ns);
+
+	if (rc == TX_EINVAL)
+		return "is not a duration (such as 10s or 500ms)";
+	if (rc != 0 || (uint64_t)ns > k->max)
+		return "is too long";
+	if ((uint64_t)ns < k->min)
+		return "is too short";
+	*out = ns;
+	return NULL;
+}
+
+static const char *take_word(const struct key *k, const char *value, void *where)
+{
+	if (k->kind == KIND_LEVEL)
+		return log_level_parse(value, where) == 0 ? NULL : "is no log level";
+	if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
+		return "is no log format";
+	*(bool *)where = value[0] == 'j';
+	return NULL;
+}
+
+static const char *take_text(const struct key *k, const char *value, char **where)
+{
+	if (value[0] == '\0')
+		return "is empty";
+	if (k->kind == KIND_PATH && value[0] != '/')
+		return "is not an absolute path";
+	return set_string(where, value) == 0 ? NULL : "does not fit in memory";
+}
+
+/* "; did you mean 'json'?" for the kinds that take words. */
+static void word_hint(enum kind kind, const char *value, char *out, size_t size)
+{
+	static const char *const levels[] = {"error", "warn", "info", "debug"};
+	static const char *const formats[] = {"text", "json"};
+	const char *near = NULL;
+
+	out[0] = '\0';
+	if (kind == KIND_LEVEL) {
+		near = nearest_word(value, levels, 4);
+		snprintf(out, size, near != NULL ? "; did you mean '%s'?" : "%s",
+		    near != NULL ? near : "; it is one of error, warn, info, debug");
+	} else if (kind == KIND_FORMAT) {
+		near = nearest_word(value, formats, 2);
+		snprintf(out, size, near != NULL ? "; did you mean '%s'?" : "%s",
+		    near != NULL ? near : "; it is text or json");
+	}
+}
+
+static const char *take_value(struct config *c, const struct key *k, const char *value)
+{
+	void *where = (char *)c + k->offset;
+
+	switch (k->kind) {
+	case KIND_COUNT:
+		return take_count(k, value, where);
+	case KIND_SIZE:
+		return take_size(k, value, where);
+	case KIND_DURATION:
+		return take_duration(k, value, where);
+	case KIND_LEVEL:
+	case KIND_FORMAT:
+		return take_word(k, value, where);
+	case KIND_PATH:
+	case KIND_NAME:
+		break;
+	}
+	return take_text(k, value, where);
+}
+
+/* ---- libconfuse's callbacks: it passes no argument, but the cfg_t can be looked up ---- */
+
+static struct reader *reading;
+
+static int check_value(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const struct key *k = NULL;
+	const char *value = cfg_opt_getstr(opt);
+	const char *wrong;
+	char hint[96];
+
+	if (cfg->line <= reading->seen_line)
+		return 0;
+	for (size_t i = 0; i < N_KEYS; i++)
+		if (strcmp(keys[i].name, opt->name) == 0)
+			k = &keys[i];
+	if (k == NULL || value == NULL)
+		return 0;
+	wrong = take_value(reading->c, k, value);
+	if (wrong == NULL)
+		return 0;
+	word_hint(k->kind, value, hint, sizeof(hint));
+	tell(reading, "%s:%d: %s: '%s' %s%s", reading->c->file, cfg->line, k->name, value, wrong,
+	    hint);
+	return 0;
+}
+
+static int check_listen(cfg_t *cfg, cfg_opt_t *opt)
+{
+	unsigned n = cfg_opt_size(opt);
+	const char *value = n > 0 ? cfg_opt_getnstr(opt, n - 1) : NULL;
+	char buf[KM_TEXT_SIZE];
+	const char *host, *port;
+
+	if (cfg->line <= reading->seen_line || value == NULL)
+		return 0;
+	if (config_split_address(value, buf, &host, &port) != 0)
+		tell(reading,
+		    "%s:%d: listen: '%s' is not HOST:PORT (such as 0.0.0.0:8359 or [::]:8359)",
+		    reading->c->file, cfg->line, value);
+	if (n == KM_LISTEN_MAX + 1)
+		tell(reading, "%s:%d: listen: more than %d addresses", reading->c->file, cfg->line,
+		    KM_LISTEN_MAX);
+	return 0;
+}
+
+static void parse_error(cfg_t *cfg, const char *fmt, va_list ap)
+{
+	static const char unknown[] = "no such option '";
+	char text[512];
+	const char *at;
+	const char *near;
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	at = strstr(text, unknown);
+	if (at == NULL) {
+		tell(reading, "%s:%d: %s", reading->c->file, cfg->line, text);
+		return;
+	}
+	snprintf(reading->unknown, sizeof(reading->unknown), "%s", at + sizeof(unknown) - 1);
+	reading->unknown[strcspn(reading->unknown, "'")] = '\0';
+	near = nearest_key(reading->unknown);
+	tell(reading,
+	    near != NULL ? "%s:%d: unknown key '%s'; did you mean '%s'?"
+	                 : "%s:%d: unknown key '%s'",
+	    reading->c->file, cfg->line, reading->unknown, near);
+	reading->seen_line = cfg->line;
+}
+
+/* ---- the whole ---- */
+
+/* One parse with `dummies` allowed besides. 0; TX_EAGAIN: rd->unknown is another unknown key;
+ * TX_EINVAL. */
+static int parse_once(struct reader *rd, char *const *dummies, size_t n_dummies, cfg_t **out)
+{
+	cfg_opt_t opts[N_KEYS + 1 + DUMMIES_MAX + 1];
+	const cfg_opt_t listen_opt = CFG_STR_LIST("listen", NULL, CFGF_NODEFAULT);
+	const cfg_opt_t end = CFG_END();
+	size_t n = 0;
+	cfg_t *cfg;
+	int rc;
+
+	opts[n++] = listen_opt;
+	for (size_t i = 0; i < N_KEYS; i++)
+		opts[n++] = (cfg_opt_t)CFG_STR(keys[i].name, NULL, CFGF_NODEFAULT);
+	for (size_t i = 0; i < n_dummies; i++)
+		opts[n++] = (cfg_opt_t)CFG_STR_LIST(dummies[i], NULL, CFGF_NODEFAULT);
+	opts[n] = end;
+	cfg = cfg_init(opts, CFGF_NONE);
+	if (cfg == NULL)
+		return TX_ENOMEM;
+	cfg_set_error_function(cfg, parse_error);
+	cfg_set_validate_func(cfg, "listen", check_listen);
+	for (size_t i = 0; i < N_KEYS; i++)
+		cfg_set_validate_func(cfg, keys[i].name, check_value);
+	rd->unknown[0] = '\0';
+	rc = cfg_parse(cfg, rd->c->file);
+	if (rc == CFG_SUCCESS) {
+		*out = cfg;
+		return 0;
+	}
+	if (rc == CFG_FILE_ERROR)
+		tell(rd, "%s: %s", rd->c->file, strerror(errno));
+	cfg_free(cfg);
+	return rd->unknown[0] != '\0' ? TX_EAGAIN : TX_EINVAL;
+}
+
+static int parse(struct reader *rd, cfg_t **out)
+{
+	char *dummies[DUMMIES_MAX];
+	size_t n = 0;
+	int rc;
+
+	do {
+		rc = parse_once(rd, dummies, n, out);
+		if (rc != TX_EAGAIN || n == DUMMIES_MAX)
+			break;
+		dummies[n] = strdup(rd->unknown);
+		if (dummies[n] == NULL)
+			rc = TX_ENOMEM;
+		else
+			n++;
+	} while (rc == TX_EAGAIN);
+	while (n > 0)
+		free(dummies[--n]);
+	return rc;
+}
+
+static int take_listen(struct config *c, cfg_t *cfg)
+{
+	static const char *const everywhere[] = {"0.0.0.0:8359", "[::]:8359"};
+	unsigned n = cfg_size(cfg, "listen");
+
+	c->listen_default = n == 0;
+	if (n == 0)
+		n = 2;
+	for (unsigned i = 0; i < n && i < KM_LISTEN_MAX; i++) {
+		c->listen[i] =
+		    strdup(c->listen_default ? everywhere[i] : cfg_getnstr(cfg, "listen", i));
+		if (c->listen[i] == NULL)
+			return TX_ENOMEM;
+		c->n_listen = i + 1;
+	}
+	return 0;
+}
+
+static int set_defaults(struct config *c, const char *file)
+{
+	c->max_processes = 10000;
+	c->max_connections = 10000;
+	c->output_buffer = RING_SIZE_DEFAULT;
+	c->shutdown_grace_ns = 10 * NS_PER_S;
+	c->heartbeat_ns = 2 * NS_PER_S;
+	c->hang_timeout_ns = 10 * NS_PER_S;
+	c->log_level = LOG_LEVEL_INFO;
+	if (set_string(&c->file, file) != 0 ||
+	    set_string(&c->certificate, SYSCONFDIR "/telex/agent.pem") != 0 ||
+	    set_string(&c->key, SYSCONFDIR "/telex/agent.key") != 0 ||
+	    set_string(&c->ca, SYSCONFDIR "/telex/ca.pem") != 0 ||
+	    set_string(&c->state_directory, LOCALSTATEDIR "/lib/telexd") != 0)
+		return TX_ENOMEM;
+	return 0;
+}
+
+int config_load(struct config **out, const char *file, config_problem problem, void *arg)
+{
+	struct reader rd = {.problem = problem, .arg = arg};
+	struct config *c = calloc(1, sizeof(*c));
+	cfg_t *cfg = NULL;
+	int rc = TX_ENOMEM;
+
+	if (c == NULL || set_defaults(c, file) != 0)
+		goto out;
+	rd.c = c;
+	reading = &rd;
+	rc = parse(&rd, &cfg);
+	reading = NULL;
+	if (rc == 0)
+		rc = take_listen(c, cfg);
+	if (rd.n_problems > 0)
+		rc = TX_EINVAL;
+	if (c->workers == 0) {
+		long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+		c->workers = cpus < 1 ? 1 : cpus > 256 ? 256 : (uint32_t)cpus;
+	}
+out:
+	if (cfg != NULL)
+		cfg_free(cfg);
+	if (rc == TX_ENOMEM)
+		problem("out of memory", arg);
+	if (rc == 0)
+		*out = c;
+	else
+		config_free(c);
+	return rc;
+}
+
+int config_check_files(const struct config *c, config_problem problem, void *arg)
+{
+	const struct {
+		const char *key, *path;
+	} files[] = {{"certificate", c->certificate}, {"key", c->key}, {"ca", c->ca}};
+	char text[1024];
+	int rc = 0;
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		int fd = open(files[i].path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+		if (fd >= 0) {
+			close(fd);
+			continue;
+		}
+		snprintf(text, sizeof(text), "%s: %s: %s: %s", c->file, files[i].key, files[i].path,
+		    strerror(errno));
+		problem(text, arg);
+		rc = TX_EINVAL;
+	}
+	if (c->worker_user != NULL && getpwnam(c->worker_user) == NULL) {
+		snprintf(text, sizeof(text), "%s: worker_user: no such user: %s", c->file,
+		    c->worker_user);
+		problem(text, arg);
+		rc = TX_EINVAL;
+	}
+	return rc;
+}
+
+void config_free(struct config *c)
+{
+	if (c == NULL)
+		return;
+	for (size_t i = 0; i < c->n_listen; i++)
+		free(c->listen[i]);
+	free(c->certificate);
+	free(c->key);
+	free(c->ca);
+	free(c->state_directory);
+	free(c->worker_user);
+	free(c->file);
+	free(c);
+}

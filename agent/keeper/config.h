@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * telexd's configuration file. Every key is optional but `listen` decides who can reach the agent;
+ * what is not known or out of range is a problem with its file and line, and all of them are told,
+ * not just the first.
+ */
+#ifndef TX_KEEPER_CONFIG_H
+#define TX_KEEPER_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/keeper_msg.h"
+#include "common/log.h"
+
+struct config {
+	char *file;
+	char *listen[KM_LISTEN_MAX]; /* "HOST:PORT" */
+	size_t n_listen;
+	bool listen_default; /* none was given: an address family that this machine lacks is passed
+	                        over */
+	uint32_t workers;    /* 1..256; 0 in the file: one a CPU */
+	char *certificate, *key, *ca;
+	char *state_directory;
+	char *worker_user; /* NULL: "telex" where there is one, else uid 65534 */
+	uint32_t max_processes;
+	uint32_t max_connections; /* a worker */
+	uint64_t output_buffer;   /* bytes a stream */
+	int64_t shutdown_grace_ns, heartbeat_ns, hang_timeout_ns;
+	enum log_level log_level;
+	bool log_json;
+};
+
+/* Told once a problem: "telexd.conf:3: unknown key 'lisen'; did you mean 'listen'?" */
+typedef void (*config_problem)(const char *text, void *arg);
+
+/* Reads `file`. TX_EINVAL after at least one problem() call; TX_ENOMEM, TX_ESYS (not readable)
+ * likewise. */
+int config_load(struct config **out, const char *file, config_problem problem, void *arg);
+
+/* Whether certificate, key and ca can be opened, and the worker's user exists. TX_EINVAL after
+ * problem(). */
+int config_check_files(const struct config *c, config_problem problem, void *arg);
+
+void config_free(struct config *c);
+
+/* "1MiB", "64KiB", "4096" -> bytes. TX_EINVAL, TX_ETOOBIG. */
+int config_parse_size(const char *text, uint64_t *bytes);
+
+/* "HOST:PORT", "[V6]:PORT": pointers into buf[KM_TEXT_SIZE], which the split is written to.
+ * TX_EINVAL. */
+int config_split_address(const char *text, char *buf, const char **host, const char **port);
+
+#endif

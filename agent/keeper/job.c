@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/keeper/job.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "agent/keeper/pump.h"
+#include "common/duration.h"
+#include "common/log.h"
+
+#define BUCKETS_MIN 64
+#define BUCKETS_MAX (1u << 20)
+#define SWEEP_NS    (5 * NS_PER_S)
+
+LIST_HEAD(job_bucket, job);
+
+struct jobs {
+	struct event_base *base;
+	const struct job_ops *ops;
+	void *ops_arg;
+	struct job_bucket *by_id, *by_pid;
+	uint32_t mask, seed;
+	TAILQ_HEAD(job_order, job) order, ended; /* all, and the ENDED ones; oldest first */
+	uint32_t max, running, held;
+	struct event *sweep;
+};
+
+static void on_sweep(evutil_socket_t fd, short what, void *arg);
+
+/* ---- the table ---- */
+
+int jobs_new(struct jobs **out, struct event_base *base, uint32_t max_processes, struct err *e)
+{
+	struct jobs *js = calloc(1, sizeof(*js));
+	uint32_t n = BUCKETS_MIN;
+
+	if (js == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	while (n < max_processes && n < BUCKETS_MAX)
+		n *= 2;
+	js->base = base;
+	js->max = max_processes;
+	js->mask = n - 1;
+	if (getrandom(&js->seed, sizeof(js->seed), GRND_NONBLOCK) < 0)
+		js->seed = (uint32_t)clock_monotonic_ns();
+	TAILQ_INIT(&js->order);
+	TAILQ_INIT(&js->ended);
+	js->by_id = calloc(n, sizeof(*js->by_id));
+	js->by_pid = calloc(n, sizeof(*js->by_pid));
+	js->sweep = evtimer_new(base, on_sweep, js);
+	if (js->by_id == NULL || js->by_pid == NULL || js->sweep == NULL) {
+		jobs_free(js);
+		return err_set(e, TX_ENOMEM, "out of memory");
+	}
+	*out = js;
+	return 0;
+}
+
+void jobs_free(struct jobs *js)
+{
+	struct job *j, *next;
+
+	if (js == NULL)
+		return;
+	for (j = TAILQ_FIRST(&js->order); j != NULL; j = next) {
+		next = TAILQ_NEXT(j, in_order);
+		job_free(j);
+	}
+	if (js->sweep != NULL)
+		event_free(js->sweep);
+	free(js->by_id);
+	free(js->by_pid);
+	free(js);
+}
+
+void jobs_set_ops(struct jobs *js, const struct job_ops *ops, void *arg)
+{
+	js->ops = ops;
+	js->ops_arg = arg;
+}
+
+struct event_base *jobs_base(struct jobs *js)
+{
+	return js->base;
+}
+
+static struct job_bucket *id_bucket(struct jobs *js, const char *id)
+{
+	uint32_t h = js->seed ^ 2166136261u;
+
+	for (; *id != '\0'; id++)
+		h = (h ^ (uint8_t)*id) * 16777619u;
+	return &js->by_id[(h ^ h >> 15) & js->mask];
+}
+
+static struct job_bucket *pid_bucket(struct jobs *js, pid_t pid)
+{
+	return &js->by_pid[(uint32_t)pid & js->mask];
+}
+
+struct job *jobs_find(struct jobs *js, const char *id)
+{
+	struct job *j;
+
+	LIST_FOREACH(j, id_bucket(js, id), by_id)
+	if (strcmp(j->id, id) == 0)
+		return j;
+	return NULL;
+}
+
+struct job *jobs_find_pid(struct jobs *js, pid_t pid)
+{
+	struct job *j;
+
+	LIST_FOREACH(j, pid_bucket(js, pid), by_pid)
+	if (j->pid == pid)
+		return j;
+	return NULL;
+}
+
+struct job *jobs_first(struct jobs *js)
+{
+	return TAILQ_FIRST(&js->order);
+}
+
+struct job *jobs_next(struct job *j)
+{
+	return TAILQ_NEXT(j, in_order);
+}
+
+uint32_t jobs_running(const struct jobs *js)
+{
+	return js->running;
+}
+
+uint32_t jobs_held(const struct jobs *js)
+{
+	return js->held;
+}
+
+uint32_t jobs_max(const struct jobs *js)
+{
+	return js->max;
+}
+
+/* ---- one job ---- */
+
+static void on_close_timer(evutil_socket_t fd, short what, void *arg);
+
+static void on_end_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct job *j = arg;
+
+	(void)fd;
+	(void)what;
+	j->jobs->ops->timer(j, j->jobs->ops_arg);
+}
+
+static void on_gone_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct job *j = arg;
+
+	(void)fd;
+	(void)what;
+	j->jobs->ops->gone(j, j->jobs->ops_arg);
+}
+
+struct job *job_new(struct jobs *js, const char *id, const char *owner, struct job_spec *spec)
+{
+	struct job *j = calloc(1, sizeof(*j));
+
+	if (j == NULL)
+		return NULL;
+	j->jobs = js;
+	j->pidfd = -1;
+	LIST_INIT(&j->attachments);
+	memcpy(j->id, id, strlen(id) + 1);
+	memcpy(j->owner, owner, strlen(owner) + 1);
+	/* Now, so that a later moment that needs them cannot fail. */
+	j->end_timer = evtimer_new(js->base, on_end_timer, j);
+	j->gone_timer = evtimer_new(js->base, on_gone_timer, j);
+	j->close_timer = evtimer_new(js->base, on_close_timer, j);
+	if (j->end_timer == NULL || j->gone_timer == NULL || j->close_timer == NULL) {
+		job_free(j);
+		return NULL;
+	}
+	j->spec = spec;
+	return j;
+}
+
+void job_insert(struct job *j)
+{
+	struct jobs *js = j->jobs;
+
+	assert(j->state == 0 && j->pid > 0);
+	LIST_INSERT_HEAD(id_bucket(js, j->id), j, by_id);
+	LIST_INSERT_HEAD(pid_bucket(js, j->pid), j, by_pid);
+	TAILQ_INSERT_TAIL(&js->order, j, in_order);
+	js->running++;
+	job_set_state(j, KM_STATE_RUNNING);
+}
+
+static void unlink_job(struct job *j)
+{
+	struct jobs *js = j->jobs;
+
+	LIST_REMOVE(j, by_id);
+	if (!j->reaped)
+		LIST_REMOVE(j, by_pid);
+	TAILQ_REMOVE(&js->order, j, in_order);
+	if (j->state == KM_STATE_ENDED) {
+		TAILQ_REMOVE(&js->ended, j, in_ended);
+		js->held--;
+	} else {
+		js->running--;
+	}
+}
+
+void job_free(struct job *j)
+{
+	if (j == NULL)
+		return;
+	assert(LIST_EMPTY(&j->attachments));
+	if (j->state != 0)
+		unlink_job(j);
+	if (j->end_timer != NULL)
+		event_free(j->end_timer);
+	if (j->gone_timer != NULL)
+		event_free(j->gone_timer);
+	if (j->close_timer != NULL)
+		event_free(j->close_timer);
+	pump_in_free(j->in);
+	pump_out_free(j->out[KM_STDOUT]);
+	pump_out_free(j->out[KM_STDERR]);
+	if (j->pidfd >= 0)
+		close(j->pidfd);
+	while (j->sent != NULL) {
+		struct job_sent *next = j->sent->next;
+
+		free(j->sent);
+		j->sent = next;
+	}
+	job_spec_free(j->spec);
+	free(j);
+}
+
+static const char *state_name(enum km_state state)
+{
+	static const char *const names[] = {"new", "running", "ending", "ended"};
+
+	return names[state];
+}
+
+void job_set_state(struct job *j, enum km_state state)
+{
+	if (j->state == state)
+		return;
+	assert(state > j->state);
+	log_debug("job %s: %s -> %s (pid %d)", j->id, state_name(j->state), state_name(state),
+	    (int)j->pid);
+	if (state == KM_STATE_ENDED) {
+		j->jobs->running--;
+		j->jobs->held++;
+		TAILQ_INSERT_TAIL(&j->jobs->ended, j, in_ended);
+	}
+	j->state = state;
+}
+
+/* ---- retention ---- */
+
+static void plan_sweep(struct jobs *js)
+{
+	struct timeval later = duration_timeval(js->held > JOB_KEEP_COUNT ? 0 : SWEEP_NS);
+
+	if (js->held > JOB_KEEP_COUNT || !event_pending(js->sweep, EV_TIMEOUT, NULL))
+		event_add(js->sweep, &later);
+}
+
+/* Oldest first; those that are read right now stay. */
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	struct jobs *js = arg;
+	struct timeval again = duration_timeval(SWEEP_NS);
+	int64_t now = clock_monotonic_ns();
+	struct job *j, *next;
+
+	(void)fd;
+	(void)what;
+	for (j = TAILQ_FIRST(&js->ended); j != NULL; j = next) {
+		next = TAILQ_NEXT(j, in_ended);
+		if (js->held <= JOB_KEEP_COUNT && now - j->ended_at <= JOB_KEEP_NS)
+			break;
+		if (!LIST_EMPTY(&j->attachments))
+			continue;
+		log_debug("job %s: forgotten", j->id);
+		job_free(j);
+	}
+	if (js->held > 0)
+		event_add(js->sweep, &again);
+}
+
+void job_release(struct job *j)
+{
+	if (j->state != KM_STATE_ENDED || !LIST_EMPTY(&j->attachments))
+		return;
+	if (j->delivered && j->was_attached && j->spec->disconnect != JOB_DISCONNECT_KEEP)
+		job_free(j);
+}
+
+/* ---- closing: from the leader's death to the published exit ---- */
+
+static void publish(struct job *j, uint8_t streams_open)
+{
+	struct jobs *js = j->jobs;
+
+	event_del(j->close_timer);
+	event_del(j->gone_timer);
+	event_del(j->end_timer);
+	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
+		if ((streams_open & KM_BIT(s)) != 0)
+			pump_out_drop(j->out[s]);
+	if (j->in != NULL)
+		pump_in_close(j->in);
+	j->exit.streams_open = streams_open;
+	j->exit.start_ns = j->start_ns;
+	j->exit.stdout_length = pump_out_head(j->out[KM_STDOUT]);
+	j->exit.stderr_length = pump_out_head(j->out[KM_STDERR]);
+	j->ended_at = clock_monotonic_ns();
+	job_set_state(j, KM_STATE_ENDED);
+	plan_sweep(js);
+	js->ops->ended(j, js->ops_arg);
+}
+
+static bool at_mark(const struct job *j, int s)
+{
+	return pump_out_ended(j->out[s]) || pump_out_head(j->out[s]) >= j->close_mark[s];
+}
+
+static void start_grace(struct job *j)
+{
+	struct timeval grace = duration_timeval(JOB_CLOSE_GRACE_NS);
+
+	if (event_add(j->close_timer, &grace) != 0)
+		log_error("job %s: no memory for a timer; its exit may be late", j->id);
+}
+
+/* After every move of an output. */
+static void check_closed(struct job *j)
+{
+	if (!j->reaped || j->state == KM_STATE_ENDED)
+		return;
+	if (pump_out_ended(j->out[KM_STDOUT]) && pump_out_ended(j->out[KM_STDERR])) {
+		publish(j, 0);
+	} else if (j->close_late && at_mark(j, KM_STDOUT) && at_mark(j, KM_STDERR)) {
+		/* The pipes could not be read while a ring was full: the grace begins again, once.
+		 */
+		j->close_late = false;
+		start_grace(j);
+	}
+}
+
+static void on_close_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct job *j = arg;
+	uint8_t open = 0;
+
+	(void)fd;
+	(void)what;
+	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
+		if (!pump_out_look(j->out[s]))
+			open |= (uint8_t)KM_BIT(s);
+	if (at_mark(j, KM_STDOUT) && at_mark(j, KM_STDERR))
+		publish(j, open);
+	else
+		j->close_late = true;
+}
+
+void job_reaped(struct job *j)
+{
+	assert(!j->reaped && j->state != KM_STATE_ENDED);
+	LIST_REMOVE(j, by_pid);
+	j->reaped = true;
+	if (j->pidfd >= 0)
+		close(j->pidfd);
+	j->pidfd = -1;
+	event_del(j->end_timer);
+	job_set_state(j, KM_STATE_ENDING);
+	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
+		j->close_mark[s] = pump_out_head(j->out[s]) + pump_out_waiting(j->out[s]);
+	start_grace(j);
+	/* As a rule all that is left is to read the end. */
+	for (int s = KM_STDOUT; s <= KM_STDERR && j->state != KM_STATE_ENDED; s++)
+		pump_out_run(j->out[s]);
+	check_closed(j);
+}
+
+static void output_moved(struct job *j, enum km_stream s)
+{
+	j->jobs->ops->output(j, s, j->jobs->ops_arg);
+	check_closed(j);
+}
+
+void job_stdout_moved(void *job)
+{
+	output_moved(job, KM_STDOUT);
+}
+
+void job_stderr_moved(void *job)
+{
+	output_moved(job, KM_STDERR);
+}
+
+void job_stdin_moved(void *job)
+{
+	struct job *j = job;
+
+	j->jobs->ops->input(j, j->jobs->ops_arg);
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The job table: what the whole agent exists to keep. A job is found by its id and, while it is not
+ * reaped, by its pid. It is made by start, moved along by reap and ending, read by attach; each
+ * owns the fields under its name.
+ *
+ * A job's exit is published (state ENDED) when its leader is reaped and both outputs are at their
+ * end; or, when others hold them open, after JOB_CLOSE_GRACE_NS, but never before all that was in
+ * the pipes when it was reaped is in the rings: a slow reader does not shorten an output.
+ */
+#ifndef TX_KEEPER_JOB_H
+#define TX_KEEPER_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "common/err.h"
+#include "common/job_spec.h"
+#include "common/keeper_msg.h"
+
+struct attachment;
+struct event;
+struct event_base;
+struct jobs;
+struct pump_in;
+struct pump_out;
+
+#define JOB_CLOSE_GRACE_NS (INT64_C(2) * 1000000000)
+#define JOB_KEEP_NS        (INT64_C(600) * 1000000000)
+#define JOB_KEEP_COUNT     1000
+
+/* A signal that was sent through telex, and by whom. */
+struct job_sent {
+	struct job_sent *next;
+	int signo;
+	char by[KM_IDENTITY_SIZE];
+};
+
+struct job {
+	/* job.c: links; read-only for others */
+	struct jobs *jobs;
+	LIST_ENTRY(job) by_id, by_pid;
+	TAILQ_ENTRY(job) in_order, in_ended;
+	enum km_state state;
+	char id[KM_ID_SIZE];
+	char owner[KM_IDENTITY_SIZE];
+	struct job_spec *spec;
+
+	/* start.c */
+	pid_t pid; /* also its process group and session */
+	int pidfd; /* -1: none, or reaped */
+	int64_t start_ns;
+	struct pump_in *in;      /* NULL: no stdin */
+	struct pump_out *out[3]; /* [0] unused */
+	bool was_attached;       /* started by a client that stayed */
+
+	/* reap.c */
+	bool reaped;
+	uint64_t group_seen; /* the round that last saw others of its group alive */
+	struct km_exit exit; /* whole when state is ENDED */
+
+	/* ending.c */
+	enum km_reason cause; /* 0: telex has not begun to end it */
+	int64_t kill_at;      /* monotonic: SIGKILL follows then; 0: not asked to end, or killed */
+	struct job_sent *sent;
+	struct event *end_timer;  /* run timeout, then the grace before SIGKILL */
+	struct event *gone_timer; /* the wait of the disconnect policy */
+
+	/* attach.c */
+	LIST_HEAD(, attachment) attachments;
+	struct attachment *stdin_holder;
+	uint32_t n_attached;
+	bool delivered;
+
+	/* job.c: closing */
+	struct event *close_timer;
+	uint64_t close_mark[3]; /* each output's length at reap time */
+	bool close_late;        /* the grace is over, but a mark was not reached */
+	int64_t ended_at;       /* monotonic */
+};
+
+/* What the layers above are told. Called from the event loop, never from inside a call of theirs
+ * into this table. */
+struct job_ops {
+	void (*output)(
+	    struct job *j, enum km_stream s, void *arg); /* more bytes, a new ring, or its end */
+	void (*input)(struct job *j, void *arg);
+	void (*ended)(struct job *j, void *arg); /* state is ENDED */
+	void (*timer)(struct job *j, void *arg); /* end_timer */
+	void (*gone)(struct job *j, void *arg);  /* gone_timer */
+};
+
+int jobs_new(struct jobs **out, struct event_base *base, uint32_t max_processes, struct err *e);
+void jobs_free(struct jobs *js); /* and all jobs; processes that live are left alone */
+void jobs_set_ops(struct jobs *js, const struct job_ops *ops, void *arg);
+struct event_base *jobs_base(struct jobs *js);
+
+/* An empty job, not in the table. Takes spec when it succeeds. NULL: no memory. */
+struct job *job_new(struct jobs *js, const char *id, const char *owner, struct job_spec *spec);
+/* Into the table, with pid set: RUNNING. */
+void job_insert(struct job *j);
+/* Out of the table, if it is in it. No attachment may be left. */
+void job_free(struct job *j);
+
+struct job *jobs_find(struct jobs *js, const char *id);
+struct job *jobs_find_pid(struct jobs *js, pid_t pid); /* only those that are not reaped */
+struct job *jobs_first(struct jobs *js);               /* oldest first */
+struct job *jobs_next(struct job *j);
+uint32_t jobs_running(const struct jobs *js); /* not ENDED */
+uint32_t jobs_held(const struct jobs *js);    /* ENDED */
+uint32_t jobs_max(const struct jobs *js);
+
+/* The one setter; asserts that the step is one forward, and logs it. ENDED is reached only through
+ * job_reaped. */
+void job_set_state(struct job *j, enum km_state state);
+
+/* The leader is gone; kind, value, core, usage, end_ns and reason of j->exit are set. */
+void job_reaped(struct job *j);
+
+/* For the pumps: arg is the job. */
+void job_stdout_moved(void *job);
+void job_stderr_moved(void *job);
+void job_stdin_moved(void *job);
+
+/* The last attachment is gone, or the exit was delivered: may be forgotten now. It is freed then.
+ */
+void job_release(struct job *j);
+
+#endif

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/keeper/keeper.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/keeper/attach.h"
+#include "agent/keeper/ending.h"
+#include "agent/keeper/job.h"
+#include "agent/keeper/link.h"
+#include "agent/keeper/listener.h"
+#include "agent/keeper/notify.h"
+#include "agent/keeper/pump.h"
+#include "agent/keeper/reap.h"
+#include "agent/keeper/shutdown.h"
+#include "agent/keeper/spawn.h"
+#include "agent/keeper/start.h"
+#include "agent/keeper/workers.h"
+#include "common/log.h"
+
+static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+#define N_SIGNALS (sizeof(signals) / sizeof(signals[0]))
+
+struct keeper {
+	const struct config *config;
+	struct link_env env;
+	struct listeners *listeners;
+	struct workers *workers;
+	struct reap *reap;
+	struct shutdown *shutdown;
+	struct event *on_signal[N_SIGNALS];
+	int state_dir, lock;
+	bool published;
+	struct err failure; /* why it never came to serve */
+};
+
+/* ---- wires ---- */
+
+static void job_output(struct job *j, enum km_stream s, void *arg)
+{
+	(void)arg;
+	attach_on_output(j, s);
+}
+
+static void job_input(struct job *j, void *arg)
+{
+	(void)arg;
+	attach_on_input(j);
+}
+
+static void job_ended(struct job *j, void *arg)
+{
+	struct keeper *k = arg;
+
+	attach_on_ended(j);
+	shutdown_poke(k->shutdown);
+}
+
+static void job_timer(struct job *j, void *arg)
+{
+	struct keeper *k = arg;
+
+	ending_timer(j);
+	reap_run(k->reap);
+}
+
+static void job_gone(struct job *j, void *arg)
+{
+	(void)arg;
+	ending_gone(j);
+}
+
+static const struct job_ops job_ops = {job_output, job_input, job_ended, job_timer, job_gone};
+
+static int reaped_other(pid_t pid, int status, void *arg)
+{
+	struct keeper *k = arg;
+
+	return workers_reaped(k->workers, pid, status);
+}
+
+static void reap_round(void *arg)
+{
+	struct keeper *k = arg;
+
+	shutdown_poke(k->shutdown);
+}
+
+static const struct reap_ops reap_ops = {reaped_other, reap_round};
+
+static void all_ready(void *arg)
+{
+	struct keeper *k = arg;
+	struct err e;
+
+	if (listeners_publish(k->listeners, k->state_dir, &e) != 0)
+		log_warn("%s: %s", k->config->state_directory, e.message);
+	else
+		k->published = true;
+	log_info("ready");
+	notify_send("READY=1");
+}
+
+static void cannot_start(const char *why, void *arg)
+{
+	struct keeper *k = arg;
+
+	err_set(&k->failure, TX_ESTATE, "%s", why);
+	event_base_loopbreak(k->env.base);
+}
+
+static const struct workers_ops workers_ops = {all_ready, cannot_start};
+
+static void all_gone(void *arg)
+{
+	struct keeper *k = arg;
+
+	event_base_loopbreak(k->env.base);
+}
+
+static void on_signal(evutil_socket_t signo, short what, void *arg)
+{
+	struct keeper *k = arg;
+
+	(void)what;
+	if (signo == SIGHUP) {
+		log_warn("SIGHUP: this version cannot reload; restart it to read %s again",
+		    k->config->file);
+		return;
+	}
+	notify_send("STOPPING=1");
+	shutdown_request(k->shutdown);
+}
+
+/* ---- the state directory: one keeper's at a time ---- */
+
+static int take_state_directory(struct keeper *k, struct err *e)
+{
+	const char *path = k->config->state_directory;
+
+	if (mkdir(path, 0700) != 0 && errno != EEXIST)
+		return err_sys(e, errno, "cannot make state directory %s", path);
+	k->state_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (k->state_dir < 0)
+		return err_sys(e, errno, "cannot open state directory %s", path);
+	k->lock = openat(k->state_dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (k->lock < 0)
+		return err_sys(e, errno, "cannot open %s/lock", path);
+	if (flock(k->lock, LOCK_EX | LOCK_NB) != 0)
+		return errno == EWOULDBLOCK
+		           ? err_set(e, TX_EEXIST, "another telexd uses state directory %s", path)
+		           : err_sys(e, errno, "cannot lock %s/lock", path);
+	listeners_unpublish(k->state_dir);
+	return 0;
+}
+
+/* ---- life ---- */
+
+static int listen_for_signals(struct keeper *k, struct err *e)
+{
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < N_SIGNALS; i++) {
+		k->on_signal[i] = evsignal_new(k->env.base, signals[i], on_signal, k);
+		if (k->on_signal[i] == NULL || event_add(k->on_signal[i], NULL) != 0)
+			return err_set(e, TX_ENOMEM, "cannot listen for signals");
+	}
+	return 0;
+}
+
+int keeper_new(struct keeper **out, const struct config *c, const char *worker,
+    const struct rlimit *nofile, struct err *e)
+{
+	struct keeper *k = calloc(1, sizeof(*k));
+	int rc;
+
+	if (k == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	k->config = c;
+	k->state_dir = k->lock = -1;
+	spawn_init();
+	k->env.base = event_base_new();
+	rc = k->env.base == NULL ? err_set(e, TX_ENOMEM, "cannot make an event loop")
+	                         : take_state_directory(k, e);
+	if (rc == 0)
+		rc = listeners_open(&k->listeners, c, e);
+	if (rc == 0)
+		rc = jobs_new(&k->env.jobs, k->env.base, c->max_processes, e);
+	if (rc == 0)
+		rc = starter_new(&k->env.starter, k->env.jobs, c->output_buffer, nofile, e);
+	if (rc == 0)
+		rc = workers_new(&k->workers, &k->env, c, k->listeners, worker, &workers_ops, k, e);
+	if (rc == 0)
+		rc = reap_new(&k->reap, k->env.base, k->env.jobs, &reap_ops, k, e);
+	if (rc == 0)
+		rc = shutdown_new(&k->shutdown, &k->env, k->workers, k->reap, c->shutdown_grace_ns,
+		    all_gone, k, e);
+	if (rc == 0)
+		rc = listen_for_signals(k, e);
+	if (rc != 0) {
+		keeper_free(k);
+		return rc;
+	}
+	jobs_set_ops(k->env.jobs, &job_ops, k);
+	*out = k;
+	return 0;
+}
+
+int keeper_run(struct keeper *k, struct err *e)
+{
+	int rc = workers_start(k->workers, e);
+
+	if (rc != 0)
+		return rc;
+	if (event_base_dispatch(k->env.base) < 0)
+		return err_set(e, TX_ESYS, "the event loop failed");
+	if (k->failure.code != 0) {
+		*e = k->failure;
+		return e->code;
+	}
+	log_info("done");
+	return 0;
+}
+
+void keeper_free(struct keeper *k)
+{
+	if (k == NULL)
+		return;
+	for (size_t i = 0; i < N_SIGNALS; i++)
+		if (k->on_signal[i] != NULL)
+			event_free(k->on_signal[i]);
+	shutdown_free(k->shutdown);
+	workers_free(k->workers);
+	reap_free(k->reap);
+	jobs_free(k->env.jobs);
+	pump_out_end_all();
+	starter_free(k->env.starter);
+	listeners_free(k->listeners);
+	if (k->published)
+		listeners_unpublish(k->state_dir);
+	if (k->lock >= 0)
+		close(k->lock);
+	if (k->state_dir >= 0)
+		close(k->state_dir);
+	if (k->env.base != NULL)
+		event_base_free(k->env.base);
+	free(k);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One worker's connection: carries out its requests on the job table. A message that breaks the
+ * contract ends the link; jobs are not touched by that.
+ */
+#ifndef TX_KEEPER_LINK_H
+#define TX_KEEPER_LINK_H
+
+#include <stdbool.h>
+
+#include "common/err.h"
+
+struct event_base;
+struct jobs;
+struct km_chan;
+struct link;
+struct starter;
+
+/* What all links work on; the keeper's. */
+struct link_env {
+	struct event_base *base;
+	struct jobs *jobs;
+	struct starter *starter;
+	bool stopping; /* no new starts */
+};
+
+struct link_ops {
+	void (*ready)(void *arg);
+	void (*failed)(const char *text, void *arg); /* the worker says that it cannot serve */
+	void (*pong)(void *arg);
+	/* Once, last: the other end is gone, or broke the contract (its process should be ended).
+	 * Then link_free. */
+	void (*closed)(const struct err *why, void *arg);
+};
+
+/* Takes fd, also when it fails. */
+int link_new(struct link **out, struct link_env *env, int fd, const struct link_ops *ops, void *arg,
+    struct err *e);
+/* Withdraws its attachments. Not from inside ready, failed or pong. */
+void link_free(struct link *l);
+struct km_chan *link_chan(struct link *l);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/keeper/listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/log.h"
+
+#define BACKLOG      4096 /* the kernel cuts it to net.core.somaxconn */
+#define ADDRESS_FILE "address"
+
+static int format_address(int fd, char *out, struct err *e)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	char host[NI_MAXHOST], port[NI_MAXSERV];
+
+	if (getsockname(fd, (struct sockaddr *)&ss, &len) != 0)
+		return err_sys(e, errno, "cannot read a socket's address");
+	if (getnameinfo((struct sockaddr *)&ss, len, host, sizeof(host), port, sizeof(port),
+	        NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+		return err_set(e, TX_EINVAL, "cannot write a socket's address");
+	snprintf(
+	    out, KM_TEXT_SIZE, ss.ss_family == AF_INET6 ? "[%.200s]:%s" : "%.200s:%s", host, port);
+	return 0;
+}
+
+static int bind_one(struct listener *l, const struct addrinfo *ai, struct err *e)
+{
+	int on = 1;
+	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int rc;
+
+	if (fd < 0)
+		return err_sys(e, errno, "cannot make a socket");
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+	    (ai->ai_family == AF_INET6 &&
+	        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0) ||
+	    bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+		rc = err_sys(e, errno, "cannot listen");
+		close(fd);
+		return rc;
+	}
+	rc = format_address(fd, l->address, e);
+	if (rc != 0)
+		close(fd);
+	else
+		l->fd = fd;
+	return rc;
+}
+
+static int open_one(struct listeners *ls, const char *text, bool optional, struct err *e)
+{
+	const struct addrinfo hints = {
+	    .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+	char buf[KM_TEXT_SIZE];
+	const char *host, *port;
+	struct addrinfo *found = NULL;
+	int rc = config_split_address(text, buf, &host, &port);
+
+	if (rc == 0) {
+		int gai = getaddrinfo(host, port, &hints, &found);
+
+		if (gai != 0)
+			rc = err_set(e, TX_EINVAL, "%s",
+			    gai == EAI_SYSTEM ? strerror(errno) : gai_strerror(gai));
+	} else {
+		err_set(e, rc, "not HOST:PORT");
+	}
+	for (struct addrinfo *ai = found; ai != NULL && rc == 0; ai = ai->ai_next) {
+		if (ls->n == KM_LISTEN_MAX) {
+			rc = err_set(e, TX_ELIMIT, "more than %d sockets", KM_LISTEN_MAX);
+			break;
+		}
+		rc = bind_one(&ls->list[ls->n], ai, e);
+		if (rc == 0)
+			ls->n++;
+	}
+	if (found != NULL)
+		freeaddrinfo(found);
+	if (rc == TX_ESYS && optional &&
+	    (e->sys_errno == EAFNOSUPPORT || e->sys_errno == EADDRNOTAVAIL))
+		rc = 0;
+	return rc != 0 ? err_wrap(e, "listener %s", text) : 0;
+}
+
+int listeners_open(struct listeners **out, const struct config *c, struct err *e)
+{
+	struct listeners *ls = calloc(1, sizeof(*ls));
+	struct err why;
+	int rc = 0;
+
+	if (ls == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	for (size_t i = 0; i < c->n_listen && rc == 0; i++)
+		rc = open_one(ls, c->listen[i], c->listen_default, &why);
+	if (rc == 0 && ls->n == 0)
+		rc = err_set(&why, TX_EUNSUPPORTED, "there is no address to listen on");
+	if (rc == 0) {
+		for (size_t i = 0; i < ls->n; i++)
+			log_info("listening on %s", ls->list[i].address);
+		*out = ls;
+		return 0;
+	}
+	if (e != NULL)
+		*e = why;
+	listeners_free(ls);
+	return rc;
+}
+
+int listeners_publish(const struct listeners *ls, int state_dir, struct err *e)
+{
+	const char *temporary = ADDRESS_FILE ".new";
+	int fd = openat(
+	    state_dir, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	FILE *f;
+
+	if (fd < 0)
+		return err_sys(e, errno, "cannot write %s", temporary);
+	f = fdopen(fd, "w");
+	if (f == NULL) {
+		int rc = err_sys(e, errno, "cannot write %s", temporary);
+
+		close(fd);
+		return rc;
+	}
+	for (size_t i = 0; i < ls->n; i++)
+		fprintf(f, "%s\n", ls->list[i].address);
+	if (fclose(f) != 0 || renameat(state_dir, temporary, state_dir, ADDRESS_FILE) != 0)
+		return err_sys(e, errno, "cannot write %s", ADDRESS_FILE);
+	return 0;
+}
+
+void listeners_unpublish(int state_dir)
+{
+	(void)unlinkat(state_dir, ADDRESS_FILE, 0);
+}
+
+void listeners_free(struct listeners *ls)
+{
+	if (ls == NULL)
+		return;
+	for (size_t i = 0; i < ls->n; i++)
+		close(ls->list[i].fd);
+	free(ls);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Moves bytes between a process's pipes and its rings. An output pump reads while its ring has
+ * room, and stops, so that the process waits, when it has none. An input pump writes what a worker
+ * put into the ring.
+ */
+#ifndef TX_KEEPER_PUMP_H
+#define TX_KEEPER_PUMP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+
+struct event_base;
+struct ring;
+struct pump_out;
+struct pump_in;
+
+/* Called when there is more (or the end) to tell; never from inside pump_out_new or pump_in_new. */
+typedef void (*pump_fn)(void *arg);
+
+/* ---- output: pipe -> ring ---- */
+
+/* Takes fd (the read end, non-blocking) when it succeeds. The ring is made at the first byte.
+ * TX_ENOMEM. */
+int pump_out_new(struct pump_out **out, struct event_base *base, int fd, size_t ring_size,
+    pump_fn more, void *arg);
+
+/* Reads what is there now, as if the loop had seen it. */
+void pump_out_run(struct pump_out *p);
+
+/* The consumers are done with everything before `offset` (not beyond head: TX_EPROTO). Reading goes
+ * on. */
+int pump_out_release(struct pump_out *p, uint64_t offset);
+
+/* NULL until the first byte came. */
+struct ring *pump_out_ring(const struct pump_out *p);
+uint64_t pump_out_head(const struct pump_out *p);
+uint64_t pump_out_tail(const struct pump_out *p);
+
+/* Whether the end was seen: all of the stream is in the ring. */
+bool pump_out_ended(const struct pump_out *p);
+/* The same, but looks at the pipe first, for one that is not being read now. */
+bool pump_out_look(struct pump_out *p);
+
+/* Bytes that are in the pipe and not yet in the ring. */
+uint64_t pump_out_waiting(const struct pump_out *p);
+
+/* What comes from now on is read and dropped; head is final. No more calls of more(). */
+void pump_out_drop(struct pump_out *p);
+
+/*
+ * The job is forgotten. Where others still hold the pipe it is drained on, by the pump alone, until
+ * they close it or pump_out_end_all is called; so that they get no SIGPIPE.
+ */
+void pump_out_free(struct pump_out *p);
+void pump_out_end_all(void);
+
+/* ---- input: ring -> pipe ---- */
+
+/* Takes fd (the write end, non-blocking) when it succeeds; makes the ring. TX_ENOMEM, TX_ESYS. */
+int pump_in_new(struct pump_in **out, struct event_base *base, int fd, size_t ring_size,
+    pump_fn progress, void *arg, struct err *e);
+
+/* A worker says that the ring holds everything before `head`. TX_EPROTO. After the end or the
+ * closing it is ignored. */
+int pump_in_accept(struct pump_in *p, uint64_t head, bool eof);
+
+struct ring *pump_in_ring(const struct pump_in *p);
+uint64_t pump_in_head(const struct pump_in *p);
+uint64_t pump_in_written(const struct pump_in *p);
+bool pump_in_ended(const struct pump_in *p);  /* EOF was given, or the process closed it */
+bool pump_in_closed(const struct pump_in *p); /* the process closed it, or has ended */
+
+void pump_in_close(struct pump_in *p); /* the process has ended */
+void pump_in_free(struct pump_in *p);
+
+#endif

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ring -> stdin. What was written to the pipe is released at once; exactly once, by the offsets.
+ * When the process has closed its end the rest is forgotten, and the worker told.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "agent/keeper/pump.h"
+#include "common/ring.h"
+
+#define WRITES_A_TURN 8
+#define PIPE_DEFAULT  (64 * 1024)
+#define PIPE_WANTED   (1024 * 1024)
+
+struct pump_in {
+	int fd; /* -1: closed */
+	struct event *writable;
+	struct ring *ring;
+	uint64_t written;
+	pump_fn progress;
+	void *arg;
+	bool eof;    /* a worker has said so: close when all is written */
+	bool closed; /* the process has closed it */
+	bool enlarged;
+};
+
+static void on_writable(evutil_socket_t fd, short what, void *arg);
+
+int pump_in_new(struct pump_in **out, struct event_base *base, int fd, size_t ring_size,
+    pump_fn progress, void *arg, struct err *e)
+{
+	struct pump_in *p = calloc(1, sizeof(*p));
+	int rc = TX_ENOMEM;
+
+	if (p == NULL)
+		return err_set(e, rc, "out of memory");
+	p->fd = -1;
+	p->progress = progress;
+	p->arg = arg;
+	p->writable = event_new(base, fd, EV_WRITE, on_writable, p);
+	if (p->writable == NULL)
+		err_set(e, rc, "out of memory");
+	else
+		rc = ring_create(&p->ring, RING_INPUT, ring_size, e);
+	if (rc != 0) {
+		pump_in_free(p);
+		return rc;
+	}
+	p->fd = fd;
+	*out = p;
+	return 0;
+}
+
+static void finish(struct pump_in *p)
+{
+	if (p->fd < 0)
+		return;
+	event_del(p->writable);
+	close(p->fd);
+	p->fd = -1;
+}
+
+static void process_closed(struct pump_in *p)
+{
+	p->closed = true;
+	(void)ring_release(p->ring, ring_head(p->ring));
+	finish(p);
+}
+
+/* A pipe that was full is worth more of the kernel's memory: fewer wake-ups a byte. */
+static void enlarge(struct pump_in *p)
+{
+	p->enlarged = true;
+	for (int size = PIPE_WANTED; size > PIPE_DEFAULT; size /= 2)
+		if (fcntl(p->fd, F_SETPIPE_SZ, size) >= 0)
+			break;
+}
+
+static void write_some(struct pump_in *p)
+{
+	for (int i = 0; i < WRITES_A_TURN; i++) {
+		size_t len;
+		const uint8_t *at = ring_peek(p->ring, p->written, &len);
+		ssize_t n;
+
+		if (len == 0) {
+			if (p->eof)
+				finish(p);
+			return;
+		}
+		n = write(p->fd, at, len);
+		if (n >= 0) {
+			p->written += (uint64_t)n;
+			(void)ring_release(p->ring, p->written);
+		} else if (errno == EAGAIN) {
+			if (p->enlarged)
+				break;
+			enlarge(p);
+		} else if (errno != EINTR) {
+			process_closed(p);
+			return;
+		}
+	}
+	event_add(p->writable, NULL);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct pump_in *p = arg;
+
+	(void)fd;
+	(void)what;
+	if (p->fd < 0)
+		return;
+	write_some(p);
+	p->progress(p->arg);
+}
+
+int pump_in_accept(struct pump_in *p, uint64_t head, bool eof)
+{
+	int rc;
+
+	if (p->eof || p->fd < 0)
+		return 0;
+	rc = ring_accept(p->ring, head);
+	if (rc != 0)
+		return rc;
+	p->eof = eof;
+	if (!event_pending(p->writable, EV_WRITE, NULL)) {
+		write_some(p);
+		p->progress(p->arg);
+	}
+	return 0;
+}
+
+struct ring *pump_in_ring(const struct pump_in *p)
+{
+	return p->ring;
+}
+
+uint64_t pump_in_head(const struct pump_in *p)
+{
+	return ring_head(p->ring);
+}
+
+uint64_t pump_in_written(const struct pump_in *p)
+{
+	return p->written;
+}
+
+bool pump_in_ended(const struct pump_in *p)
+{
+	return p->eof || p->closed;
+}
+
+bool pump_in_closed(const struct pump_in *p)
+{
+	return p->closed;
+}
+
+void pump_in_close(struct pump_in *p)
+{
+	if (p->fd >= 0)
+		process_closed(p);
+}
+
+void pump_in_free(struct pump_in *p)
+{
+	if (p == NULL)
+		return;
+	finish(p);
+	if (p->writable != NULL)
+		event_free(p->writable);
+	ring_unref(p->ring);
+	free(p);
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/keeper/reap.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/keeper/ending.h"
+#include "agent/keeper/job.h"
+#include "common/duration.h"
+#include "common/log.h"
+
+struct reap {
+	struct event *sigchld;
+	struct jobs *jobs;
+	const struct reap_ops *ops;
+	void *arg;
+	bool zombies; /* some are kept: waiting for any child would show the same one for ever */
+	uint64_t rounds;
+};
+
+static void on_sigchld(evutil_socket_t signo, short what, void *arg)
+{
+	(void)signo;
+	(void)what;
+	reap_run(arg);
+}
+
+int reap_new(struct reap **out, struct event_base *base, struct jobs *js,
+    const struct reap_ops *ops, void *arg, struct err *e)
+{
+	struct reap *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	r->jobs = js;
+	r->ops = ops;
+	r->arg = arg;
+	r->sigchld = evsignal_new(base, SIGCHLD, on_sigchld, r);
+	if (r->sigchld == NULL || event_add(r->sigchld, NULL) != 0) {
+		reap_free(r);
+		return err_set(e, TX_ENOMEM, "cannot listen for SIGCHLD");
+	}
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0)
+		log_warn("cannot become a subreaper: %s", strerror(errno));
+	*out = r;
+	return 0;
+}
+
+void reap_free(struct reap *r)
+{
+	if (r == NULL)
+		return;
+	if (r->sigchld != NULL)
+		event_free(r->sigchld);
+	free(r);
+}
+
+/* ---- the list of children ---- */
+
+int reap_children(void (*each)(pid_t pid, void *arg), void *arg)
+{
+	char path[64];
+	FILE *f;
+	int n = 0;
+	int pid;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	f = fopen(path, "re");
+	if (f == NULL)
+		return TX_ESYS;
+	while (fscanf(f, "%d", &pid) == 1) {
+		n++;
+		each((pid_t)pid, arg);
+	}
+	fclose(f);
+	return n;
+}
+
+/* ---- one child ---- */
+
+static void fill_exit(struct km_exit *x, int status, const struct rusage *ru)
+{
+	if (WIFEXITED(status)) {
+		x->kind = KM_END_CODE;
+		x->value = WEXITSTATUS(status);
+	} else {
+		x->kind = KM_END_SIGNAL;
+		x->value = WTERMSIG(status);
+		x->core = WCOREDUMP(status) ? 1 : 0;
+	}
+	x->utime_us = (int64_t)ru->ru_utime.tv_sec * 1000000 + ru->ru_utime.tv_usec;
+	x->stime_us = (int64_t)ru->ru_stime.tv_sec * 1000000 + ru->ru_stime.tv_usec;
+	x->maxrss_kib = (uint64_t)ru->ru_maxrss;
+	x->minflt = (uint64_t)ru->ru_minflt;
+	x->majflt = (uint64_t)ru->ru_majflt;
+	x->inblock = (uint64_t)ru->ru_inblock;
+	x->oublock = (uint64_t)ru->ru_oublock;
+	x->nvcsw = (uint64_t)ru->ru_nvcsw;
+	x->nivcsw = (uint64_t)ru->ru_nivcsw;
+}
+
+static void reap_job(struct job *j)
+{
+	struct rusage ru;
+	char how[64];
+	int status;
+	pid_t got;
+
+	/* What is ended by telex ends whole: nobody of the group survives its leader's last moment.
+	 */
+	if (j->cause != 0)
+		(void)kill(-j->pid, SIGKILL);
+	do
+		got = wait4(j->pid, &status, 0, &ru);
+	while (got < 0 && errno == EINTR);
+	if (got == j->pid) {
+		fill_exit(&j->exit, status, &ru);
+	} else {
+		j->exit.kind = KM_END_UNKNOWN;
+		snprintf(j->exit.by, sizeof(j->exit.by), "its status could not be had: %s",
+		    strerror(errno));
+	}
+	j->exit.end_ns = clock_realtime_ns();
+	ending_explain(j);
+	job_reaped(j);
+	ending_describe(j, how, sizeof(how));
+	log_info("job %s: pid %d %s", j->id, (int)j->pid, how);
+}
+
+static void reap_other(struct reap *r, pid_t pid)
+{
+	int status = 0;
+
+	if (waitpid(pid, &status, WNOHANG) != pid)
+		return;
+	if (r->ops->other == NULL || !r->ops->other(pid, status, r->arg))
+		log_debug("orphan %d is gone", (int)pid);
+}
+
+/* ---- rounds ---- */
+
+/*
+ * The usual round: whoever is dead, one after the other. It ends at a job that telex is ending:
+ * whether that may be reaped depends on the other children. Whether all that is dead was dealt
+ * with.
+ */
+static bool run_any(struct reap *r, bool *any)
+{
+	for (;;) {
+		siginfo_t si = {.si_pid = 0};
+		struct job *j;
+
+		if (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) != 0) {
+			if (errno == EINTR)
+				continue;
+			return true;
+		}
+		if (si.si_pid == 0)
+			return true;
+		j = jobs_find_pid(r->jobs, si.si_pid);
+		if (j != NULL && j->kill_at != 0)
+			return false;
+		if (j != NULL)
+			reap_job(j);
+		else
+			reap_other(r, si.si_pid);
+		*any = true;
+	}
+}
+
+/* A look at all children: the dead ones, and which jobs still have somebody. */
+struct look {
+	struct reap *r;
+	pid_t *dead;
+	size_t n, size;
+};
+
+static void note_child(pid_t pid, void *arg)
+{
+	struct look *look = arg;
+	siginfo_t si = {.si_pid = 0};
+	struct job *j;
+
+	if (waitid(P_PID, (id_t)pid, &si, WEXITED | WNOHANG | WNOWAIT) != 0)
+		return;
+	if (si.si_pid == 0) {
+		/* Alive: of a job's group or session, and not its leader? */
+		j = jobs_find_pid(look->r->jobs, getpgid(pid));
+		if (j == NULL)
+			j = jobs_find_pid(look->r->jobs, getsid(pid));
+		if (j != NULL && j->pid != pid)
+			j->group_seen = look->r->rounds;
+		return;
+	}
+	if (look->n == look->size) {
+		size_t size = look->size == 0 ? 64 : look->size * 2;
+		pid_t *more = reallocarray(look->dead, size, sizeof(*more));
+
+		if (more == NULL)
+			return;
+		look->dead = more;
+		look->size = size;
+	}
+	look->dead[look->n++] = pid;
+}
+
+static bool run_listed(struct reap *r)
+{
+	struct look look = {.r = r};
+	bool any = false;
+
+	r->rounds++;
+	if (reap_children(note_child, &look) < 0)
+		log_warn("cannot list the children: %s", strerror(errno));
+	r->zombies = false;
+	for (size_t i = 0; i < look.n; i++) {
+		struct job *j = jobs_find_pid(r->jobs, look.dead[i]);
+
+		if (j != NULL && j->kill_at != 0 && j->group_seen == r->rounds) {
+			r->zombies = true;
+			continue;
+		}
+		if (j != NULL)
+			reap_job(j);
+		else
+			reap_other(r, look.dead[i]);
+		any = true;
+	}
+	free(look.dead);
+	return any;
+}
+
+void reap_run(struct reap *r)
+{
+	bool any = false;
+
+	if (r->zombies || !run_any(r, &any))
+		while (run_listed(r))
+			any = true;
+	if (any && r->ops->round != NULL)
+		r->ops->round(r->arg);
+}

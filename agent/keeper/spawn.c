@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The child shares the keeper's memory until it executes (CLONE_VM | CLONE_VFORK), so that a start
+ * costs the same however large the keeper is. Therefore: it runs on a stack of its own, all signals
+ * are blocked while it has the keeper's handlers, it changes ids by raw system calls (glibc's would
+ * change all threads of the keeper), it allocates nothing and writes to nothing but its stack. What
+ * fails is told over a close-on-exec pipe.
+ */
+#include "agent/keeper/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/keeper_msg.h"
+
+#define STACK_SIZE         ((size_t)64 * 1024) /* PATH_MAX buffer and change */
+#define KERNEL_NSIG        64
+#define KERNEL_SIGSET_SIZE (KERNEL_NSIG / 8)
+
+#if !defined(SYS_pidfd_open)
+#define SYS_pidfd_open 434
+#endif
+#if !defined(SYS_close_range)
+#define SYS_close_range 436
+#endif
+#if defined(SYS_setresuid32)
+#define RAW_SETRESUID SYS_setresuid32
+#define RAW_SETRESGID SYS_setresgid32
+#define RAW_SETGROUPS SYS_setgroups32
+#else
+#define RAW_SETRESUID SYS_setresuid
+#define RAW_SETRESGID SYS_setresgid
+#define RAW_SETGROUPS SYS_setgroups
+#endif
+
+struct report {
+	int stage;
+	int sys_errno;
+};
+
+struct child {
+	const struct spawn_plan *plan;
+	const char *path; /* of envp, for the search */
+	int status_fd;
+};
+
+static int own_nice;
+static bool own_oom_protected;
+
+void spawn_init(void)
+{
+	char text[16] = "";
+	int fd = open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC);
+	ssize_t n = -1;
+
+	if (fd >= 0) {
+		n = read(fd, text, sizeof(text) - 1);
+		close(fd);
+	}
+	own_oom_protected = n > 0 && text[0] == '-';
+	errno = 0;
+	own_nice = getpriority(PRIO_PROCESS, 0);
+	if (errno != 0)
+		own_nice = 0;
+}
+
+/* ---- in the child: async-signal-safe calls only ---- */
+
+static __attribute__((noreturn)) void child_fail(const struct child *c, int stage, int sys_errno)
+{
+	const struct report r = {stage, sys_errno};
+
+	while (write(c->status_fd, &r, sizeof(r)) < 0 && errno == EINTR)
+		;
+	_exit(127);
+}
+
+/* The kernel's own structure: all zero is SIG_DFL with no flags. */
+static void child_signals(void)
+{
+	const unsigned long zeros[8] = {0};
+
+	for (int s = 1; s <= KERNEL_NSIG; s++)
+		if (s != SIGKILL && s != SIGSTOP)
+			(void)syscall(SYS_rt_sigaction, s, zeros, NULL, KERNEL_SIGSET_SIZE);
+	(void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, zeros, NULL, KERNEL_SIGSET_SIZE);
+}
+
+/* Closes everything but 0..n-1 and the status pipe, which close themselves at exec when they must.
+ */
+static void child_close_rest(const struct child *c)
+{
+	unsigned first = (unsigned)c->plan->n_fds;
+	unsigned keep = (unsigned)c->status_fd;
+	struct rlimit limit;
+
+	if (syscall(SYS_close_range, keep + 1, ~0u, 0) == 0) {
+		if (keep > first)
+			(void)syscall(SYS_close_range, first, keep - 1, 0);
+		return;
+	}
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > 1u << 20)
+		limit.rlim_cur = 1u << 20;
+	for (unsigned fd = first; fd < limit.rlim_cur; fd++)
+		if (fd != keep)
+			close((int)fd);
+}
+
+/* `fd` out of the way of 0..n-1, so that no dup2 closes what another still needs. */
+static int child_park(struct child *c, int fd)
+{
+	int parked;
+
+	if (fd >= (int)c->plan->n_fds)
+		return fd;
+	parked = fcntl(fd, F_DUPFD_CLOEXEC, SPAWN_FDS_MAX);
+	if (parked < 0)
+		child_fail(c, KM_STAGE_FORK, errno);
+	return parked;
+}
+
+static void child_fds(struct child *c)
+{
+	const struct spawn_plan *p = c->plan;
+	int parked[SPAWN_FDS_MAX];
+
+	c->status_fd = child_park(c, c->status_fd);
+	for (size_t i = 0; i < p->n_fds; i++)
+		parked[i] = child_park(c, p->fds[i]);
+	for (size_t i = 0; i < p->n_fds; i++)
+		if (dup2(parked[i], (int)i) < 0)
+			child_fail(c, KM_STAGE_FORK, errno);
+	child_close_rest(c);
+}
+
+/* Best effort: a plain user may not undo its agent's nice. */
+static void child_priority(void)
+{
+	int fd;
+
+	if (own_nice != 0)
+		(void)setpriority(PRIO_PROCESS, 0, 0);
+	if (!own_oom_protected)
+		return;
+	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (write(fd, "0", 1) < 0)
+		(void)0;
+	close(fd);
+}
+
+static void child_user(const struct child *c)
+{
+	const struct spawn_plan *p = c->plan;
+
+	if (!p->change_user)
+		return;
+	if (syscall(RAW_SETGROUPS, p->n_groups, p->groups) != 0 ||
+	    syscall(RAW_SETRESGID, p->gid, p->gid, p->gid) != 0 ||
+	    syscall(RAW_SETRESUID, p->uid, p->uid, p->uid) != 0)
+		child_fail(c, KM_STAGE_USER, errno);
+}
+
+static void child_chdir(const struct child *c)
+{
+	const struct spawn_plan *p = c->plan;
+
+	if (p->cwd != NULL) {
+		if (chdir(p->cwd) != 0)
+			child_fail(c, KM_STAGE_CHDIR, errno);
+		return;
+	}
+	if ((p->home == NULL || chdir(p->home) != 0) && chdir("/") != 0)
+		child_fail(c, KM_STAGE_CHDIR, errno);
+}
+
+/* As execvp, but with the PATH of the new environment and without a shell for what has no known
+ * format. */
+static int child_search(const struct child *c, const char *name)
+{
+	const struct spawn_plan *p = c->plan;
+	size_t name_len = strlen(name);
+	const char *at = c->path;
+	int result = ENOENT;
+	char full[PATH_MAX];
+
+	while (at != NULL) {
+		const char *end = strchrnul(at, ':');
+		size_t len = (size_t)(end - at);
+
+		if (len + name_len + 2 <= sizeof(full)) {
+			memcpy(full, at, len);
+			if (len > 0)
+				full[len++] = '/';
+			memcpy(full + len, name, name_len + 1);
+			execve(full, p->argv, p->envp);
+			if (errno == EACCES)
+				result = EACCES;
+			else if (errno != ENOENT && errno != ENOTDIR)
+				return errno;
+		}
+		at = *end == ':' ? end + 1 : NULL;
+	}
+	return result;
+}
+
+static int child_main(void *arg)
+{
+	struct child c = *(const struct child *)arg;
+	const struct spawn_plan *p = c.plan;
+	const char *file = p->file != NULL ? p->file : p->argv[0];
+
+	child_fds(&c);
+	child_signals();
+	(void)setsid();
+	umask(022);
+	if (p->plain_priority)
+		child_priority();
+	for (size_t i = 0; i < p->n_rlimits; i++)
+		if (setrlimit(p->rlimits[i].resource, &p->rlimits[i].value) != 0)
+			child_fail(&c, KM_STAGE_LIMITS, errno);
+	child_user(&c);
+	child_chdir(&c);
+	if (p->file != NULL || strchr(file, '/') != NULL) {
+		execve(file, p->argv, p->envp);
+		child_fail(&c, KM_STAGE_EXEC, errno);
+	}
+	child_fail(&c, KM_STAGE_EXEC, file[0] != '\0' ? child_search(&c, file) : ENOENT);
+}
+
+/* ---- in the keeper ---- */
+
+static const char *find_path(char *const *envp)
+{
+	for (size_t i = 0; envp[i] != NULL; i++)
+		if (strncmp(envp[i], "PATH=", 5) == 0)
+			return envp[i] + 5;
+	return NULL;
+}
+
+/* Sharing memory where the system lets us; a plain fork where it does not. */
+static pid_t clone_child(struct child *c, int *pidfd)
+{
+	static char *stack;
+	pid_t pid;
+
+	if (stack == NULL) {
+		void *p = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+
+		if (p == MAP_FAILED)
+			return -1;
+		stack = p;
+	}
+	*pidfd = -1;
+	pid = clone(child_main, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
+	    c, pidfd);
+	if (pid >= 0 || (errno != EINVAL && errno != ENOSYS && errno != EPERM))
+		return pid;
+	pid = fork();
+	if (pid == 0)
+		_exit(child_main(c));
+	if (pid > 0)
+		*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	return pid;
+}
+
+static int read_report(int fd, struct report *r)
+{
+	ssize_t n;
+
+	do
+		n = read(fd, r, sizeof(*r));
+	while (n < 0 && errno == EINTR);
+	return n == (ssize_t)sizeof(*r) ? 1 : 0;
+}
+
+static void reap_failed(pid_t pid, int pidfd)
+{
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (pidfd >= 0)
+		close(pidfd);
+}
+
+static void describe(const struct spawn_plan *p, struct spawn_failure *why)
+{
+	const char *error = strerror(why->sys_errno);
+
+	switch (why->stage) {
+	case KM_STAGE_CHDIR:
+		snprintf(why->text, sizeof(why->text), "working folder %s: %s",
+		    p->cwd != NULL ? p->cwd : "/", error);
+		break;
+	case KM_STAGE_EXEC:
+		snprintf(why->text, sizeof(why->text), "%s: %s",
+		    p->file != NULL ? p->file : p->argv[0],
+		    why->sys_errno == ENOENT && strchr(p->argv[0], '/') == NULL
+		        ? "command not found"
+		        : error);
+		break;
+	case KM_STAGE_USER:
+		snprintf(why->text, sizeof(why->text), "cannot become user %u: %s",
+		    (unsigned)p->uid, error);
+		break;
+	case KM_STAGE_LIMITS:
+		snprintf(why->text, sizeof(why->text), "cannot set a resource limit: %s", error);
+		break;
+	default:
+		snprintf(why->text, sizeof(why->text), "cannot make a process: %s", error);
+		break;
+	}
+}
+
+int spawn_run(const struct spawn_plan *plan, struct spawn_result *out, struct spawn_failure *why)
+{
+	struct child c = {.plan = plan, .path = find_path(plan->envp)};
+	struct report r = {KM_STAGE_FORK, 0};
+	sigset_t all, before;
+	int status[2];
+	int failed = 1;
+	int pidfd = -1;
+	pid_t pid;
+
+	if (pipe2(status, O_CLOEXEC) != 0) {
+		r.sys_errno = errno;
+		goto out;
+	}
+	c.status_fd = status[1];
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	pid = clone_child(&c, &pidfd);
+	if (pid < 0)
+		r.sys_errno = errno;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	close(status[1]);
+	if (pid > 0) {
+		failed = read_report(status[0], &r);
+		if (failed)
+			reap_failed(pid, pidfd);
+	}
+	close(status[0]);
+out:
+	if (!failed) {
+		out->pid = pid;
+		out->pidfd = pidfd;
+		return 0;
+	}
+	why->stage = r.stage;
+	why->sys_errno = r.sys_errno;
+	describe(plan, why);
+	return TX_ESYS;
+}

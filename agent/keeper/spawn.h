@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The only fork site of the agent: starts a program and tells, when it could not be started, at
+ * which stage and why. Blocks until the program runs or has failed to.
+ */
+#ifndef TX_KEEPER_SPAWN_H
+#define TX_KEEPER_SPAWN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "common/err.h"
+
+struct spawn_rlimit {
+	int resource;
+	struct rlimit value;
+};
+
+#define SPAWN_FDS_MAX 4
+
+/* All pointers are the caller's and are only read. */
+struct spawn_plan {
+	const char *
+	    file; /* to execute; NULL: argv[0], looked for in the PATH of envp when it has no '/' */
+	char *const *argv;
+	char *const *envp;
+	int fds[SPAWN_FDS_MAX]; /* become 0, 1, 2, 3; everything else is closed */
+	size_t n_fds;
+	const char *cwd;  /* NULL: home, else "/" */
+	const char *home; /* for a cwd of NULL; may be NULL */
+	bool change_user;
+	uid_t uid;
+	gid_t gid;
+	const gid_t *groups;
+	size_t n_groups;
+	const struct spawn_rlimit *rlimits;
+	size_t n_rlimits;
+	bool plain_priority; /* nice 0 and oom_score_adj 0, where the agent's own differ and it may
+	                      */
+};
+
+struct spawn_result {
+	pid_t pid;
+	int pidfd; /* the caller's; -1: the kernel has none */
+};
+
+struct spawn_failure {
+	int stage; /* enum km_stage */
+	int sys_errno;
+	char text[256]; /* "working folder /x: No such file or directory" */
+};
+
+/*
+ * 0; or TX_ESYS with *why filled (the process is gone then, and reaped). The process leads a
+ * session of its own, with default signals, an empty mask and umask 022.
+ */
+int spawn_run(const struct spawn_plan *plan, struct spawn_result *out, struct spawn_failure *why);
+
+/* Remembers what is to be undone in children (nice, oom_score_adj). Once, before the first
+ * spawn_run. */
+void spawn_init(void);
+
+#endif

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A start either leaves a running job in the table or nothing at all: pipes, pumps and lookups come
+ * first, the fork last, so that after it nothing can fail.
+ */
+#include "agent/keeper/start.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/keeper/ending.h"
+#include "agent/keeper/job.h"
+#include "agent/keeper/pump.h"
+#include "agent/keeper/spawn.h"
+#include "agent/keeper/user.h"
+#include "common/duration.h"
+#include "common/log.h"
+
+#define RLIMITS_MAX 17 /* of a spec, and nofile */
+
+struct starter {
+	struct jobs *jobs;
+	uint64_t output_buffer;
+	struct rlimit nofile;
+	struct user *own;
+	int null_fd;
+	int fd_ceiling; /* no start uses descriptors from here on: rings and messages need them */
+};
+
+int starter_new(struct starter **out, struct jobs *js, uint64_t output_buffer,
+    const struct rlimit *nofile, struct err *e)
+{
+	struct starter *st = calloc(1, sizeof(*st));
+	struct rlimit now;
+	int rc;
+
+	if (st == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	st->jobs = js;
+	st->output_buffer = output_buffer;
+	st->nofile = *nofile;
+	st->fd_ceiling = INT_MAX;
+	if (getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_cur < INT_MAX)
+		st->fd_ceiling = (int)(now.rlim_cur / 5 * 3);
+	st->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	rc = st->null_fd < 0 ? err_sys(e, errno, "/dev/null") : user_lookup(&st->own, NULL, e);
+	if (rc == 0)
+		*out = st;
+	else
+		starter_free(st);
+	return rc;
+}
+
+void starter_free(struct starter *st)
+{
+	if (st == NULL)
+		return;
+	if (st->null_fd >= 0)
+		close(st->null_fd);
+	user_free(st->own);
+	free(st);
+}
+
+static int refuse(struct km_refused *why, int reason, int stage, int sys_errno, const char *text)
+{
+	why->why = (uint32_t)reason;
+	why->stage = (uint32_t)stage;
+	why->sys_errno = sys_errno;
+	snprintf(why->text, sizeof(why->text), "%s", text);
+	return TX_ESYS;
+}
+
+static int refuse_system(struct km_refused *why, int sys_errno, const char *what)
+{
+	char text[KM_TEXT_SIZE];
+
+	snprintf(text, sizeof(text), "%s: %s", what, strerror(sys_errno));
+	return refuse(why, KM_WHY_SYSTEM, KM_STAGE_NONE, sys_errno, text);
+}
+
+/* ---- pipes ---- */
+
+/* The child's ends; the keeper's are with the job's pumps. */
+struct ends {
+	int fds[3]; /* -1: none; [0] may be the starter's null_fd, which stays */
+};
+
+static void close_ends(const struct starter *st, struct ends *ends)
+{
+	for (int i = 0; i < 3; i++)
+		if (ends->fds[i] >= 0 && ends->fds[i] != st->null_fd)
+			close(ends->fds[i]);
+}
+
+/* pipe2 with the keeper's end, `mine`, non-blocking. 0 or an errno. */
+static int make_pipe(const struct starter *st, int mine, int pair[2])
+{
+	int error = 0;
+
+	if (pipe2(pair, O_CLOEXEC) != 0)
+		return errno;
+	if (pair[0] >= st->fd_ceiling || pair[1] >= st->fd_ceiling)
+		error = EMFILE;
+	else if (fcntl(pair[mine], F_SETFL, O_NONBLOCK) != 0)
+		error = errno;
+	if (error != 0) {
+		close(pair[0]);
+		close(pair[1]);
+	}
+	return error;
+}
+
+static int open_output(
+    struct starter *st, struct job *j, int s, struct ends *ends, struct km_refused *why)
+{
+	uint64_t size = j->spec->output_buffer != 0 ? j->spec->output_buffer : st->output_buffer;
+	int pair[2];
+	int error = make_pipe(st, 0, pair);
+
+	if (error != 0)
+		return refuse_system(why, error, "cannot make a pipe");
+	ends->fds[s] = pair[1];
+	if (pump_out_new(&j->out[s], jobs_base(st->jobs), pair[0], (size_t)size,
+	        s == KM_STDOUT ? job_stdout_moved : job_stderr_moved, j) == 0)
+		return 0;
+	close(pair[0]);
+	return refuse_system(why, ENOMEM, "cannot watch a pipe");
+}
+
+static int open_input(struct starter *st, struct job *j, struct ends *ends, struct km_refused *why)
+{
+	struct err e;
+	int pair[2];
+	int rc;
+
+	if (!j->spec->stdin_pipe) {
+		ends->fds[0] = st->null_fd;
+		return 0;
+	}
+	rc = make_pipe(st, 1, pair);
+	if (rc != 0)
+		return refuse_system(why, rc, "cannot make a pipe");
+	ends->fds[0] = pair[0];
+	rc = pump_in_new(&j->in, jobs_base(st->jobs), pair[1], (size_t)st->output_buffer,
+	    job_stdin_moved, j, &e);
+	if (rc == 0)
+		return 0;
+	close(pair[1]);
+	return refuse(
+	    why, KM_WHY_SYSTEM, KM_STAGE_NONE, rc == TX_ESYS ? e.sys_errno : ENOMEM, e.message);
+}
+
+/* ---- who, and in what environment ---- */
+
+static int find_user(struct job_spec *spec, struct user **found, struct km_refused *why)
+{
+	struct err e;
+	int rc;
+
+	if (spec->user == NULL)
+		return 0;
+	rc = user_lookup(found, spec->user, &e);
+	switch (rc) {
+	case 0:
+		return 0;
+	case TX_ENOENT:
+		return refuse(why, KM_WHY_START, KM_STAGE_USER, ENOENT, e.message);
+	case TX_EPERM:
+		return refuse(why, KM_WHY_START, KM_STAGE_USER, EPERM, e.message);
+	case TX_ENOMEM:
+		return refuse_system(why, ENOMEM, "cannot look up the user");
+	default:
+		return refuse(why, KM_WHY_START, KM_STAGE_USER,
+		    e.sys_errno != 0 ? e.sys_errno : EIO, e.message);
+	}
+}
+
+/* The spec's limits, and the agent's original limit of open files: ours was raised. */
+static size_t fill_rlimits(
+    const struct starter *st, const struct job_spec *spec, struct spawn_rlimit *out)
+{
+	size_t n = 0;
+
+	out[n].resource = RLIMIT_NOFILE;
+	out[n++].value = st->nofile;
+	for (size_t i = 0; i < spec->n_rlimits && n < RLIMITS_MAX; i++) {
+		const struct job_rlimit *l = &spec->rlimits[i];
+
+		out[n].resource = (int)l->resource;
+		out[n].value.rlim_cur = l->soft == UINT64_MAX ? RLIM_INFINITY : (rlim_t)l->soft;
+		out[n++].value.rlim_max = l->hard == UINT64_MAX ? RLIM_INFINITY : (rlim_t)l->hard;
+	}
+	return n;
+}
+
+static int spawn_job(struct starter *st, struct job *j, const struct user *user,
+    const struct ends *ends, struct km_refused *why)
+{
+	struct spawn_rlimit limits[RLIMITS_MAX];
+	struct job_spec *spec = j->spec;
+	char **env = user_environment(user, spec->env, spec->envc);
+	struct spawn_plan plan = {
+	    .argv = spec->argv,
+	    .envp = env,
+	    .fds = {ends->fds[0], ends->fds[1], ends->fds[2]},
+	    .n_fds = 3,
+	    .cwd = spec->cwd,
+	    .home = user->home,
+	    .change_user = user->change,
+	    .uid = user->uid,
+	    .gid = user->gid,
+	    .groups = user->groups,
+	    .n_groups = user->n_groups,
+	    .rlimits = limits,
+	    .n_rlimits = fill_rlimits(st, spec, limits),
+	    .plain_priority = true,
+	};
+	struct spawn_result got;
+	struct spawn_failure failure;
+
+	if (env == NULL)
+		return refuse_system(why, ENOMEM, "cannot make the environment");
+	j->start_ns = clock_realtime_ns();
+	if (spawn_run(&plan, &got, &failure) != 0) {
+		free(env);
+		return refuse(why, KM_WHY_START, failure.stage, failure.sys_errno, failure.text);
+	}
+	free(env);
+	j->pid = got.pid;
+	j->pidfd = got.pidfd;
+	return 0;
+}
+
+int start_job(struct starter *st, const char *id, const char *owner, struct job_spec *spec,
+    struct job **out, struct km_refused *why)
+{
+	struct ends ends = {{-1, -1, -1}};
+	struct user *user = NULL;
+	struct job *j = NULL;
+	char text[KM_TEXT_SIZE];
+	int rc;
+
+	if (jobs_running(st->jobs) >= jobs_max(st->jobs)) {
+		snprintf(text, sizeof(text), "%u processes are running, and no more are allowed",
+		    jobs_max(st->jobs));
+		return refuse(why, KM_WHY_LIMIT, KM_STAGE_NONE, 0, text);
+	}
+	rc = find_user(spec, &user, why);
+	if (rc != 0)
+		goto out;
+	j = job_new(st->jobs, id, owner, spec);
+	if (j == NULL) {
+		rc = refuse_system(why, ENOMEM, "cannot hold another process");
+		goto out;
+	}
+	rc = open_input(st, j, &ends, why);
+	for (int s = KM_STDOUT; s <= KM_STDERR && rc == 0; s++)
+		rc = open_output(st, j, s, &ends, why);
+	if (rc == 0)
+		rc = spawn_job(st, j, user != NULL ? user : st->own, &ends, why);
+	if (rc != 0)
+		goto out;
+	job_insert(j);
+	ending_started(j);
+	log_info("job %s: started %s as pid %d for %s", j->id, spec->argv[0], (int)j->pid, owner);
+	*out = j;
+	j = NULL;
+out:
+	close_ends(st, &ends);
+	user_free(user);
+	if (j != NULL)
+		j->spec = NULL;
+	job_free(j);
+	return rc;
+}
