@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a process ended: as an exit status, as words, as JSON. */
+#ifndef TX_CLI_END_H
+#define TX_CLI_END_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "lib/telex.h"
+
+/* The exit status of `run`: the program's own, 128 + signal, 124 for its timeout, 125 when it is
+ * not known. */
+int end_status(const struct telex_exit *exit);
+/* The exit status for a run that failed: 126 or 127 when it could not be executed, else 125. */
+int end_error_status(const struct telex_error *error);
+/* "exit 3", "SIGTERM", "unknown". size >= 32. Returns out. */
+char *end_text(char *out, size_t size, const struct telex_exit *exit);
+/* "exited", "signalled", "run_timeout", "disconnect", "shutdown"; "unspecified". */
+const char *end_reason(enum telex_reason reason);
+/* An object with "code", or "signal" and "signal_name", or "unknown"; and all that is known
+ * besides. */
+json_t *end_json(const struct telex_exit *exit);
+/* An object with "kind", "message" and, where they are known, "code", "reason", "stage", "errno".
+ */
+json_t *end_error_json(const struct telex_error *error);
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The streams of a run. As JSON, a line is longer than the bytes it carries, so credit is counted
+ * apart (`held`) and goes back when the lines have left.
+ */
+#include "cli/run_streams.h"
+
+#include <event2/event.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/run_json.h"
+#include "cli/say.h"
+#include "cli/sink.h"
+#include "cli/source.h"
+#include "common/mem.h"
+
+struct run_streams {
+	const struct run_streams_ops *ops;
+	void *arg;
+	struct event_base *base;
+	struct telex_run *run; /* NULL: not yet, or no more */
+	struct sink *out, *err;
+	struct source *in;
+	bool json, ended, flushed;
+	uint64_t offset[3]; /* by enum telex_stream: of the next byte */
+	size_t held[3];     /* JSON: bytes in lines not yet written */
+};
+
+static void consumed(struct run_streams *s, enum telex_stream stream, size_t n)
+{
+	if (s->run && n > 0)
+		telex_run_consumed(s->run, stream, n);
+}
+
+static void check_flushed(struct run_streams *s)
+{
+	if (!s->ended || s->flushed || sink_pending(s->out) > 0 || sink_pending(s->err) > 0)
+		return;
+	s->flushed = true;
+	s->ops->flushed(s->arg);
+}
+
+static void release_held(struct run_streams *s)
+{
+	for (enum telex_stream stream = TELEX_STDOUT; stream <= TELEX_STDERR; stream++) {
+		size_t n = s->held[stream];
+
+		s->held[stream] = 0;
+		consumed(s, stream, n);
+	}
+}
+
+static void on_written(struct sink *sink, size_t n, void *arg)
+{
+	struct run_streams *s = arg;
+
+	if (!s->json)
+		consumed(s, sink == s->out ? TELEX_STDOUT : TELEX_STDERR, n);
+	else if (sink_pending(sink) == 0)
+		release_held(s);
+	check_flushed(s);
+}
+
+static void on_lost(struct sink *sink, int sys_errno, void *arg)
+{
+	struct run_streams *s = arg;
+
+	if (sink == s->out)
+		s->ops->stdout_lost(sys_errno, s->arg);
+}
+
+static const struct sink_ops sink_ops = {.written = on_written, .lost = on_lost};
+
+static size_t on_take(struct source *source, const void *data, size_t len, void *arg)
+{
+	struct run_streams *s = arg;
+
+	(void)source;
+	return s->run ? telex_run_write(s->run, data, len) : 0;
+}
+
+static void on_ended(struct source *source, int sys_errno, void *arg)
+{
+	struct run_streams *s = arg;
+
+	(void)source;
+	if (sys_errno)
+		say_error("cannot read standard input: %s; the program's stdin ends here",
+		    strerror(sys_errno));
+	if (s->run)
+		telex_run_write_eof(s->run);
+}
+
+static const struct source_ops source_ops = {.take = on_take, .ended = on_ended};
+
+struct run_streams *run_streams_new(
+    struct event_base *base, bool json, const struct run_streams_ops *ops, void *arg)
+{
+	struct run_streams *s = xcalloc(1, sizeof(*s));
+
+	s->ops = ops;
+	s->arg = arg;
+	s->base = base;
+	s->json = json;
+	s->out = sink_new(base, STDOUT_FILENO, &sink_ops, s);
+	s->err = sink_new(base, STDERR_FILENO, &sink_ops, s);
+	return s;
+}
+
+void run_streams_free(struct run_streams *s)
+{
+	if (!s)
+		return;
+	sink_free(s->out);
+	sink_free(s->err);
+	source_free(s->in);
+	free(s);
+}
+
+void run_streams_attach(struct run_streams *s, struct telex_run *run, bool with_stdin)
+{
+	s->run = run;
+	if (with_stdin)
+		s->in = source_new(s->base, STDIN_FILENO, &source_ops, s);
+}
+
+void run_streams_output(
+    struct run_streams *s, enum telex_stream stream, const void *data, size_t len, bool eof)
+{
+	if (s->json && len > 0) {
+		s->held[stream] += len;
+		run_streams_json(s, run_json_output(stream, s->offset[stream], data, len, false));
+	} else if (len > 0) {
+		sink_write(stream == TELEX_STDOUT ? s->out : s->err, data, len);
+	}
+	s->offset[stream] += len;
+	if (s->json && eof)
+		run_streams_json(s, run_json_output(stream, s->offset[stream], NULL, 0, true));
+}
+
+void run_streams_stdin_room(struct run_streams *s)
+{
+	if (s->in)
+		source_room(s->in);
+}
+
+void run_streams_stdin_closed(struct run_streams *s)
+{
+	if (s->in)
+		source_stop(s->in);
+}
+
+void run_streams_json(struct run_streams *s, json_t *object)
+{
+	char *text = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	size_t len;
+
+	if (!text)
+		abort();
+	len = strlen(text);
+	text[len] = '\n'; /* in the place of the NUL */
+	sink_write(s->out, text, len + 1);
+	free(text);
+	json_decref(object);
+}
+
+void run_streams_end(struct run_streams *s)
+{
+	s->run = NULL;
+	s->ended = true;
+	if (s->in)
+		source_stop(s->in);
+	check_flushed(s);
+}

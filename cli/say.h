@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* telex's own words: one line each on stderr, "telex: …", foreign bytes in them escaped. */
+#ifndef TX_CLI_SAY_H
+#define TX_CLI_SAY_H
+
+/* -1: only errors; 0; 1: details too. */
+void say_verbosity(int verbosity);
+
+/* What went wrong; always said. */
+void say_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* What is good to know; not with -q. */
+void say_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* With -v. */
+void say_detail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One verb's connection: context + -w -> telex_client, and failures in words. */
+#include "cli/session.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/say.h"
+#include "common/mem.h"
+
+static const char no_context[] =
+    "no agent is chosen: start one on this machine with `telex dev --detach`, or name one with "
+    "`telex context create NAME --host HOST --cert FILE --key FILE --ca FILE --use`";
+
+static struct context copy_of(const struct context *c)
+{
+	return (struct context){
+	    .name = c->name ? xstrdup(c->name) : NULL,
+	    .host = xstrdup(c->host),
+	    .certificate = xstrdup(c->certificate),
+	    .key = xstrdup(c->key),
+	    .ca = xstrdup(c->ca),
+	    .server_name = c->server_name ? xstrdup(c->server_name) : NULL,
+	};
+}
+
+static int usage(struct telex_error *error, const struct err *e)
+{
+	*error = (struct telex_error){.kind = TELEX_ERROR_USAGE};
+	snprintf(error->message, sizeof(error->message), "%s", e->message);
+	return -1;
+}
+
+/* s->context is filled; makes the client. A server name belongs to the context's own host alone. */
+static int start(struct session *s, const char *on, struct telex_error *error)
+{
+	struct telex_options options = {
+	    .address = s->address,
+	    .server_name = on ? NULL : s->context.server_name,
+	    .certificate_file = s->context.certificate,
+	    .key_file = s->context.key,
+	    .ca_file = s->context.ca,
+	};
+	struct err e;
+
+	if (target_parse(on ? on : s->context.host, s->address, &e) < 0)
+		return usage(error, &e);
+	s->base = event_base_new();
+	if (!s->base) {
+		err_set(&e, TX_ENOMEM, "cannot make an event loop");
+		return usage(error, &e);
+	}
+	return telex_client_new(&s->client, s->base, &options, error);
+}
+
+int session_open_context(
+    struct session *s, const struct context *c, const char *on, struct telex_error *error)
+{
+	*s = (struct session){.context = copy_of(c)};
+	if (start(s, on, error) == 0)
+		return 0;
+	session_close(s);
+	return -1;
+}
+
+/* The context that --context, TELEX_CONTEXT or `telex context use` chose. */
+static int choose(struct session *s, const struct cli *cli)
+{
+	char *current = NULL;
+	const char *name = cli->context;
+	struct err e;
+	int r = 0;
+
+	if (!name) {
+		r = context_current(&current, &e);
+		if (r == TX_ENOENT)
+			err_set(&e, r, "%s", no_context);
+		name = current;
+	}
+	if (r == 0)
+		r = context_load(name, &s->context, &e);
+	if (r < 0)
+		say_error("%s", e.message);
+	free(current);
+	return r < 0 ? CLI_TELEX : CLI_OK;
+}
+
+int session_open(struct session *s, const struct cli *cli)
+{
+	struct telex_error error;
+
+	*s = (struct session){0};
+	if (choose(s, cli) != CLI_OK)
+		return CLI_TELEX;
+	if (start(s, cli->on, &error) < 0) {
+		session_say(s, &error);
+		session_close(s);
+		return CLI_TELEX;
+	}
+	say_detail("context %s, agent %s", s->context.name, s->address);
+	return CLI_OK;
+}
+
+void session_close(struct session *s)
+{
+	telex_client_free(s->client);
+	if (s->base)
+		event_base_free(s->base);
+	context_clear(&s->context);
+	s->client = NULL;
+	s->base = NULL;
+}
+
+void session_done(const struct telex_error *error, void *session)
+{
+	struct session *s = session;
+
+	s->done = true;
+	s->failed = error != NULL;
+	if (error)
+		s->error = *error;
+	event_base_loopbreak(s->base);
+}
+
+int session_wait(struct session *s, int asked)
+{
+	if (asked < 0)
+		return -1;
+	while (!s->done && event_base_loop(s->base, EVLOOP_ONCE) == 0)
+		;
+	if (!s->done) {
+		s->error = (struct telex_error){.kind = TELEX_ERROR_SYSTEM};
+		snprintf(s->error.message, sizeof(s->error.message),
+		    "the event loop ended without an answer");
+		return -1;
+	}
+	s->done = false;
+	return s->failed ? -1 : 0;
+}
+
+int session_answer(struct session *s, int asked)
+{
+	if (session_wait(s, asked) == 0)
+		return CLI_OK;
+	session_say(s, &s->error);
+	return CLI_TELEX;
+}
+
+static const char *way_out(const struct session *s, const struct telex_error *error)
+{
+	bool dev = s->context.name && strcmp(s->context.name, "dev") == 0;
+
+	switch (error->kind) {
+	case TELEX_ERROR_CONNECT:
+		return dev ? " (`telex dev --detach` starts the agent of this machine)"
+		           : " (is telexd running there, on this port?)";
+	case TELEX_ERROR_CERTIFICATE:
+		return dev ? " (`telex dev --detach` makes new certificates for this machine)" : "";
+	case TELEX_ERROR_NOT_TLS:
+		return " (is this telexd's port?)";
+	default:
+		return "";
+	}
+}
+
+void session_say(const struct session *s, const struct telex_error *error)
+{
+	say_error("%s%s", error->message[0] ? error->message : "it failed, without a reason given",
+	    way_out(s, error));
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of verbs and what is said about all of them. */
+#ifndef TX_CLI_VERBS_H
+#define TX_CLI_VERBS_H
+
+#include <stdio.h>
+
+#include "cli/cli.h"
+
+/* NULL: no such verb. */
+const struct cli_verb *verbs_find(const char *name);
+/* "; did you mean 'run'?" or "". */
+const char *verbs_nearest(const char *name);
+/* What plain `telex` says. */
+void verbs_usage(FILE *to);
+/* All verbs with their summaries. */
+void verbs_list(FILE *to);
+
+extern const struct cli_verb cmd_cert, cmd_context, cmd_dev, cmd_health, cmd_help, cmd_info,
+    cmd_kill, cmd_ps, cmd_run, cmd_version;
+
+#endif
