@@ -351,6 +351,17 @@ void h2_drain_final(struct h2_conn *c)
 	h2_wake(c);
 }
 
+void h2_abort(struct h2_conn *c)
+{
+	assert(c->depth == 0);
+	h2_close(c, H2_NO_ERROR);
+	c->bev_gone = true; /* nothing to wait for */
+	if (c->lingering)
+		finish(c);
+	else
+		tear_down(c);
+}
+
 /*
  * A server first gives notice (RFC 9113, 6.8): streams that the peer opens before it has seen that
  * still count; the PING's answer, or DRAIN_ANSWER, tells that it has.

@@ -8,7 +8,7 @@
  * h2_credit, after the sink took the bytes; the connection's window is credited at receipt, so that one slow stream does not
  * stop the others, and what a peer can make us hold is (stream window) x (streams). There is no automatic window update.
  *
- * Lifetime. All callbacks come from the event loop, never from inside a call into this module; what the calls of one turn of the loop
+ * Lifetime. All callbacks come from the event loop, never from inside a call into this module (but for h2_abort); what the calls of one turn of the loop
  * queue goes out together. h2_close and h2_reset may be called from anywhere, callbacks too: what is torn down is finished on the
  * way out, never inside nghttp2. on_close of a stream is its last
  * callback; on_closed of a connection is its last, after every stream's; the h2_conn is freed after it returns.
@@ -114,6 +114,11 @@ short h2_transport_event(const struct h2_conn *c);
 void h2_drain(struct h2_conn *c);
 /* Ends all streams (on_close with `code`) and the connection (on_closed); GOAWAY with `code` is tried. Idempotent. */
 void h2_close(struct h2_conn *c, uint32_t code);
+/*
+ * The same, at once and without a GOAWAY, for an owner that may not see another turn of the loop: every on_close and on_closed come from
+ * inside this call. Not from inside a callback of this connection.
+ */
+void h2_abort(struct h2_conn *c);
 
 /* Client: opens a stream with request headers. TX_ELIMIT: the peer allows no more at once. TX_ECLOSED: draining or closed. */
 int h2_open(struct h2_conn *c, struct h2_stream **out, const struct h2_field *fields, size_t n, bool end,
