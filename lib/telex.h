@@ -33,6 +33,13 @@ struct telex_client;
 struct telex_run;
 struct telex_call;
 
+/* What the shared library exports. */
+#if defined(__GNUC__)
+#define TELEX_API __attribute__((visibility("default")))
+#else
+#define TELEX_API
+#endif
+
 #define TELEX_DEFAULT_PORT 8359
 
 /* ---- errors ---- */
@@ -70,13 +77,13 @@ struct telex_options {
 };
 
 /* The options' strings are copied. Reads the files now. 0, or -1 and *error (may be NULL). */
-int telex_client_new(struct telex_client **out, struct event_base *base, const struct telex_options *options, struct telex_error *error);
+TELEX_API int telex_client_new(struct telex_client **out, struct event_base *base, const struct telex_options *options, struct telex_error *error);
 /* Ends what is open without further callbacks. Not from inside a callback of the same client. NULL is allowed. */
-void telex_client_free(struct telex_client *client);
+TELEX_API void telex_client_free(struct telex_client *client);
 /* The identity of the agent's certificate, once connected; else NULL. */
-const char *telex_client_agent(const struct telex_client *client);
+TELEX_API const char *telex_client_agent(const struct telex_client *client);
 /* Seconds since the epoch when our own certificate expires. */
-int64_t telex_client_expires(const struct telex_client *client);
+TELEX_API int64_t telex_client_expires(const struct telex_client *client);
 
 /* ---- run ---- */
 
@@ -158,18 +165,18 @@ struct telex_run_ops {
 };
 
 /* Starts. command is copied. 0, or -1 and *error; then no callback comes. */
-int telex_run(struct telex_client *client, struct telex_run **out, const struct telex_command *command, const struct telex_run_ops *ops, void *arg, struct telex_error *error);
-const char *telex_run_id(const struct telex_run *run);
+TELEX_API int telex_run(struct telex_client *client, struct telex_run **out, const struct telex_command *command, const struct telex_run_ops *ops, void *arg, struct telex_error *error);
+TELEX_API const char *telex_run_id(const struct telex_run *run);
 /* Takes up to len bytes for stdin and returns how many; less than len: wait for stdin_room. May be called before started. */
-size_t telex_run_write(struct telex_run *run, const void *data, size_t len);
+TELEX_API size_t telex_run_write(struct telex_run *run, const void *data, size_t len);
 /* Stdin ends after what was written. Once. */
-void telex_run_write_eof(struct telex_run *run);
+TELEX_API void telex_run_write_eof(struct telex_run *run);
 /* n more bytes of that stream are dealt with. */
-void telex_run_consumed(struct telex_run *run, enum telex_stream stream, size_t n);
+TELEX_API void telex_run_consumed(struct telex_run *run, enum telex_stream stream, size_t n);
 /* To its process group (or the process alone). 0, or -1 when the run is ending. */
-int telex_run_signal(struct telex_run *run, int signo, bool process_only);
+TELEX_API int telex_run_signal(struct telex_run *run, int signo, bool process_only);
 /* Leaves; the process is up to its disconnect policy. No callback comes any more. Allowed in callbacks. */
-void telex_run_detach(struct telex_run *run);
+TELEX_API void telex_run_detach(struct telex_run *run);
 
 /* ---- questions ---- */
 
@@ -198,19 +205,19 @@ struct telex_info {
 /* Each ends with one done(); error is NULL when all went well. What callbacks are given lives during the call. timeout_ms 0: 30 s. */
 typedef void telex_done(const struct telex_error *error, void *arg);
 
-int telex_list(struct telex_client *client, bool include_ended, int64_t timeout_ms,
+TELEX_API int telex_list(struct telex_client *client, bool include_ended, int64_t timeout_ms,
     void (*each)(const struct telex_process *process, void *arg), telex_done *done, void *arg, struct telex_error *error);
-int telex_get(struct telex_client *client, const char *process_id, int64_t timeout_ms,
+TELEX_API int telex_get(struct telex_client *client, const char *process_id, int64_t timeout_ms,
     void (*each)(const struct telex_process *process, void *arg), telex_done *done, void *arg, struct telex_error *error);
-int telex_signal(struct telex_client *client, const char *process_id, int signo, bool process_only, int64_t timeout_ms,
+TELEX_API int telex_signal(struct telex_client *client, const char *process_id, int signo, bool process_only, int64_t timeout_ms,
     telex_done *done, void *arg, struct telex_error *error);
-int telex_info(struct telex_client *client, int64_t timeout_ms,
+TELEX_API int telex_info(struct telex_client *client, int64_t timeout_ms,
     void (*each)(const struct telex_info *info, void *arg), telex_done *done, void *arg, struct telex_error *error);
 /* service NULL: the agent as a whole. serving(true or false), then done. */
-int telex_health(struct telex_client *client, const char *service, int64_t timeout_ms,
+TELEX_API int telex_health(struct telex_client *client, const char *service, int64_t timeout_ms,
     void (*answer)(bool serving, void *arg), telex_done *done, void *arg, struct telex_error *error);
 
-const char *telex_version(void);
+TELEX_API const char *telex_version(void);
 
 #ifdef __cplusplus
 }

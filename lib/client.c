@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A client: its options and its two ends. Connections are conn.c's, calls call.c's. */
+#include "lib/client.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/duration.h"
+#include "config.h"
+#include "lib/error.h"
+
+#define CLIENT_CONNECT_TIMEOUT_MS 10000
+#define CLIENT_TIMEOUT_MAX_MS     INT64_C(86400000)
+
+static void on_later(evutil_socket_t fd, short what, void *arg)
+{
+	struct telex_client *client = arg;
+
+	(void)fd;
+	(void)what;
+	call_deliver(client);
+	conn_tidy(client);
+}
+
+static int check_options(const struct telex_options *o, struct telex_error *error)
+{
+	if (o->address == NULL || o->address[0] == '\0')
+		return error_set(error, TELEX_ERROR_USAGE, "no address of an agent was given");
+	if (o->certificate_file == NULL)
+		return error_set(error, TELEX_ERROR_USAGE, "no certificate_file was given");
+	if (o->key_file == NULL)
+		return error_set(error, TELEX_ERROR_USAGE, "no key_file was given");
+	if (o->ca_file == NULL)
+		return error_set(error, TELEX_ERROR_USAGE, "no ca_file was given");
+	if (o->connect_timeout_ms < 0 || o->connect_timeout_ms > CLIENT_TIMEOUT_MAX_MS)
+		return error_set(
+		    error, TELEX_ERROR_USAGE, "connect_timeout_ms must be between 0 and a day");
+	if (o->server_name != NULL && strlen(o->server_name) >= ADDRESS_HOST_SIZE)
+		return error_set(error, TELEX_ERROR_USAGE, "server_name is too long");
+	return 0;
+}
+
+static int load_tls(struct tls_ctx **out, const struct telex_options *o, struct telex_error *error)
+{
+	char *certificate = NULL, *key = NULL, *ca = NULL;
+	struct tls_material m = {
+	    .certificate_name = o->certificate_file,
+	    .key_name = o->key_file,
+	    .ca_name = o->ca_file,
+	};
+	struct err e;
+	int rc = -1;
+
+	err_clear(&e);
+	if (tls_read_file(o->certificate_file, &certificate, &m.certificate_len, &e) < 0 ||
+	    tls_read_file(o->key_file, &key, &m.key_len, &e) < 0 ||
+	    tls_read_file(o->ca_file, &ca, &m.ca_len, &e) < 0) {
+		error_from_err(error, TELEX_ERROR_SYSTEM, &e);
+		goto out;
+	}
+	m.certificate = certificate;
+	m.key = key;
+	m.ca = ca;
+	if (tls_client_ctx_new(out, &m, &e) < 0) {
+		error_from_err(error, TELEX_ERROR_CERTIFICATE, &e);
+		goto out;
+	}
+	rc = 0;
+out:
+	tls_text_free(certificate, m.certificate_len);
+	tls_text_free(key, m.key_len);
+	tls_text_free(ca, m.ca_len);
+	return rc;
+}
+
+static int configure(
+    struct telex_client *client, const struct telex_options *o, struct telex_error *error)
+{
+	struct err e;
+
+	if (address_parse(&client->address, o->address, &e) < 0)
+		return error_from_err(error, TELEX_ERROR_USAGE, &e);
+	if (o->server_name != NULL && o->server_name[0] != '\0')
+		snprintf(client->tls_name, sizeof(client->tls_name), "%s", o->server_name);
+	else
+		address_tls_name(&client->address, client->tls_name);
+	client->connect_timeout_ns =
+	    (o->connect_timeout_ms != 0 ? o->connect_timeout_ms : CLIENT_CONNECT_TIMEOUT_MS) *
+	    NS_PER_MS;
+	client->later = event_new(client->base, -1, 0, on_later, client);
+	if (client->later == NULL)
+		return error_no_memory(error);
+	return load_tls(&client->tls, o, error);
+}
+
+int telex_client_new(struct telex_client **out, struct event_base *base,
+    const struct telex_options *options, struct telex_error *error)
+{
+	struct telex_client *client;
+
+	if (check_options(options, error) < 0)
+		return -1;
+	client = calloc(1, sizeof(*client));
+	if (client == NULL)
+		return error_no_memory(error);
+	client->base = base;
+	TAILQ_INIT(&client->conns);
+	TAILQ_INIT(&client->waiting);
+	TAILQ_INIT(&client->ending);
+	if (configure(client, options, error) < 0) {
+		telex_client_free(client);
+		return -1;
+	}
+	*out = client;
+	return 0;
+}
+
+static void drop_calls(struct call_list *list)
+{
+	struct call *c;
+
+	while ((c = TAILQ_FIRST(list)) != NULL) {
+		const struct call_ops *ops = c->ops;
+
+		call_cancel(c);
+		ops->drop(c);
+	}
+}
+
+void telex_client_free(struct telex_client *client)
+{
+	struct conn *conn;
+
+	if (client == NULL)
+		return;
+	drop_calls(&client->waiting);
+	drop_calls(&client->ending);
+	TAILQ_FOREACH(conn, &client->conns, entry)
+	drop_calls(&conn->calls);
+	while ((conn = TAILQ_FIRST(&client->conns)) != NULL)
+		conn_free(conn);
+	if (client->later != NULL)
+		event_free(client->later);
+	tls_ctx_free(client->tls);
+	free(client);
+}
+
+const char *telex_client_agent(const struct telex_client *client)
+{
+	return client->agent[0] != '\0' ? client->agent : NULL;
+}
+
+int64_t telex_client_expires(const struct telex_client *client)
+{
+	return tls_ctx_expires(client->tls);
+}
+
+const char *telex_version(void)
+{
+	return PACKAGE_VERSION;
+}

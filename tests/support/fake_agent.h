@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An agent without processes, in the test's own event base, over real TLS on a loopback port. What
+ * a "process" does is said by its argv[0]; see fake_agent.c's table. Remembers what it was told.
+ */
+#ifndef TX_TESTS_FAKE_AGENT_H
+#define TX_TESTS_FAKE_AGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct event_base;
+struct fake_agent;
+struct tls_ctx;
+
+/* What the clients did. */
+struct fake_seen {
+	unsigned connections; /* that were authenticated */
+	unsigned calls, open; /* in all, and now */
+	uint64_t stdin_bytes;
+	unsigned stdin_chunks;
+	bool stdin_eof, stdin_wrong; /* not the pattern, or not at the offset that was expected */
+	uint64_t acked[3];           /* by stream */
+	unsigned acks;
+	int signo;
+	bool process_only;
+	char process_id[128];
+};
+
+struct fake_agent *fake_agent_new(struct event_base *base, struct tls_ctx *ctx);
+void fake_agent_free(struct fake_agent *a);
+uint16_t fake_agent_port(const struct fake_agent *a);
+struct fake_seen *fake_agent_seen(struct fake_agent *a);
+/* Ends all connections: with GOAWAY, or by closing the sockets. */
+void fake_agent_drain(struct fake_agent *a);
+void fake_agent_cut(struct fake_agent *a);
+/* Acknowledges all stdin that "hold" processes have got. */
+void fake_agent_ack(struct fake_agent *a);
+
+/* The byte at an offset of every stream of test data. */
+static inline uint8_t fake_pattern(uint64_t offset)
+{
+	return (uint8_t)(offset * 7 + offset / 251);
+}
+
+#endif
