@@ -315,15 +315,23 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	}
 }
 
-/* Headers of ours that nghttp2 will not send leave a stream that can never end. */
+/*
+ * A request that the peer's GOAWAY came before was not seen by it. Other headers of ours that
+ * nghttp2 will not send leave a stream that could never end.
+ */
 static int on_frame_not_send(
     nghttp2_session *session, const nghttp2_frame *frame, int error, void *arg)
 {
-	(void)arg;
+	struct h2_stream *s = h2_stream_find(arg, frame->hd.stream_id);
+
 	(void)error;
-	if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+	if (frame->hd.type != NGHTTP2_HEADERS)
+		return 0;
+	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
 		nghttp2_submit_rst_stream(
 		    session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_INTERNAL_ERROR);
+	else if (s != NULL)
+		h2_stream_doom(s, H2_REFUSED_STREAM);
 	return 0;
 }
 

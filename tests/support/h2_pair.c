@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "tests/support/h2_pair.h"
 
@@ -43,7 +42,8 @@ static void on_closed(struct h2_conn *c, const struct err *why, void *arg)
 {
 	struct h2_pair_side *side = arg;
 
-	side->closed++;
+	require(!side->closed, "on_closed came twice");
+	side->closed = true;
 	side->why = *why;
 	side->conn = NULL;
 	side->bev = NULL;
@@ -87,12 +87,23 @@ void h2_pair_settle(struct h2_pair *p)
 		event_base_loop(p->base, EVLOOP_NONBLOCK);
 }
 
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	*(bool *)arg = true;
+}
+
 bool h2_pair_run(struct h2_pair *p, const bool *flag)
 {
-	time_t end = time(NULL) + DEADLINE;
+	struct timeval tv = {DEADLINE, 0};
+	bool late = false;
+	struct event *deadline = evtimer_new(p->base, on_deadline, &late);
 
-	while (!*flag && time(NULL) < end)
-		event_base_loop(p->base, EVLOOP_NONBLOCK);
+	require(deadline != NULL && event_add(deadline, &tv) == 0, "no timer");
+	while (!*flag && !late)
+		event_base_loop(p->base, EVLOOP_ONCE);
+	event_free(deadline);
 	return *flag;
 }
 
@@ -107,16 +118,11 @@ void h2_pair_cut(struct h2_pair *p, struct h2_pair_side *side)
 
 static void side_free(struct h2_pair *p, struct h2_pair_side *side)
 {
-	bool closed = false;
-
-	if (side->conn != NULL)
+	if (side->conn != NULL) {
 		h2_close(side->conn, H2_NO_ERROR);
-	/* A peer that does not read holds its GOAWAY up for a second. */
-	for (time_t end = time(NULL) + DEADLINE; !closed && time(NULL) < end;) {
-		event_base_loop(p->base, EVLOOP_NONBLOCK);
-		closed = side->conn == NULL;
+		/* A peer that does not read holds its GOAWAY up for a second. */
+		require(h2_pair_run(p, &side->closed), "a connection did not close");
 	}
-	require(closed, "a connection did not close");
 	if (side->bev != NULL)
 		bufferevent_free(side->bev);
 }

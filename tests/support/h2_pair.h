@@ -19,8 +19,9 @@ struct h2_pair_side {
 	struct bufferevent *bev;       /* NULL once closed */
 	const struct h2_conn_ops *ops; /* the test's; may be NULL */
 	void *arg;
-	struct err why;           /* as on_closed told */
-	unsigned closed, goaways; /* calls of on_closed, on_goaway */
+	struct err why;   /* as on_closed told */
+	bool closed;      /* on_closed was called; a second time aborts */
+	unsigned goaways; /* calls of on_goaway */
 	uint32_t goaway_code;
 };
 
