@@ -146,7 +146,7 @@ int tls_cert_check_leaf(X509 *x, bool of_server, struct identity *out, const cha
 	return 0;
 }
 
-static bool host_text(const GENERAL_NAME *name, char *out, size_t size)
+bool tls_host_text(const GENERAL_NAME *name, char *out, size_t size)
 {
 	const ASN1_STRING *s;
 
@@ -175,7 +175,7 @@ void tls_cert_hosts(X509 *x, char *out, size_t size)
 
 	out[0] = '\0';
 	for (int i = 0; names != NULL && i < sk_GENERAL_NAME_num(names); i++) {
-		if (!host_text(sk_GENERAL_NAME_value(names, i), text, sizeof(text)))
+		if (!tls_host_text(sk_GENERAL_NAME_value(names, i), text, sizeof(text)))
 			continue;
 		/* Room is kept for ", and N more". */
 		if (more > 0 || used + strlen(text) + 32 > size) {

@@ -18,9 +18,7 @@
 #include "common/err.h"
 #include "common/identity.h"
 #include "common/tls.h"
-
-#define TLS_TIME_SIZE 32
-#define TLS_NAME_SIZE 96
+#include "common/tls_cert.h"
 
 struct tls_ctx {
 	SSL_CTX *ssl;
@@ -53,30 +51,6 @@ SSL *tls_conn_new(struct tls_ctx *ctx, int fd, const char *host);
 /* A socket BIO that writes with MSG_NOSIGNAL (a library may not ask its program to ignore SIGPIPE)
  * and fills conn. */
 BIO *tls_bio_new(struct tls_conn *conn);
-
-/* ---- facts of a certificate; `subject` begins the sentence of a failure: "the agent's
- * certificate" ---- */
-
-/* Exactly one URI name, and it is an identity. */
-int tls_cert_identity(X509 *x, struct identity *out, const char *subject, struct err *e);
-/*
- * What a leaf must be for its side beyond what OpenSSL checks: an identity, no CA, EKU there and
- * with the side's use. *x509_error (may be NULL) is what to tell OpenSSL.
- */
-int tls_cert_check_leaf(X509 *x, bool of_server, struct identity *out, const char *subject,
-    int *x509_error, struct err *e);
-/* "a.example, 10.0.0.1": the DNS and IP names, cut with "and N more"; "" when there is none. Safe
- * to print. */
-void tls_cert_hosts(X509 *x, char *out, size_t size);
-/* The identity, else the subject in quotes. Safe to print. */
-void tls_cert_label(X509 *x, char *out, size_t size);
-/* The common name of a subject or issuer, else all of it; safe to print. */
-void tls_name_text(const X509_NAME *name, char *out, size_t size);
-int64_t tls_time_epoch(const ASN1_TIME *t);
-/* "2026-01-31 12:00:00 UTC" */
-const char *tls_time_text(char out[TLS_TIME_SIZE], int64_t epoch);
-/* Copies what is printable ASCII, anything else becomes '?'. */
-void tls_printable(char *out, size_t size, const void *in, size_t len);
 
 /* ---- callbacks of the SSL_CTX ---- */
 

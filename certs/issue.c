@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "certs/issue.h"
+
+#include <arpa/inet.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "certs/pem.h"
+#include "certs/x509_build.h"
+#include "common/tls.h"
+#include "common/tls_cert.h"
+
+#define DNS_MAX   253
+#define LABEL_MAX 63
+/* notBefore lies this far back, for clocks that are behind. */
+#define SKEW 300
+
+static size_t address_bytes(const char *text, unsigned char out[16])
+{
+	if (inet_pton(AF_INET, text, out) == 1)
+		return 4;
+	return inet_pton(AF_INET6, text, out) == 1 ? 16 : 0;
+}
+
+static bool label_valid(const char *label, size_t len)
+{
+	if (len == 0 || len > LABEL_MAX || label[0] == '-' || label[len - 1] == '-')
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		char c = label[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+		    c != '-' && c != '_')
+			return false;
+	}
+	return true;
+}
+
+static bool all_digits(const char *label, size_t len)
+{
+	return len > 0 && strspn(label, "0123456789") >= len;
+}
+
+static bool dns_valid(const char *text)
+{
+	if (strlen(text) > DNS_MAX)
+		return false;
+	/* "*." needs two labels after it: "*.com" is nobody's to give. */
+	if (strncmp(text, "*.", 2) == 0) {
+		text += 2;
+		if (strchr(text, '.') == NULL)
+			return false;
+	}
+	for (;;) {
+		size_t len = strcspn(text, ".");
+
+		if (!label_valid(text, len))
+			return false;
+		if (text[len] == '\0')
+			/* "10.0.0.256" is a mistyped address. */
+			return !all_digits(text, len);
+		text += len + 1;
+	}
+}
+
+bool issue_host_valid(const char *text)
+{
+	unsigned char address[16];
+
+	return address_bytes(text, address) > 0 || dns_valid(text);
+}
+
+static int add_host(GENERAL_NAMES *names, const char *host, struct err *e)
+{
+	unsigned char address[16];
+	size_t len = address_bytes(host, address);
+	char shown[80];
+	bool ok;
+
+	if (len == 0 && !dns_valid(host)) {
+		tls_printable(shown, sizeof(shown), host, strlen(host));
+		return err_set(
+		    e, TX_EINVAL, "\"%s\" is neither a DNS name nor an IP address", shown);
+	}
+	ok = len > 0 ? x509_build_name(names, GEN_IPADD, address, len)
+	             : x509_build_name(names, GEN_DNS, host, strlen(host));
+	return ok ? 0 : err_set(e, TX_ENOMEM, "out of memory");
+}
+
+static int add_hosts(GENERAL_NAMES *names, const struct issue_request *request, struct err *e)
+{
+	int rc = 0;
+
+	if (request->kind == IDENTITY_USER)
+		return request->sans_len == 0
+		           ? 0
+		           : err_set(e, TX_EINVAL,
+		                 "a user's certificate names no host; only an agent's does");
+	if (request->sans_len > ISSUE_SANS_MAX)
+		return err_set(
+		    e, TX_EINVAL, "a certificate names at most %d hosts", ISSUE_SANS_MAX);
+	if (request->sans_len == 0 && !issue_host_valid(request->name))
+		return err_set(e, TX_EINVAL,
+		    "the agent's certificate must name the host that clients connect to, and "
+		    "\"%s\" is "
+		    "no host name; give it with --san",
+		    request->name);
+	if (request->sans_len == 0)
+		return add_host(names, request->name, e);
+	for (size_t i = 0; i < request->sans_len && rc == 0; i++)
+		rc = add_host(names, request->sans[i], e);
+	return rc;
+}
+
+/* Fills the dates of *out. */
+static int set_dates(
+    struct issued *out, const struct ca *ca, const struct issue_request *request, struct err *e)
+{
+	int64_t now = (int64_t)time(NULL), ca_end = ca_expires(ca);
+	int64_t ttl = request->ttl_s;
+	char date[TLS_TIME_SIZE];
+
+	if (ttl == 0)
+		ttl = request->kind == IDENTITY_AGENT ? ISSUE_AGENT_TTL : ISSUE_USER_TTL;
+	if (ttl < ISSUE_TTL_MIN)
+		return err_set(e, TX_EINVAL, "a certificate is valid for a minute or longer");
+	if (now >= ca_end)
+		return err_set(e, TX_ECERT, "the authority \"%s\" expired on %s; make a new one",
+		    ca_name(ca), tls_time_text(date, ca_end));
+	out->not_before = now - SKEW;
+	out->shortened =
+	    __builtin_add_overflow(now, ttl, &out->not_after) || out->not_after > ca_end;
+	if (out->shortened)
+		out->not_after = ca_end;
+	return 0;
+}
+
+static bool build(
+    X509 *x, const struct ca *ca, const struct issue_request *request, GENERAL_NAMES *names)
+{
+	X509 *root = ca_x509(ca);
+
+	return X509_set_issuer_name(x, X509_get_subject_name(root)) == 1 &&
+	       x509_build_extension(x, root, NID_basic_constraints, "critical,CA:FALSE") &&
+	       x509_build_extension(x, root, NID_key_usage, "critical,digitalSignature") &&
+	       x509_build_extension(x, root, NID_ext_key_usage,
+	           request->kind == IDENTITY_AGENT ? "serverAuth" : "clientAuth") &&
+	       x509_build_extension(x, root, NID_subject_key_identifier, "hash") &&
+	       x509_build_extension(x, root, NID_authority_key_identifier, "keyid:always") &&
+	       x509_build_names(x, names) && x509_build_sign(x, ca_key(ca));
+}
+
+/* Makes key and certificate into *out, whose identity and dates are set. */
+static int make(struct issued *out, const struct ca *ca, const struct issue_request *request,
+    GENERAL_NAMES *names, struct err *e)
+{
+	EVP_PKEY *key = NULL;
+	X509 *x = NULL;
+	int rc = key_generate(&key, request->key_type, e);
+
+	if (rc != 0)
+		return rc;
+	x = x509_build_new(key, request->name, out->not_before, out->not_after);
+	if (x == NULL || !build(x, ca, request, names)) {
+		rc = pem_openssl_error(e, "cannot make the certificate");
+		goto out;
+	}
+	pem_serial(x, out->serial, sizeof(out->serial));
+	rc = pem_from_certificate(x, &out->certificate, &out->certificate_len, e);
+	if (rc == 0)
+		rc = key_to_pem(key, &out->key, &out->key_len, e);
+out:
+	X509_free(x);
+	EVP_PKEY_free(key);
+	return rc;
+}
+
+int issue_certificate(
+    struct issued *out, const struct ca *ca, const struct issue_request *request, struct err *e)
+{
+	struct issued issued = {0};
+	GENERAL_NAMES *names = sk_GENERAL_NAME_new_null();
+	struct identity id;
+	int rc = identity_make(&id, request->kind, ca_domain(ca), request->name, e);
+
+	if (rc != 0)
+		goto out;
+	identity_format(issued.identity, &id);
+	if (names == NULL ||
+	    !x509_build_name(names, GEN_URI, issued.identity, strlen(issued.identity))) {
+		rc = err_set(e, TX_ENOMEM, "out of memory");
+		goto out;
+	}
+	rc = add_hosts(names, request, e);
+	if (rc == 0)
+		rc = set_dates(&issued, ca, request, e);
+	if (rc == 0)
+		rc = make(&issued, ca, request, names, e);
+out:
+	sk_GENERAL_NAME_pop_free(names, GENERAL_NAME_free);
+	if (rc == 0)
+		*out = issued;
+	else
+		issue_free(&issued);
+	return rc;
+}
+
+void issue_free(struct issued *issued)
+{
+	tls_text_free(issued->certificate, issued->certificate_len);
+	tls_text_free(issued->key, issued->key_len);
+	issued->certificate = issued->key = NULL;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Certificates for agents and users. An agent's is for servers (serverAuth) and names its hosts; a
+ * user's is for clients (clientAuth) and names none. Either has one URI name, its identity, and
+ * never outlives its authority.
+ */
+#ifndef TX_CERTS_ISSUE_H
+#define TX_CERTS_ISSUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "certs/ca.h"
+#include "certs/key.h"
+#include "common/err.h"
+#include "common/identity.h"
+
+#define ISSUE_AGENT_TTL (INT64_C(7) * 86400)
+#define ISSUE_USER_TTL  (INT64_C(24) * 3600)
+#define ISSUE_TTL_MIN   INT64_C(60)
+#define ISSUE_SANS_MAX  64
+
+struct issue_request {
+	enum identity_kind kind;
+	const char *name;
+	/* DNS names ("*." in front is allowed) and IP addresses of an agent. None: `name`, when it
+	 * is a host name. */
+	const char *const *sans;
+	size_t sans_len;
+	int64_t ttl_s; /* 0: ISSUE_AGENT_TTL or ISSUE_USER_TTL */
+	enum key_type key_type;
+};
+
+/* PEM texts, with a NUL; the key is new. */
+struct issued {
+	char *certificate, *key;
+	size_t certificate_len, key_len;
+	char identity[IDENTITY_SIZE];
+	char serial[64]; /* hexadecimal */
+	int64_t not_before, not_after;
+	bool shortened; /* the authority ends before the time that was asked for */
+};
+
+/* TX_EINVAL for what is wrong in the request, TX_ECERT when the authority cannot (any more). */
+int issue_certificate(
+    struct issued *out, const struct ca *ca, const struct issue_request *request, struct err *e);
+/* Wipes the key. */
+void issue_free(struct issued *issued);
+
+/* Whether `text` may stand as a host in a certificate: a DNS name, or an IP address. */
+bool issue_host_valid(const char *text);
+
+#endif

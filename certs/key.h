@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private keys: made here, written as PEM (PKCS #8, not encrypted), read back. */
+#ifndef TX_CERTS_KEY_H
+#define TX_CERTS_KEY_H
+
+#include <openssl/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/err.h"
+
+enum key_type {
+	KEY_P256 = 0, /* the default: every TLS 1.3 implementation has it */
+	KEY_ED25519 = 1,
+};
+
+/* "p256" or "ed25519"; false for anything else. */
+bool key_type_parse(enum key_type *out, const char *text);
+const char *key_type_name(enum key_type type);
+
+/* EVP_PKEY_free is the caller's. */
+int key_generate(EVP_PKEY **out, enum key_type type, struct err *e);
+/* `name` is what the error calls it. TX_ECERT when there is no usable key; never asks for a
+ * passphrase. */
+int key_from_pem(EVP_PKEY **out, const char *text, size_t len, const char *name, struct err *e);
+/* tls_text_free(*text, *len) is the caller's: it wipes. */
+int key_to_pem(EVP_PKEY *key, char **text, size_t *len, struct err *e);
+
+/* "P-256", "Ed25519", "RSA 2048": for people. */
+void key_describe(EVP_PKEY *key, char *out, size_t size);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "certs/pem.h"
+
+#include <limits.h>
+#include <openssl/bio.h>
+#include <openssl/bn.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int pem_openssl_error(struct err *e, const char *what)
+{
+	unsigned long code = ERR_peek_last_error();
+	const char *reason = ERR_reason_error_string(code);
+
+	ERR_clear_error();
+	if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	return err_set(e, TX_ECERT, "%s: %s", what, reason == NULL ? "no reason given" : reason);
+}
+
+int pem_take_text(BIO *bio, char **text, size_t *len, struct err *e)
+{
+	char *data = NULL, *copy = NULL;
+	long size = BIO_get_mem_data(bio, &data);
+
+	if (size > 0)
+		copy = malloc((size_t)size + 1);
+	if (copy != NULL) {
+		memcpy(copy, data, (size_t)size);
+		copy[size] = '\0';
+		*text = copy;
+		*len = (size_t)size;
+	}
+	BIO_free(bio);
+	return copy == NULL ? err_set(e, TX_ENOMEM, "out of memory") : 0;
+}
+
+int pem_from_certificate(X509 *x, char **text, size_t *len, struct err *e)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+
+	if (bio == NULL || PEM_write_bio_X509(bio, x) != 1) {
+		BIO_free(bio);
+		return pem_openssl_error(e, "cannot write a certificate");
+	}
+	return pem_take_text(bio, text, len, e);
+}
+
+int pem_to_certificate(X509 **out, const char *text, size_t len, const char *name, struct err *e)
+{
+	BIO *in = len > INT_MAX ? NULL : BIO_new_mem_buf(text, (int)len);
+	X509 *x;
+
+	if (in == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	x = PEM_read_bio_X509(in, NULL, NULL, NULL);
+	BIO_free(in);
+	ERR_clear_error();
+	if (x == NULL)
+		return err_set(e, TX_ECERT,
+		    "%s has no certificate in it that can be read (PEM, BEGIN CERTIFICATE)", name);
+	*out = x;
+	return 0;
+}
+
+void pem_serial(const X509 *x, char *out, size_t size)
+{
+	BIGNUM *number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(x), NULL);
+	char *hex = number == NULL ? NULL : BN_bn2hex(number);
+
+	snprintf(out, size, "%s", hex == NULL ? "" : hex);
+	OPENSSL_free(hex);
+	BN_free(number);
+}
