@@ -100,6 +100,8 @@ for tx_flag in -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing
                -Wpointer-arith -Wwrite-strings -Wvla -Wformat=2 -Wundef; do
   TX_TRY_CFLAG([WARN_CFLAGS], [$tx_flag])
 done
+dnl Off with a reason: texts of errors and logs have bounded buffers, and snprintf cuts them on purpose.
+TX_TRY_CFLAG([WARN_CFLAGS], [-Wno-format-truncation])
 AS_IF([test "x$enable_developer" = xyes], [WARN_CFLAGS="$WARN_CFLAGS -Werror"])
 AC_SUBST([WARN_CFLAGS])
 ])
