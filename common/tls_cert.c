@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/tls_internal.h"
+#include "common/tls_cert.h"
 
 void tls_printable(char *out, size_t size, const void *in, size_t len)
 {
