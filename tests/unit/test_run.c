@@ -394,13 +394,14 @@ static void a_full_window_is_not_silence(void **state)
 {
 	struct fixture *f = *state;
 	const char *argv[] = {"gen", "20000000", NULL};
-	const struct telex_command command = {.argv = argv, .heartbeat_ms = 5};
+	const struct telex_command command = {.argv = argv, .heartbeat_ms = 400};
 	struct heard h = {.keep = true, .pattern = true};
 	uint64_t given = 0;
 
 	heard_command(f, &h, &command);
 	/* The agent cannot say a word for longer than it is allowed to be silent. */
-	for (int i = 0; i < 5; i++)
+	FIXTURE_UNTIL(f, h.length[TELEX_STDOUT] > (4u << 20) - 2 * 65536);
+	for (int i = 0; i < 60; i++)
 		fixture_settle(f);
 	assert_false(h.done);
 	while (!h.done) {
