@@ -89,6 +89,11 @@ start_agent() {
 	exit 1
 }
 
+# gone PID: no such process, or only its remains that nobody has collected yet.
+gone() {
+	! readlink "/proc/$1/exe" >/dev/null
+}
+
 agent_pid() {
 	cut -d' ' -f1 "$T/dev/telexd.pid"
 }
