@@ -95,8 +95,8 @@ int grpc_send_buffer(struct grpc_call *c, struct evbuffer *msg);
 void grpc_compress(struct grpc_call *c, bool on);
 size_t grpc_pending(const struct grpc_call *c);
 /*
- * Returns the credit of n bytes of messages that were delivered. A receiver may hold back up to 64 KiB for as long as it likes; above that the rest
- * of a message that is larger than the window waits for it. Never more than was delivered (asserted).
+ * Returns the credit of n bytes of messages that were delivered. A receiver may hold back up to 64 KiB for as long as it likes (where the stream's window
+ * is 256 KiB or more); above that the rest of a message that is larger than the window waits for it. Never more than was delivered (asserted).
  */
 void grpc_credit(struct grpc_call *c, size_t n);
 /* RST_STREAM(CANCEL); on_done follows, not from inside this call. */

@@ -84,6 +84,17 @@ void grpc_call_set_status(struct grpc_call *c, int code, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* Ends a call from our side with the status that is set; on_done comes later. */
+static void abandon(struct grpc_call *c)
+{
+	c->ended = true;
+	grpc_call_drop(c);
+	if (c->stream != NULL)
+		h2_reset(c->stream, H2_CANCEL);
+	else
+		event_active(&c->resume, EV_TIMEOUT, 0);
+}
+
 void grpc_call_break(struct grpc_call *c, int code, const char *fmt, ...)
 {
 	va_list ap;
@@ -94,28 +105,21 @@ void grpc_call_break(struct grpc_call *c, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	set_status(c, code, fmt, ap);
 	va_end(ap);
-	if (c->server) {
+	if (c->server)
 		grpc_finish(c, &c->status);
-	} else {
-		grpc_call_drop(c);
-		if (c->stream != NULL)
-			h2_reset(c->stream, H2_CANCEL);
-	}
+	else
+		abandon(c);
 }
 
 void grpc_cancel(struct grpc_call *c)
 {
 	if (c->dropping && c->ended && c->has_status)
 		return;
-	if (c->backlog != NULL)
+	/* Also when the trailers are there: messages before them may not have been delivered. */
+	if (!c->dropping)
 		c->has_status = false;
 	grpc_call_set_status(c, RPC_CANCELLED, "cancelled");
-	c->ended = true;
-	grpc_call_drop(c);
-	if (c->stream != NULL)
-		h2_reset(c->stream, H2_CANCEL);
-	else
-		event_active(&c->resume, EV_TIMEOUT, 0);
+	abandon(c);
 }
 
 /* ---- the deadline ---- */
@@ -146,22 +150,24 @@ int64_t grpc_time_left(const struct grpc_call *c)
 	return c->deadline > now ? c->deadline - now : 0;
 }
 
-static void expire(struct grpc_call *c)
+static void expire_server(struct grpc_call *c)
 {
-	bool stuck = c->server && grpc_pending(c) > 0;
+	bool stuck = grpc_pending(c) > 0;
 
-	/* A client that has its trailers, and only waits for the receiver, has made it. */
-	if (!c->server && c->has_status)
-		return;
 	grpc_call_set_status(c, RPC_DEADLINE_EXCEEDED, "the deadline passed");
-	if (!c->server) {
-		grpc_cancel(c);
-		return;
-	}
 	grpc_finish(c, &c->status);
 	/* The client does not read: trailers would wait for ever behind what is queued. */
-	if (stuck && c->stream != NULL)
+	if (stuck)
 		h2_reset(c->stream, H2_CANCEL);
+}
+
+/* A client that has its trailers, and only waits for the receiver, has made it. */
+static void expire_client(struct grpc_call *c)
+{
+	if (c->has_status)
+		return;
+	grpc_call_set_status(c, RPC_DEADLINE_EXCEEDED, "the deadline passed");
+	abandon(c);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -172,8 +178,10 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (grpc_time_left(c) > 0)
 		arm_timer(c);
+	else if (c->server)
+		expire_server(c);
 	else
-		expire(c);
+		expire_client(c);
 }
 
 /* ---- the receive window ---- */

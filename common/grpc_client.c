@@ -138,7 +138,7 @@ static void not_grpc(struct grpc_call *c, int status)
 		    c, RPC_UNKNOWN, "the server answered with something that is not gRPC");
 }
 
-static void on_response(struct grpc_call *c, const struct h2_field *fields, size_t n)
+static void on_response(struct grpc_call *c, const struct h2_field *fields, size_t n, bool end)
 {
 	const struct h2_field *type = find(fields, n, "content-type");
 	const struct h2_field *encoding = find(fields, n, "grpc-encoding");
@@ -150,8 +150,9 @@ static void on_response(struct grpc_call *c, const struct h2_field *fields, size
 		/* A proxy in between may answer in HTTP and still know the status. */
 		if (!take_status(c, fields, n))
 			not_grpc(c, status);
-		else
-			grpc_call_drop(c);
+		grpc_call_drop(c);
+		if (!end)
+			h2_reset(c->stream, H2_CANCEL);
 		return;
 	}
 	if (encoding != NULL)
@@ -171,7 +172,7 @@ static void on_headers(
 		status = find(fields, n, ":status");
 		if (!end && status != NULL && status->value_len > 0 && status->value[0] == '1')
 			return;
-		on_response(c, fields, n);
+		on_response(c, fields, n, end);
 	}
 	if (end && !c->dropping && !take_status(c, fields, n))
 		grpc_call_set_status(

@@ -175,6 +175,7 @@ static void full_details_survive_the_way(void **state)
 	big[sizeof(big) - 1] = '\0';
 	rpc_status_set(&s, RPC_ABORTED, big, "%s", big);
 	memset(s.domain, 'd', sizeof(s.domain) - 1);
+	s.domain[sizeof(s.domain) - 1] = '\0';
 	for (int i = 0; i < RPC_STATUS_META_MAX; i++)
 		rpc_status_meta(&s, big, "%s", big);
 	assert_int_equal(rpc_status_pack(&s, &packed, &len), 0);
