@@ -72,7 +72,7 @@ static X509 *blank(EVP_PKEY *key, const char *common_name, X509 *issuer, long fr
 {
 	X509 *x = X509_new();
 	X509_NAME *name;
-	uint32_t serial;
+	uint32_t serial = 0;
 
 	MUST(x != NULL && RAND_bytes((unsigned char *)&serial, sizeof(serial)) == 1);
 	MUST(X509_set_version(x, X509_VERSION_3) == 1);
