@@ -7,7 +7,7 @@
 #include "cli/options.h"
 
 const struct cli_verb *const cli_verbs[] = {&cmd_dev, &cmd_run, &cmd_ps, &cmd_kill, &cmd_info,
-    &cmd_health, &cmd_context, &cmd_help, &cmd_version, NULL};
+    &cmd_health, &cmd_context, &cmd_cert, &cmd_help, &cmd_version, NULL};
 
 const struct cli_verb *verbs_find(const char *name)
 {

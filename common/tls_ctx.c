@@ -265,7 +265,9 @@ static bool set_protocol(SSL_CTX *ssl, bool server)
 	SSL_CTX_set_options(
 	    ssl, SSL_OP_NO_RX_CERTIFICATE_COMPRESSION | SSL_OP_NO_TX_CERTIFICATE_COMPRESSION);
 #endif
-	SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+	/* The peer has its own copy of the root: what is sent is what the certificate's file holds.
+	 */
+	SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
 	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_max_cert_list(ssl, CHAIN_SIZE_MAX);
 	SSL_CTX_set_verify_depth(ssl, DEPTH_MAX);

@@ -27,11 +27,14 @@ static void say_date(const struct tls_conn *conn, X509 *x, int depth, const char
 	    tls_time_text(date, tls_time_epoch(when)), tls_time_text(now, (int64_t)time(NULL)));
 }
 
-static void say_unknown_issuer(const struct tls_conn *conn, X509 *x, struct err *e)
+/* x: where the chain stops, which is the leaf, an intermediate or a root that the peer sent along.
+ */
+static void say_unknown_issuer(
+    const struct tls_conn *conn, X509_STORE_CTX *store, X509 *x, struct err *e)
 {
 	char label[TLS_IDENTITY_SIZE + 2], issuer[TLS_NAME_SIZE];
 
-	tls_cert_label(x, label, sizeof(label));
+	tls_cert_label(X509_STORE_CTX_get0_cert(store), label, sizeof(label));
 	tls_name_text(X509_get_issuer_name(x), issuer, sizeof(issuer));
 	err_set(e, TX_ECERT, "%s (%s) is from an authority (\"%s\") that is not the one in %s",
 	    subject_of(conn), label, issuer, conn->ctx->ca_name);
@@ -80,7 +83,7 @@ static void say(const struct tls_conn *conn, X509_STORE_CTX *store, X509 *x, str
 	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
 	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
 	case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-		say_unknown_issuer(conn, x, e);
+		say_unknown_issuer(conn, store, x, e);
 		return;
 	case X509_V_ERR_HOSTNAME_MISMATCH:
 	case X509_V_ERR_IP_ADDRESS_MISMATCH:

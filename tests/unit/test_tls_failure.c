@@ -210,6 +210,23 @@ static void agents_with_an_unfit_certificate_are_refused(void **state)
 }
 /* clang-format on */
 
+static void a_root_that_is_sent_along_is_not_trusted_for_it(void **state)
+{
+	struct world *w = *state;
+	struct tls_pair pair;
+	BIO *in = BIO_new_mem_buf(pki_ca(w->other), -1);
+	X509 *root = PEM_read_bio_X509(in, NULL, NULL, NULL);
+
+	swap_certificate(w->server, w->other, &(struct pki_spec){.agent = true});
+	assert_int_equal(SSL_CTX_add0_chain_cert(w->server->ssl, root), 1);
+	BIO_free(in);
+	tls_pair_handshake(&pair, w->server, w->client, NULL);
+	expect(&pair.client, TX_ECERT,
+	    "the agent's certificate (spiffe://test.internal/agent/web1) is from an authority "
+	    "(\"another CA\") that is not the one in ca");
+	tls_pair_free(&pair);
+}
+
 static void an_address_that_the_certificate_does_not_name_is_refused(void **state)
 {
 	struct world *w = *state;
@@ -533,6 +550,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(clients_with_an_unfit_certificate_are_refused),
 	    cmocka_unit_test(agents_with_an_unfit_certificate_are_refused),
+	    WITH_CONTEXTS(a_root_that_is_sent_along_is_not_trusted_for_it),
 	    WITH_CONTEXTS(an_address_that_the_certificate_does_not_name_is_refused),
 	    WITH_CONTEXTS(many_and_hostile_names_are_cut_and_printable),
 	    WITH_CONTEXTS(a_client_without_a_certificate_is_refused),
