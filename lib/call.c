@@ -13,6 +13,8 @@
 #include "lib/error.h"
 
 struct call_link {
+	TAILQ_ENTRY(call_link) entry;
+	struct conn *conn; /* NULL: it went first */
 	struct call *call; /* NULL: taken out */
 	struct rpc_call *rpc;
 };
@@ -51,31 +53,46 @@ static struct conn *unlink_open(struct call *c)
 	return conn;
 }
 
+static void finish(struct call *c, struct conn *conn, const struct rpc_status *status)
+{
+	const struct telex_error *lost = NULL;
+	struct telex_error error;
+
+	unlink_open(c);
+	if (status->code == RPC_OK) {
+		c->ops->done(c, NULL);
+		return;
+	}
+	/* A lost connection looks like this; the connection knows better. */
+	if (status->code == RPC_UNAVAILABLE && status->reason[0] == '\0')
+		lost = conn_lost(conn);
+	error_from_status(&error, status);
+	c->ops->done(c, lost != NULL ? lost : &error);
+}
+
 static void on_done(struct rpc_call *rpc, const struct rpc_status *status, void *data)
 {
 	struct call_link *link = data;
-	struct call *c = link->call;
-	const struct telex_error *lost = NULL;
-	struct telex_error error;
-	struct conn *conn;
+	struct conn *conn = link->conn;
 
 	(void)rpc;
-	if (c == NULL) {
-		free(link);
-		return;
+	if (link->call != NULL)
+		finish(link->call, conn, status);
+	if (conn != NULL) {
+		TAILQ_REMOVE(&conn->links, link, entry);
+		conn_released(conn);
 	}
-	conn = unlink_open(c);
 	free(link);
-	if (status->code == RPC_OK) {
-		c->ops->done(c, NULL);
-	} else {
-		/* A lost connection looks like this; the connection knows better. */
-		if (status->code == RPC_UNAVAILABLE && status->reason[0] == '\0')
-			lost = conn_lost(conn);
-		error_from_status(&error, status);
-		c->ops->done(c, lost != NULL ? lost : &error);
+}
+
+void call_forget_conn(struct conn *conn)
+{
+	struct call_link *link;
+
+	while ((link = TAILQ_FIRST(&conn->links)) != NULL) {
+		TAILQ_REMOVE(&conn->links, link, entry);
+		link->conn = NULL;
 	}
-	conn_released(conn);
 }
 
 static const struct rpc_client_ops message_ops = {.message = on_message, .done = on_done};
@@ -111,6 +128,7 @@ int call_open(struct call *c, struct conn *conn)
 	}
 	if (link != NULL) {
 		link->call = c;
+		link->conn = conn;
 		rc = rpc_open(&link->rpc, conn->h2, client->base, &o,
 		    c->ops->raw != NULL ? &raw_ops : &message_ops, link);
 	}
@@ -125,6 +143,7 @@ int call_open(struct call *c, struct conn *conn)
 	stop_timer(c);
 	TAILQ_REMOVE(&client->waiting, c, entry);
 	TAILQ_INSERT_TAIL(&conn->calls, c, entry);
+	TAILQ_INSERT_TAIL(&conn->links, link, entry);
 	c->state = CALL_OPEN;
 	c->conn = conn;
 	c->link = link;

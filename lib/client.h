@@ -28,6 +28,7 @@ struct dial;
 struct event;
 
 TAILQ_HEAD(call_list, call);
+TAILQ_HEAD(call_link_list, call_link);
 TAILQ_HEAD(conn_list, conn);
 
 struct telex_client {
@@ -53,6 +54,7 @@ struct conn {
 	struct dial *dial;  /* until it is connected */
 	struct h2_conn *h2; /* from then on */
 	struct call_list calls;
+	struct call_link_list links; /* of all its rpc_calls, also those that nobody waits for */
 	bool retired, over;
 	struct telex_error lost; /* why it ended, once that was asked */
 };
@@ -62,7 +64,7 @@ struct conn {
 int conn_pump(struct telex_client *client, struct telex_error *error);
 /* No new calls; closed when its last has ended. */
 void conn_retire(struct conn *conn);
-/* A call has left the connection. */
+/* A call has left the connection, or one that nobody waits for has ended. */
 void conn_released(struct conn *conn);
 /* Why it ended or is ending. NULL: it is not. */
 const struct telex_error *conn_lost(struct conn *conn);
@@ -125,6 +127,8 @@ int call_open(struct call *c, struct conn *conn);
 /* For conn.c: a call that waits or ended with its connection gets this error; `done` from the event
  * loop. */
 void call_end(struct call *c, const struct telex_error *error);
+/* For conn.c: the connection goes before what is left of its calls. */
+void call_forget_conn(struct conn *conn);
 /* Delivers client->ending. */
 void call_deliver(struct telex_client *client);
 

@@ -37,6 +37,7 @@ void conn_free(struct conn *conn)
 	conn->dial = NULL;
 	if (conn->h2 != NULL)
 		h2_abort(conn->h2);
+	call_forget_conn(conn);
 	TAILQ_REMOVE(&client->conns, conn, entry);
 	free(conn);
 }
@@ -58,7 +59,9 @@ static void describe_end(const struct conn *conn, const struct err *why, struct 
 		err_set(e, TX_ECLOSED, "the agent closed it");
 	if (e->code == TX_EINVAL)
 		e->code = TX_EPROTO;
-	err_wrap(e, "the connection to %s is lost", conn->client->address.authority);
+	/* In TLS 1.3 the agent refuses us after our side of the handshake is over. */
+	err_wrap(e, e->code == TX_ECERT ? "cannot connect to %s" : "the connection to %s is lost",
+	    conn->client->address.authority);
 }
 
 const struct telex_error *conn_lost(struct conn *conn)
@@ -74,6 +77,8 @@ const struct telex_error *conn_lost(struct conn *conn)
 		return NULL;
 	describe_end(conn, why, &e);
 	error_from_err(&conn->lost, TELEX_ERROR_LOST, &e);
+	error_certificate_hint(&conn->lost,
+	    "ours must come from an authority that the agent trusts and be valid today");
 	return &conn->lost;
 }
 
@@ -152,6 +157,7 @@ static int conn_dial(struct telex_client *client, struct telex_error *error)
 		return error_no_memory(error);
 	conn->client = client;
 	TAILQ_INIT(&conn->calls);
+	TAILQ_INIT(&conn->links);
 	if (dial_start(&conn->dial, client->base, &target, on_dialed, conn, error) < 0) {
 		free(conn);
 		return -1;
@@ -166,7 +172,7 @@ static void wait_for_room(struct telex_client *client)
 {
 	struct telex_error error;
 
-	if (!TAILQ_EMPTY(&client->current->calls))
+	if (!TAILQ_EMPTY(&client->current->links))
 		return;
 	error_set(&error, TELEX_ERROR_STATUS, "the agent at %s allows no calls at all",
 	    client->address.authority);

@@ -116,6 +116,8 @@ static void on_tls_event(struct bufferevent *bev, short what, void *arg)
 	err_wrap(&e, "cannot connect to %s", d->target.address->authority);
 	error_from_err(
 	    &d->error, e.code == TX_ETLS ? TELEX_ERROR_NOT_TLS : TELEX_ERROR_CONNECT, &e);
+	error_certificate_hint(&d->error,
+	    "it must come from an authority in the CA file, be valid today and name this host");
 	dial_fail(d);
 }
 

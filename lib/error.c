@@ -51,6 +51,14 @@ int error_from_err(struct telex_error *error, enum telex_error_kind fallback, co
 	return -1;
 }
 
+void error_certificate_hint(struct telex_error *error, const char *hint)
+{
+	size_t used = strlen(error->message);
+
+	if (error->kind == TELEX_ERROR_CERTIFICATE)
+		snprintf(error->message + used, sizeof(error->message) - used, "; %s", hint);
+}
+
 /* A number in the agent's metadata, or 0. */
 static int meta_number(const struct rpc_status *status, const char *key)
 {

@@ -16,6 +16,9 @@ int error_no_memory(struct telex_error *error);
 /* `fallback` is the kind for codes that do not say one by themselves. Returns -1. */
 int error_from_err(struct telex_error *error, enum telex_error_kind fallback, const struct err *e);
 
+/* Puts "; what to do" after the message of a CERTIFICATE error; others stay as they are. */
+void error_certificate_hint(struct telex_error *error, const char *hint);
+
 /* status->code is not OK. Returns -1. */
 int error_from_status(struct telex_error *error, const struct rpc_status *status);
 

@@ -102,7 +102,7 @@ static void *resolve_thread(void *arg)
 	const uint64_t one = 1;
 	ssize_t n;
 
-	r->gai = lookup(&r->list, r->host, r->port, AI_ADDRCONFIG | AI_NUMERICSERV);
+	r->gai = lookup(&r->list, r->host, r->port, AI_NUMERICSERV);
 	r->sys_errno = errno;
 	/* An eventfd that nobody has read takes a 1 at once. */
 	do

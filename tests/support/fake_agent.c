@@ -56,6 +56,7 @@ struct fake_agent {
 	TAILQ_HEAD(, peer) peers;
 	TAILQ_HEAD(, run) runs;
 	struct fake_seen seen;
+	struct h2_limits limits;
 };
 
 static void *need(void *p)
@@ -625,8 +626,8 @@ static void on_tls(struct bufferevent *bev, short what, void *arg)
 	if ((what & BEV_EVENT_CONNECTED) != 0 && tls_established(bev, identity, &e) == 0) {
 		p->bev = NULL;
 		p->agent->seen.connections++;
-		if (h2_conn_new(
-		        &p->h2, p->agent->base, bev, true, NULL, &peer_ops, p, tls_free, &e) < 0)
+		if (h2_conn_new(&p->h2, p->agent->base, bev, true, &p->agent->limits, &peer_ops, p,
+		        tls_free, &e) < 0)
 			abort();
 		return;
 	}
@@ -711,6 +712,11 @@ uint16_t fake_agent_port(const struct fake_agent *a)
 struct fake_seen *fake_agent_seen(struct fake_agent *a)
 {
 	return &a->seen;
+}
+
+void fake_agent_limit(struct fake_agent *a, uint32_t max_streams)
+{
+	a->limits.max_streams = max_streams;
 }
 
 void fake_agent_drain(struct fake_agent *a)

@@ -32,6 +32,8 @@ struct fake_agent *fake_agent_new(struct event_base *base, struct tls_ctx *ctx);
 void fake_agent_free(struct fake_agent *a);
 uint16_t fake_agent_port(const struct fake_agent *a);
 struct fake_seen *fake_agent_seen(struct fake_agent *a);
+/* How many calls at once a connection may have, from the next connection on. */
+void fake_agent_limit(struct fake_agent *a, uint32_t max_streams);
 /* Ends all connections: with GOAWAY, or by closing the sockets. */
 void fake_agent_drain(struct fake_agent *a);
 void fake_agent_cut(struct fake_agent *a);

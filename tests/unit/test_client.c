@@ -326,10 +326,10 @@ static void another_authority_is_not_trusted(void **state)
 
 	/* Ours is of theirs, but we trust the other. */
 	fixture_write(f, &user, f->pki, other);
-	expect(ask(f, NULL), TELEX_ERROR_CERTIFICATE, f->address, "authority");
+	expect(ask(f, NULL), TELEX_ERROR_CERTIFICATE, f->address, "the CA file");
 	/* We trust theirs, but ours is of the other. */
 	fixture_write(f, &user, other, f->pki);
-	expect(ask(f, NULL), TELEX_ERROR_CERTIFICATE, f->address, "authority");
+	expect(ask(f, NULL), TELEX_ERROR_CERTIFICATE, f->address, "that the agent trusts");
 	pki_free(other);
 }
 

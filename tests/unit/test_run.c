@@ -553,6 +553,28 @@ static void many_runs_share_the_connection(void **state)
 	free(h);
 }
 
+static void runs_wait_for_their_turn(void **state)
+{
+	struct fixture *f = *state;
+	struct heard first = {0}, h[4] = {0};
+
+	fake_agent_limit(f->agent, 1);
+	heard_run(f, &first, false, "exit", "0", NULL);
+	finish(f, &first);
+	/* The limit is known now. */
+	for (size_t i = 0; i < 4; i++)
+		heard_run(f, &h[i], false, "echo", "x", "y");
+	telex_run_detach(h[2].run);
+	for (size_t i = 0; i < 4; i++) {
+		if (i == 2)
+			continue;
+		finish(f, &h[i]);
+		assert_true(h[i].exited);
+	}
+	assert_int_equal(fake_agent_seen(f->agent)->connections, 1);
+	assert_int_equal(fake_agent_seen(f->agent)->calls, 4);
+}
+
 static void a_bad_command_is_refused_at_once(void **state)
 {
 	struct fixture *f = *state;
@@ -609,6 +631,7 @@ int main(void)
 	    RUN_TEST(detaching_at_any_moment),
 	    RUN_TEST(freeing_the_client_ends_all_without_a_word),
 	    RUN_TEST(many_runs_share_the_connection),
+	    RUN_TEST(runs_wait_for_their_turn),
 	    RUN_TEST(a_bad_command_is_refused_at_once),
 	};
 

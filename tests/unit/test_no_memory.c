@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every allocation of libtelex and of what it links of ours and of nghttp2 fails once: a session
+ * either goes well or ends with an error, once; nothing crashes, hangs or leaks. Those of libevent
+ * are spared: its TLS bufferevents do not survive them. The agent is a process of its own.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/support/client_fixture.h"
+
+/* ---- allocations: the linker sends them here (--wrap) ---- */
+
+static long countdown = -1; /* the one that fails; negative: none */
+static long counted;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+char *__real_strdup(const char *s);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+char *__wrap_strdup(const char *s);
+
+static bool fails(void)
+{
+	counted++;
+	return countdown >= 0 && countdown-- == 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t size)
+{
+	return fails() ? NULL : __real_realloc(p, size);
+}
+
+char *__wrap_strdup(const char *s)
+{
+	return fails() ? NULL : __real_strdup(s);
+}
+
+/* ---- the agent's process ---- */
+
+static void agent_process(struct fixture *f, int fd)
+{
+	struct event_base *base;
+	struct fake_agent *agent;
+	uint16_t port;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	base = event_base_new();
+	agent = fake_agent_new(base, f->server_ctx);
+	port = fake_agent_port(agent);
+	if (write(fd, &port, sizeof(port)) != sizeof(port))
+		_exit(1);
+	event_base_dispatch(base);
+	_exit(1);
+}
+
+static pid_t agent_start(struct fixture *f)
+{
+	uint16_t port = 0;
+	pid_t pid;
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		agent_process(f, fds[1]);
+	close(fds[1]);
+	assert_int_equal(read(fds[0], &port, sizeof(port)), sizeof(port));
+	close(fds[0]);
+	snprintf(f->address, sizeof(f->address), "127.0.0.1:%u", port);
+	return pid;
+}
+
+/* ---- the session ---- */
+
+struct session {
+	struct event_base *base;
+	struct telex_client *client;
+	struct heard run;
+	bool asked, answered;
+	struct telex_error error;
+};
+
+static void on_answer(const struct telex_error *error, void *arg)
+{
+	struct session *s = arg;
+
+	assert_false(s->answered);
+	s->answered = true;
+	if (error != NULL)
+		s->error = *error;
+}
+
+static void talk(struct session *s)
+{
+	const char *argv[] = {"cat", NULL}, *env[] = {"A=B", NULL};
+	const struct telex_command command = {.argv = argv, .env = env, .stdin_pipe = true};
+	char data[70000];
+	size_t taken;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (char)fake_pattern(i);
+	s->run.pattern = true;
+	if (telex_run(s->client, &s->run.run, &command, &heard_ops, &s->run, &s->error) != 0)
+		s->run.done = true;
+	if (telex_list(s->client, true, 0, NULL, on_answer, s, &s->error) != 0)
+		s->answered = true;
+	if (!s->run.done) {
+		taken = telex_run_write(s->run.run, data, sizeof(data));
+		assert_true(taken <= sizeof(data));
+		telex_run_write_eof(s->run.run);
+	}
+	while (!s->run.done || !s->answered)
+		event_base_loop(s->base, EVLOOP_ONCE);
+	assert_false(s->run.wrong);
+	if (s->run.exited)
+		assert_int_equal(s->run.length[TELEX_STDOUT], sizeof(data));
+}
+
+/* True when it went well all through. */
+static bool session(struct fixture *f, long failing)
+{
+	const struct telex_options options = {.address = f->address,
+	    .certificate_file = f->certificate,
+	    .key_file = f->key,
+	    .ca_file = f->ca};
+	struct session s = {.base = f->base};
+
+	counted = 0;
+	countdown = failing;
+	if (telex_client_new(&s.client, f->base, &options, &s.error) == 0)
+		talk(&s);
+	telex_client_free(s.client);
+	countdown = -1;
+	if (s.client != NULL && s.run.exited && s.error.kind == TELEX_OK)
+		return true;
+	assert_true(s.error.message[0] != '\0' || s.run.error.message[0] != '\0');
+	return false;
+}
+
+static void each_allocation_may_fail(void **state)
+{
+	struct fixture *f = *state;
+	pid_t agent = agent_start(f);
+	long all, failed = 0;
+
+	/* Twice: what is allocated once a process is not counted. */
+	assert_true(session(f, -1));
+	assert_true(session(f, -1));
+	all = counted;
+	assert_true(all > 50);
+	for (long n = 0; n < all; n++)
+		failed += !session(f, n);
+	assert_true(failed > all / 4);
+	assert_true(session(f, -1));
+	kill(agent, SIGKILL);
+	waitpid(agent, NULL, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(
+	        each_allocation_may_fail, fixture_setup, fixture_teardown),
+	};
+
+	return cmocka_run_group_tests_name("no_memory", tests, NULL, NULL);
+}
