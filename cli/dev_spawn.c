@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,6 +57,16 @@ static void default_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* What our own parent left open is not the agent's: it would keep pipes open for as long as it
+ * lives. */
+static void close_on_exec(void)
+{
+	if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+		return;
+	for (int fd = 3; fd < 1024; fd++) /* Linux before 5.11 */
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
 static int redirect(int from, int to)
 {
 	return from < 0 || dup2(from, to) < 0 ? -1 : 0;
@@ -67,10 +79,13 @@ static void become_telexd(const char *program, const char *config, const char *l
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), out;
 
 	default_signals();
+	close_on_exec();
 	if (redirect(null, STDIN_FILENO) < 0)
 		return;
 	if (log) {
 		setsid();
+		if (chdir("/") < 0)
+			return;
 		out = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 		if (redirect(out, STDOUT_FILENO) < 0 || redirect(out, STDERR_FILENO) < 0)
 			return;

@@ -22,7 +22,8 @@ struct run_streams {
 	void *arg;
 	struct event_base *base;
 	struct telex_run *run; /* NULL: not yet, or no more */
-	struct sink *out, *err;
+	struct sink *out, *err,
+	    *words; /* words: our own, on stderr too, but no credit comes of them */
 	struct source *in;
 	bool json, ended, flushed;
 	uint64_t offset[3]; /* by enum telex_stream: of the next byte */
@@ -37,7 +38,8 @@ static void consumed(struct run_streams *s, enum telex_stream stream, size_t n)
 
 static void check_flushed(struct run_streams *s)
 {
-	if (!s->ended || s->flushed || sink_pending(s->out) > 0 || sink_pending(s->err) > 0)
+	if (!s->ended || s->flushed || sink_pending(s->out) > 0 || sink_pending(s->err) > 0 ||
+	    sink_pending(s->words) > 0)
 		return;
 	s->flushed = true;
 	s->ops->flushed(s->arg);
@@ -57,9 +59,9 @@ static void on_written(struct sink *sink, size_t n, void *arg)
 {
 	struct run_streams *s = arg;
 
-	if (!s->json)
+	if (!s->json && sink != s->words)
 		consumed(s, sink == s->out ? TELEX_STDOUT : TELEX_STDERR, n);
-	else if (sink_pending(sink) == 0)
+	else if (s->json && sink == s->out && sink_pending(sink) == 0)
 		release_held(s);
 	check_flushed(s);
 }
@@ -96,6 +98,13 @@ static void on_ended(struct source *source, int sys_errno, void *arg)
 
 static const struct source_ops source_ops = {.take = on_take, .ended = on_ended};
 
+static void say_words(const void *text, size_t len, void *arg)
+{
+	struct run_streams *s = arg;
+
+	sink_write(s->words, text, len);
+}
+
 struct run_streams *run_streams_new(
     struct event_base *base, bool json, const struct run_streams_ops *ops, void *arg)
 {
@@ -107,6 +116,8 @@ struct run_streams *run_streams_new(
 	s->json = json;
 	s->out = sink_new(base, STDOUT_FILENO, &sink_ops, s);
 	s->err = sink_new(base, STDERR_FILENO, &sink_ops, s);
+	s->words = sink_new(base, STDERR_FILENO, &sink_ops, s);
+	say_through(say_words, s);
 	return s;
 }
 
@@ -116,6 +127,8 @@ void run_streams_free(struct run_streams *s)
 		return;
 	sink_free(s->out);
 	sink_free(s->err);
+	say_through(NULL, NULL);
+	sink_free(s->words);
 	source_free(s->in);
 	free(s);
 }

@@ -17,10 +17,18 @@
 #define SAY_MAX 2048
 
 static int verbosity_now;
+static void (*through)(const void *text, size_t len, void *arg);
+static void *through_arg;
 
 void say_verbosity(int verbosity)
 {
 	verbosity_now = verbosity;
+}
+
+void say_through(void (*write_line)(const void *text, size_t len, void *arg), void *arg)
+{
+	through = write_line;
+	through_arg = arg;
 }
 
 static void write_all(const char *text, size_t len)
@@ -49,7 +57,10 @@ __attribute__((format(printf, 1, 0))) static void say(const char *fmt, va_list a
 	len = strlen(line);
 	line[len++] = '\n';
 	fflush(stdout);
-	write_all(line, len);
+	if (through)
+		through(line, len, through_arg);
+	else
+		write_all(line, len);
 }
 
 void say_error(const char *fmt, ...)

@@ -3,8 +3,13 @@
 #ifndef TX_CLI_SAY_H
 #define TX_CLI_SAY_H
 
+#include <stddef.h>
+
 /* -1: only errors; 0; 1: details too. */
 void say_verbosity(int verbosity);
+
+/* Lines go through this instead of a write that may wait; NULL: to stderr again. */
+void say_through(void (*write)(const void *text, size_t len, void *arg), void *arg);
 
 /* What went wrong; always said. */
 void say_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -8,6 +8,10 @@ top_builddir=${top_builddir:-$PWD}
 top_srcdir=${top_srcdir:-$(cd "$(dirname "$0")/../.." && pwd)}
 # shellcheck disable=SC2034  # for the scripts
 telex=$top_builddir/telex
+if [ ! -x "$telex" ] || [ ! -x "$top_builddir/telexd" ]; then
+	echo "1..0 # SKIP telex and telexd are not built"
+	exit 0
+fi
 T=$(mktemp -d "${TMPDIR:-/tmp}/telex-system.XXXXXX") || exit 99
 HOME=$T/home
 XDG_CONFIG_HOME=$T/config
@@ -24,11 +28,6 @@ clean_up() {
 }
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
-
-if [ ! -x "$telex" ] || [ ! -x "$top_builddir/telexd" ]; then
-	echo "1..0 # SKIP telex and telexd are not built"
-	exit 0
-fi
 
 # ok WHAT / not_ok WHAT [WHY…]: a test's outcome.
 ok() {
