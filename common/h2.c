@@ -53,6 +53,7 @@ void h2_close(struct h2_conn *c, uint32_t code)
 static void finish(struct h2_conn *c)
 {
 	bufferevent_setcb(c->bev, NULL, NULL, NULL, NULL);
+	c->depth++; /* for h2_abort's assertion */
 	c->ops->on_closed(c, &c->why, c->arg);
 	/* Of use to a bufferevent_pair alone: its other end is told. */
 	bufferevent_flush(c->bev, EV_WRITE, BEV_FINISHED);
@@ -91,7 +92,7 @@ static void tear_down(struct h2_conn *c)
 	h2_stream_deliver(c);
 	c->depth--;
 	write_goaway(c);
-	h2_fields_clear(c);
+	h2_receive_clear(c);
 	nghttp2_session_del(c->session);
 	c->session = NULL;
 	c->lingering = true;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the parts of h2 share; no one else includes it. h2.c: the connection's life and its
- * bufferevent; h2_session.c: nghttp2's callbacks, receiving; h2_output.c: sending; h2_stream.c: the
- * streams' API; h2_limits.c: budgets.
+ * bufferevent; h2_session.c: nghttp2's session; h2_receive.c: what comes in; h2_output.c: what goes
+ * out; h2_stream.c: the streams' API; h2_limits.c: budgets.
  *
  * `depth` is above 0 while the event loop is inside this module. No callback of a user is made from
  * a call of the API: a call at depth 0 wakes `turn`, which runs in the same round of the loop.
@@ -127,7 +127,6 @@ void h2_drain_final(struct h2_conn *c);
 int h2_session_new(struct h2_conn *c, struct err *e);
 /* Feeds `len` bytes of the peer to nghttp2. Failures end the connection. */
 void h2_session_feed(struct h2_conn *c, const uint8_t *data, size_t len);
-void h2_fields_clear(struct h2_conn *c);
 /* The stream of an id, or NULL when nghttp2 or its user has done with it. */
 struct h2_stream *h2_stream_find(struct h2_conn *c, int32_t id);
 /* What stands in nghttp2 for a stream that its user has done with, until its RST_STREAM is sent. */
@@ -135,6 +134,15 @@ static inline void *h2_stream_gone(struct h2_conn *c)
 {
 	return c;
 }
+
+/* ---- h2_receive.c: nghttp2's callbacks ---- */
+void h2_receive_clear(struct h2_conn *c); /* the field section */
+int h2_receive_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg);
+int h2_receive_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2_rcbuf *name,
+    nghttp2_rcbuf *value, uint8_t flags, void *arg);
+int h2_receive_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg);
+int h2_receive_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
+    size_t len, void *arg);
 
 /* ---- h2_output.c ---- */
 /* Moves frames from nghttp2 to the bufferevent until nothing is left or the output is full. */

@@ -66,7 +66,8 @@ static void piece_unref(struct h2_piece *p)
 {
 	if (p == NULL || --p->refs > 0)
 		return;
-	evbuffer_free(p->holder);
+	if (p->holder != NULL)
+		evbuffer_free(p->holder);
 	free(p);
 }
 

@@ -200,6 +200,34 @@ static void a_close_of_what_the_peer_does_not_read_takes_no_longer_than_a_linger
 	free(data);
 }
 
+static void an_abort_leaves_nothing_when_it_returns(void **state)
+{
+	(void)state;
+	for (int closing = 0; closing < 2; closing++) {
+		struct world *w = world_new(NULL, NULL);
+		uint8_t *data = world_pattern(SOME);
+
+		world_establish(w, 0);
+		bufferevent_disable(w->p.server.bev, EV_READ);
+		world_send(&w->client[0], data, SOME, 65536, true);
+		h2_pair_settle(&w->p);
+		if (closing != 0) { /* it lingers */
+			h2_close(w->p.client.conn, H2_NO_ERROR);
+			h2_pair_settle(&w->p);
+			assert_false(w->p.client.closed);
+		}
+		h2_abort(w->p.client.conn);
+		assert_true(w->client[0].closed);
+		assert_true(w->p.client.closed);
+		assert_int_equal(w->p.client.why.code, TX_OK);
+		bufferevent_enable(w->p.server.bev, EV_READ);
+		h2_pair_settle(&w->p);
+		assert_int_equal(w->p.server.why.code, TX_ECLOSED);
+		world_free(w);
+		free(data);
+	}
+}
+
 static void a_draining_server_serves_what_is_open_and_takes_no_more(void **state)
 {
 	struct world *w = world_new(NULL, NULL);
@@ -367,6 +395,7 @@ int main(void)
 	    cmocka_unit_test(a_close_inside_any_callback_is_safe),
 	    cmocka_unit_test(a_close_ends_all_streams_before_the_connection),
 	    cmocka_unit_test(a_close_of_what_the_peer_does_not_read_takes_no_longer_than_a_linger),
+	    cmocka_unit_test(an_abort_leaves_nothing_when_it_returns),
 	    cmocka_unit_test(a_draining_server_serves_what_is_open_and_takes_no_more),
 	    cmocka_unit_test(a_request_that_crosses_the_notice_of_a_drain_is_served),
 	    cmocka_unit_test(a_request_that_a_drain_keeps_from_being_sent_is_refused),
