@@ -11,6 +11,7 @@
 #ifndef TX_LIB_RUN_H
 #define TX_LIB_RUN_H
 
+#include <event2/util.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -72,10 +73,22 @@ void run_done(
     struct telex_run *run, const struct telex_exit *exit, const struct telex_error *error);
 /* Ends the call; run_done follows from the event loop. */
 void run_fail(struct telex_run *run, const struct telex_error *error);
+
+/* ---- run_send.c ---- */
+
 /* Sends the signals that waited for the start. */
 void run_started(struct telex_run *run);
 /* The agent has written stdin up to run->in_written, or closed it. */
 void run_stdin_written(struct telex_run *run, bool closed);
+/* Sends what is worth a message; `all`: everything that is there, and the end. */
+void run_send_stdin(struct telex_run *run, bool all);
+/* A send's result: out of memory fails the run; a call that is ending says so by itself. */
+void run_send_check(struct telex_run *run, int rc);
+/* The caller holds so much that the agent may be unable to send even a heartbeat. */
+bool run_holds_back(const struct telex_run *run);
+/* For run->flush and run->acks. */
+void run_send_on_flush(evutil_socket_t fd, short what, void *arg);
+void run_send_on_acks(evutil_socket_t fd, short what, void *arg);
 
 /* run_receive.c: one message of the agent's. */
 void run_receive(struct telex_run *run, const uint8_t *msg, size_t len);

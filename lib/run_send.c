@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a run sends: stdin, acknowledgements of output, signals. */
+#include <event2/event.h>
+
+#include "common/duration.h"
+#include "lib/error.h"
+#include "lib/run.h"
+#include "lib/stdin_queue.h"
+
+#define RUN_ACK_BYTES    ((uint64_t)256 * 1024) /* acknowledged at once */
+#define RUN_ACK_DELAY_NS (5 * NS_PER_MS)        /* else after this */
+#define RUN_STDIN_SOON   ((size_t)64 * 1024)    /* sent at once; less: at the end of the turn */
+#define RUN_STDIN_CHUNK  ((size_t)256 * 1024)
+
+/* A send's result. A call that is ending says so by itself. */
+void run_send_check(struct telex_run *run, int rc)
+{
+	struct telex_error error;
+
+	if (rc != TX_ENOMEM)
+		return;
+	error_no_memory(&error);
+	run_fail(run, &error);
+}
+
+/* ---- stdin ---- */
+
+static void take_acks(struct telex_run *run)
+{
+	uint64_t sent = stdin_queue_sent(run->in);
+
+	/* A process that was there already may have got more than we have sent so far. */
+	(void)stdin_queue_ack(run->in, run->in_written < sent ? run->in_written : sent);
+}
+
+/* `all`: also less than RUN_STDIN_SOON, and the end. */
+void run_send_stdin(struct telex_run *run, bool all)
+{
+	struct rpc_call *rpc;
+	int rc = 0;
+
+	while (rc == 0 && !run->eof_sent && (rpc = call_rpc(&run->call)) != NULL) {
+		size_t unsent = stdin_queue_unsent(run->in);
+
+		if (unsent < RUN_STDIN_SOON && !(all && (unsent > 0 || run->eof_wanted)))
+			break;
+		rc = run_request_stdin(
+		    rpc, run->in, RUN_STDIN_CHUNK, run->eof_wanted, &run->eof_sent);
+	}
+	take_acks(run);
+	run_send_check(run, rc);
+}
+
+void run_send_on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	run_send_stdin(arg, true);
+}
+
+void run_stdin_written(struct telex_run *run, bool closed)
+{
+	bool news = closed && !stdin_queue_closed(run->in);
+
+	if (news) {
+		stdin_queue_close(run->in);
+		run->eof_sent = true;
+	}
+	take_acks(run);
+	if (news && run->ops.stdin_closed != NULL)
+		run->ops.stdin_closed(run, run->arg);
+	if (run->detached || !run->room_wanted || stdin_queue_held(run->in) > STDIN_QUEUE_ROOM / 2)
+		return;
+	run->room_wanted = false;
+	if (run->ops.stdin_room != NULL)
+		run->ops.stdin_room(run, run->arg);
+}
+
+size_t telex_run_write(struct telex_run *run, const void *data, size_t len)
+{
+	struct telex_error error;
+	size_t taken = 0;
+
+	if (run->detached || run->eof_wanted)
+		return 0;
+	if (stdin_queue_put(run->in, data, len, &taken) < 0) {
+		error_no_memory(&error);
+		run_fail(run, &error);
+		return taken;
+	}
+	if (taken < len)
+		run->room_wanted = true;
+	if (stdin_queue_unsent(run->in) >= RUN_STDIN_SOON)
+		run_send_stdin(run, false);
+	if (stdin_queue_unsent(run->in) > 0)
+		event_active(run->flush, EV_TIMEOUT, 1);
+	return taken;
+}
+
+void telex_run_write_eof(struct telex_run *run)
+{
+	if (run->detached || run->eof_wanted)
+		return;
+	run->eof_wanted = true;
+	if (!run->eof_sent)
+		event_active(run->flush, EV_TIMEOUT, 1);
+}
+
+/* ---- output ---- */
+
+static void send_ack(struct telex_run *run, enum telex_stream stream)
+{
+	struct run_output *o = &run->out[stream - 1];
+	struct rpc_call *rpc = call_rpc(&run->call);
+
+	if (rpc == NULL || o->acked == o->consumed)
+		return;
+	o->acked = o->consumed;
+	run_send_check(run, run_request_ack(rpc, stream, o->consumed));
+}
+
+void run_send_on_acks(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	send_ack(arg, TELEX_STDOUT);
+	send_ack(arg, TELEX_STDERR);
+}
+
+/* The caller holds so much that the agent may be unable to send even a heartbeat. */
+bool run_holds_back(const struct telex_run *run)
+{
+	return run->out[0].owed + run->out[1].owed >= CONN_STREAM_WINDOW / 2;
+}
+
+/* Takes n bytes out of the account of o; returns the window credit that comes free. */
+static size_t settle(struct run_output *o, size_t n)
+{
+	size_t credit = n == o->held ? o->owed : (size_t)((unsigned __int128)o->owed * n / o->held);
+
+	o->held -= n;
+	o->owed -= credit;
+	o->consumed += n;
+	return credit;
+}
+
+void telex_run_consumed(struct telex_run *run, enum telex_stream stream, size_t n)
+{
+	const struct timeval delay = duration_timeval(RUN_ACK_DELAY_NS);
+	struct rpc_call *rpc = call_rpc(&run->call);
+	struct run_output *o;
+
+	if (stream != TELEX_STDOUT && stream != TELEX_STDERR)
+		return;
+	o = &run->out[stream - 1];
+	if (n > o->held)
+		n = o->held;
+	if (n == 0 || rpc == NULL)
+		return;
+	if (run_holds_back(run))
+		run->heard_ns = clock_monotonic_ns();
+	rpc_credit(rpc, settle(o, n));
+	if (o->consumed - o->acked >= RUN_ACK_BYTES)
+		send_ack(run, stream);
+	else if (!evtimer_pending(run->acks, NULL))
+		evtimer_add(run->acks, &delay);
+}
+
+/* ---- signals ---- */
+
+int telex_run_signal(struct telex_run *run, int signo, bool process_only)
+{
+	struct rpc_call *rpc = call_rpc(&run->call);
+
+	if (run->detached || signo < 1 || run->call.state == CALL_ENDING)
+		return -1;
+	if (run->started && rpc != NULL)
+		return run_request_signal(rpc, signo, process_only) == 0 ? 0 : -1;
+	if (run->n_signals == RUN_SIGNALS_MAX)
+		return -1;
+	run->signals[run->n_signals].signo = signo;
+	run->signals[run->n_signals].process_only = process_only;
+	run->n_signals++;
+	return 0;
+}
+
+void run_started(struct telex_run *run)
+{
+	struct rpc_call *rpc = call_rpc(&run->call);
+
+	for (size_t i = 0; rpc != NULL && i < run->n_signals; i++)
+		run_send_check(run,
+		    run_request_signal(rpc, run->signals[i].signo, run->signals[i].process_only));
+	run->n_signals = 0;
+}
