@@ -100,6 +100,8 @@ int telex_client_new(struct telex_client **out, struct event_base *base,
 {
 	struct telex_client *client;
 
+	if (base == NULL)
+		return error_set(error, TELEX_ERROR_USAGE, "no event_base was given");
 	if (check_options(options, error) < 0)
 		return -1;
 	client = calloc(1, sizeof(*client));

@@ -2,8 +2,11 @@
 /*
  * libtelex: drive a telex agent from a C program.
  *
- * Everything is asynchronous on an event_base of the caller's (libevent): calls return at once, callbacks come from
- * event_base_loop. One thread for each event_base. The library never prints, exits or aborts; memory that cannot be had is TELEX_ERROR_NO_MEMORY.
+ * Everything is asynchronous on an event_base of the caller's (libevent): calls return at once,
+ * callbacks come from event_base_loop. One thread for each event_base. The library never prints,
+ * exits or aborts, touches no signal handler and raises no SIGPIPE; memory that cannot be had is
+ * TELEX_ERROR_NO_MEMORY. A host name that is neither an address nor "localhost" is looked up with
+ * getaddrinfo in a thread of the library's own.
  *
  *     struct event_base *base = event_base_new();
  *     struct telex_client *client;
@@ -13,8 +16,8 @@
  *     if (telex_client_new(&client, base, &options, &error) != 0)
  *             fprintf(stderr, "%s\n", error.message);
  *
- * A client connects at its first call and keeps the connection; a failed connection fails the calls that wait for it, and the
- * next call connects again.
+ * A client connects at its first call and keeps the connection; a failed connection fails the calls
+ * that wait for it, and the next call connects again.
  */
 #ifndef TELEX_H
 #define TELEX_H
@@ -46,13 +49,14 @@ struct telex_call;
 
 enum telex_error_kind {
 	TELEX_OK = 0,
-	TELEX_ERROR_USAGE,       /* an argument of the caller's */
+	TELEX_ERROR_USAGE, /* an argument of the caller's */
 	TELEX_ERROR_NO_MEMORY,
 	TELEX_ERROR_SYSTEM,      /* a file or socket of ours; sys_errno */
 	TELEX_ERROR_RESOLVE,     /* the host's name is not known */
 	TELEX_ERROR_CONNECT,     /* nobody listens, no route, timed out */
 	TELEX_ERROR_NOT_TLS,     /* the other side does not speak TLS 1.3 with "h2" */
-	TELEX_ERROR_CERTIFICATE, /* theirs is not acceptable to us, or ours to them; the message says which and why */
+	TELEX_ERROR_CERTIFICATE, /* theirs is not acceptable to us, or ours to them; the message
+	                            says which and why */
 	TELEX_ERROR_LOST,        /* the connection ended under the call */
 	TELEX_ERROR_STATUS,      /* the agent answered with a status: code, reason, metadata */
 	TELEX_ERROR_CANCELLED,
@@ -70,15 +74,18 @@ struct telex_error {
 /* ---- clients ---- */
 
 struct telex_options {
-	const char *address; /* "host", "host:port", "[v6]:port"; the host must be named in the agent's certificate */
+	const char *address;     /* "host", "host:port", "[v6]:port"; the host must be named in the
+	                            agent's certificate */
 	const char *server_name; /* the name to check instead of the host; NULL: the host */
 	const char *certificate_file, *key_file, *ca_file; /* PEM */
-	int64_t connect_timeout_ms; /* name, TCP and TLS together; 0: 10 s */
+	int64_t connect_timeout_ms;                        /* name, TCP and TLS together; 0: 10 s */
 };
 
 /* The options' strings are copied. Reads the files now. 0, or -1 and *error (may be NULL). */
-TELEX_API int telex_client_new(struct telex_client **out, struct event_base *base, const struct telex_options *options, struct telex_error *error);
-/* Ends what is open without further callbacks. Not from inside a callback of the same client. NULL is allowed. */
+TELEX_API int telex_client_new(struct telex_client **out, struct event_base *base,
+    const struct telex_options *options, struct telex_error *error);
+/* Ends what is open without further callbacks, and frees its runs; the event_base may be freed
+ * next. Not from inside a callback of the same client. NULL is allowed. */
 TELEX_API void telex_client_free(struct telex_client *client);
 /* The identity of the agent's certificate, once connected; else NULL. */
 TELEX_API const char *telex_client_agent(const struct telex_client *client);
@@ -89,28 +96,35 @@ TELEX_API int64_t telex_client_expires(const struct telex_client *client);
 
 enum telex_stream { TELEX_STDOUT = 1, TELEX_STDERR = 2 };
 
-enum telex_disconnect { TELEX_DISCONNECT_DEFAULT = 0, TELEX_DISCONNECT_HANGUP = 1, TELEX_DISCONNECT_KEEP = 2, TELEX_DISCONNECT_KILL = 3 };
+enum telex_disconnect {
+	TELEX_DISCONNECT_DEFAULT = 0,
+	TELEX_DISCONNECT_HANGUP = 1,
+	TELEX_DISCONNECT_KEEP = 2,
+	TELEX_DISCONNECT_KILL = 3
+};
 
 struct telex_limit {
-	const char *name; /* as prlimit(1): "nofile" */
+	const char *name;    /* as prlimit(1): "nofile" */
 	uint64_t soft, hard; /* UINT64_MAX: unlimited */
 };
 
 struct telex_command {
-	const char *process_id; /* NULL: one is made of random bits */
+	const char *process_id;  /* NULL: one is made of random bits */
 	const char *const *argv; /* NULL-terminated */
-	const char *const *env;  /* NULL-terminated "NAME=VALUE", added to the agent's basic environment; or NULL */
-	const char *directory;   /* NULL: the user's home */
-	const char *user;        /* "NAME" or "NAME:GROUP"; NULL: the agent's own */
-	bool stdin_pipe;         /* false: /dev/null */
-	int64_t run_timeout_ms;  /* 0: none */
-	int stop_signal;         /* 0: SIGTERM */
-	int64_t stop_grace_ms;   /* negative: the default, 10 s */
+	/* NULL-terminated "NAME=VALUE", added to the agent's basic environment; or NULL */
+	const char *const *env;
+	const char *directory;  /* NULL: the user's home */
+	const char *user;       /* "NAME" or "NAME:GROUP"; NULL: the agent's own */
+	bool stdin_pipe;        /* false: /dev/null */
+	int64_t run_timeout_ms; /* 0: none */
+	int stop_signal;        /* 0: SIGTERM */
+	int64_t stop_grace_ms;  /* negative: the default, 10 s */
 	enum telex_disconnect on_disconnect;
 	int64_t disconnect_wait_ms; /* negative: the default, 60 s */
 	const struct telex_limit *limits;
 	size_t n_limits;
-	int64_t heartbeat_ms; /* 0: 15 s; negative: none. Two and a half of them without a word: the connection is LOST */
+	/* 0: 15 s; negative: none. Two and a half of them without a word: the connection is LOST */
+	int64_t heartbeat_ms;
 };
 
 enum telex_end { TELEX_END_CODE = 1, TELEX_END_SIGNAL = 2, TELEX_END_UNKNOWN = 3 };
@@ -126,12 +140,12 @@ enum telex_reason {
 
 struct telex_exit {
 	enum telex_end end;
-	int value;            /* exit code or signal number */
+	int value;               /* exit code or signal number */
 	const char *signal_name; /* SIGNAL: "SIGTERM"; else NULL */
 	bool core_dumped;
 	enum telex_reason reason;
-	const char *ended_by; /* SIGNALLED: an identity; else "" */
-	const char *unknown_why; /* UNKNOWN: a sentence; else NULL */
+	const char *ended_by;     /* SIGNALLED: an identity; else "" */
+	const char *unknown_why;  /* UNKNOWN: a sentence; else NULL */
 	int64_t start_ns, end_ns; /* epoch */
 	int64_t user_us, system_us;
 	uint64_t max_resident_kib;
@@ -149,33 +163,45 @@ struct telex_run_ops {
 	/* The process is there. May be NULL. */
 	void (*started)(struct telex_run *run, const struct telex_started *started, void *arg);
 	/*
-	 * Output. The bytes live during the call. When they are where they belong, now or later, say so with telex_run_consumed: until then the
-	 * agent's window and, when the buffers are full, the process wait. Data of length 0 with eof: the stream has ended.
+	 * Output. The bytes live during the call. When they are where they belong, now or later,
+	 * say so with telex_run_consumed: until then the agent's window and, when the buffers are
+	 * full, the process wait. Data of length 0 with eof: the stream has ended.
 	 */
-	void (*output)(struct telex_run *run, enum telex_stream stream, const void *data, size_t len, bool eof, void *arg);
+	void (*output)(struct telex_run *run, enum telex_stream stream, const void *data,
+	    size_t len, bool eof, void *arg);
 	/* There is room for stdin again after telex_run_write took less than all. */
 	void (*stdin_room)(struct telex_run *run, void *arg);
 	/* The process has closed its stdin; further writes are dropped. May be NULL. */
 	void (*stdin_closed)(struct telex_run *run, void *arg);
 	/*
-	 * The end, once, last; the run is freed after it returns. Exactly one of exit and error is given. All output was delivered
-	 * before an exit (but perhaps not consumed yet: the caller's own business from here).
+	 * The end, once, last; the run is freed after it returns. Exactly one of exit and error is
+	 * given. All output was delivered before an exit (but perhaps not consumed yet: the
+	 * caller's own business from here).
 	 */
-	void (*done)(struct telex_run *run, const struct telex_exit *exit, const struct telex_error *error, void *arg);
+	void (*done)(struct telex_run *run, const struct telex_exit *exit,
+	    const struct telex_error *error, void *arg);
 };
 
 /* Starts. command is copied. 0, or -1 and *error; then no callback comes. */
-TELEX_API int telex_run(struct telex_client *client, struct telex_run **out, const struct telex_command *command, const struct telex_run_ops *ops, void *arg, struct telex_error *error);
+TELEX_API int telex_run(struct telex_client *client, struct telex_run **out,
+    const struct telex_command *command, const struct telex_run_ops *ops, void *arg,
+    struct telex_error *error);
 TELEX_API const char *telex_run_id(const struct telex_run *run);
-/* Takes up to len bytes for stdin and returns how many; less than len: wait for stdin_room. May be called before started. */
+/*
+ * Takes up to len bytes for stdin and returns how many; less than len: wait for stdin_room. May be
+ * called before started. At most 1 MiB is held that the process has not been given. Without
+ * stdin_pipe, and once the process has closed its stdin, everything is taken and dropped.
+ */
 TELEX_API size_t telex_run_write(struct telex_run *run, const void *data, size_t len);
 /* Stdin ends after what was written. Once. */
 TELEX_API void telex_run_write_eof(struct telex_run *run);
 /* n more bytes of that stream are dealt with. */
 TELEX_API void telex_run_consumed(struct telex_run *run, enum telex_stream stream, size_t n);
-/* To its process group (or the process alone). 0, or -1 when the run is ending. */
+/* To its process group (or the process alone); before started: as soon as it is. 0, or -1 when the
+ * run is ending or too many signals wait for the start. */
 TELEX_API int telex_run_signal(struct telex_run *run, int signo, bool process_only);
-/* Leaves; the process is up to its disconnect policy. No callback comes any more. Allowed in callbacks. */
+/* Leaves; the process is up to its disconnect policy. No callback comes any more. Allowed in
+ * callbacks. */
 TELEX_API void telex_run_detach(struct telex_run *run);
 
 /* ---- questions ---- */
@@ -193,7 +219,8 @@ struct telex_process {
 };
 
 struct telex_info {
-	const char *version, *agent_identity, *client_identity, *hostname, *system, *kernel, *architecture, *default_user;
+	const char *version, *agent_identity, *client_identity, *hostname, *system, *kernel,
+	    *architecture, *default_user;
 	const char *tls_version, *tls_cipher, *tls_group;
 	uint32_t processors, workers, processes, max_processes, max_streams;
 	uint64_t memory_bytes, max_message_bytes, output_buffer_bytes;
@@ -202,20 +229,25 @@ struct telex_info {
 	const char *const *capabilities;
 };
 
-/* Each ends with one done(); error is NULL when all went well. What callbacks are given lives during the call. timeout_ms 0: 30 s. */
+/* Each ends with one done(); error is NULL when all went well. What callbacks are given lives
+ * during the call. timeout_ms 0: 30 s. */
 typedef void telex_done(const struct telex_error *error, void *arg);
 
 TELEX_API int telex_list(struct telex_client *client, bool include_ended, int64_t timeout_ms,
-    void (*each)(const struct telex_process *process, void *arg), telex_done *done, void *arg, struct telex_error *error);
+    void (*each)(const struct telex_process *process, void *arg), telex_done *done, void *arg,
+    struct telex_error *error);
 TELEX_API int telex_get(struct telex_client *client, const char *process_id, int64_t timeout_ms,
-    void (*each)(const struct telex_process *process, void *arg), telex_done *done, void *arg, struct telex_error *error);
-TELEX_API int telex_signal(struct telex_client *client, const char *process_id, int signo, bool process_only, int64_t timeout_ms,
-    telex_done *done, void *arg, struct telex_error *error);
+    void (*each)(const struct telex_process *process, void *arg), telex_done *done, void *arg,
+    struct telex_error *error);
+TELEX_API int telex_signal(struct telex_client *client, const char *process_id, int signo,
+    bool process_only, int64_t timeout_ms, telex_done *done, void *arg, struct telex_error *error);
 TELEX_API int telex_info(struct telex_client *client, int64_t timeout_ms,
-    void (*each)(const struct telex_info *info, void *arg), telex_done *done, void *arg, struct telex_error *error);
+    void (*each)(const struct telex_info *info, void *arg), telex_done *done, void *arg,
+    struct telex_error *error);
 /* service NULL: the agent as a whole. serving(true or false), then done. */
 TELEX_API int telex_health(struct telex_client *client, const char *service, int64_t timeout_ms,
-    void (*answer)(bool serving, void *arg), telex_done *done, void *arg, struct telex_error *error);
+    void (*answer)(bool serving, void *arg), telex_done *done, void *arg,
+    struct telex_error *error);
 
 TELEX_API const char *telex_version(void);
 
