@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A call's inside, for grpc_call.c (both sides), grpc_server.c and grpc_client.c; nobody else
- * includes it.
+ * A call's inside, for grpc's own files; nobody else includes it.
  *
  * Receive window. Every byte that h2 delivered is counted in `held` until it is credited. What is
- * to stay uncredited is always owed + partial + unseen and grpc_call_settle credits the difference;
- * it is the only place that credits, so that nothing is credited twice or never. owed     of
- * messages that were delivered and whose receiver has not called grpc_credit yet; never more than
- * `unread`, which counts the same messages by the lengths that on_message told partial  of the
- * message that is not complete; 0 (credited at once) while `unread` is at most CALL_LOAN, so that a
- * message larger than the window can complete. What was credited early is paid back by the
- * message's own grpc_credit: owed is then less than unread, and only what brings unread below owed
- * frees window. unseen   not looked at yet: the rest of a piece, and `backlog` Prefixes are never
- * kept. Compressed messages are held up in `backlog` while `unread` is CALL_HOLD or more, since a
- * small window of compressed bytes can be gigabytes of messages.
+ * to stay uncredited is always owed + partial + unseen and settle (grpc_receive.c) credits the
+ * difference; it is the only place that credits, so that nothing is credited twice or never. owed
+ * of messages that were delivered and whose receiver has not called grpc_credit yet; never more
+ * than `unread`, which counts them by the lengths that on_message told partial  of the message that
+ * is not complete; 0 (credited at once) while `unread` is at most CALL_LOAN, so that a message
+ * larger than the window can complete. What was credited early is paid back by that message's own
+ * grpc_credit: owed is then less than unread, and only what brings unread below owed frees window.
+ *   unseen   not looked at yet: the rest of a piece, and `backlog`
+ * Prefixes are never kept. Where the peer may compress, `backlog` holds messages up while `unread`
+ * is `hold` or more, since a small window of compressed bytes can be gigabytes of messages.
  */
 #ifndef TX_COMMON_GRPC_CALL_H
 #define TX_COMMON_GRPC_CALL_H
@@ -38,18 +37,19 @@ struct grpc_meta {
 };
 
 struct grpc_call {
-	struct h2_stream *stream; /* NULL after its end */
+	struct h2_stream *stream;
 	struct event_base *base;
 	const struct grpc_ops *ops; /* NULL: refused, nobody waits for its end */
 	void *arg;
 	struct event timer;  /* the deadline */
-	struct event resume; /* goes on with `backlog`, or ends a call without a stream */
+	struct event resume; /* goes on with `backlog` */
 	int64_t deadline;    /* on the monotonic clock; 0: none */
 	size_t max_message;
 
 	struct grpc_decoder in;
 	struct evbuffer *backlog; /* NULL: none */
 	size_t held, owed, partial, unseen, unread;
+	size_t hold;                 /* CALL_HOLD, and more at the end */
 	enum grpc_encoding encoding; /* of what the peer sends compressed */
 
 	struct evbuffer *out; /* one message on its way to h2; empty between calls */
@@ -82,18 +82,23 @@ void grpc_call_set_status(struct grpc_call *c, int code, const char *fmt, ...)
 /* The peer broke the rules, or ran into a limit: a server answers so, a client resets. */
 void grpc_call_break(struct grpc_call *c, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* From now on what comes in is forgotten. */
-void grpc_call_drop(struct grpc_call *c);
 /* Starts the clock of the deadline. */
 void grpc_call_set_timeout(struct grpc_call *c, int64_t ns);
 enum grpc_encoding grpc_call_encoding(const struct h2_field *f);
 /* Whether a comma-separated list has the token. */
 bool grpc_call_has_token(const struct h2_field *f, const char *token);
-bool grpc_call_is(const struct h2_field *f, const char *name);
-/* For h2's ops. */
-void grpc_call_on_data(struct h2_stream *s, const uint8_t *data, size_t len, void *arg);
-void grpc_call_on_end(struct h2_stream *s, void *arg);
-void grpc_call_on_writable(struct h2_stream *s, void *arg);
+
+/* ---- grpc_receive.c ---- */
+void grpc_receive_data(struct h2_stream *s, const uint8_t *data, size_t len, void *arg);
+void grpc_receive_end(struct h2_stream *s, void *arg);
+void grpc_receive_resume(evutil_socket_t fd, short what, void *arg);
+/* The stream is gone: what was held up is delivered now, four times the largest message at most. */
+void grpc_receive_flush(struct grpc_call *c);
+/* From now on what comes in is credited and forgotten. */
+void grpc_receive_drop(struct grpc_call *c);
+
+/* ---- grpc_send.c ---- */
+void grpc_send_writable(struct h2_stream *s, void *arg);
 
 /* ---- grpc_server.c ---- */
 /* Sends the response's headers, when they are not sent yet. */

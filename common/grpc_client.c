@@ -51,8 +51,10 @@ static int code_from_http(int status)
 
 static const struct h2_field *find(const struct h2_field *fields, size_t n, const char *name)
 {
+	size_t len = strlen(name);
+
 	for (size_t i = 0; i < n; i++)
-		if (grpc_call_is(&fields[i], name))
+		if (fields[i].name_len == len && memcmp(fields[i].name, name, len) == 0)
 			return &fields[i];
 	return NULL;
 }
@@ -150,7 +152,7 @@ static void on_response(struct grpc_call *c, const struct h2_field *fields, size
 		/* A proxy in between may answer in HTTP and still know the status. */
 		if (!take_status(c, fields, n))
 			not_grpc(c, status);
-		grpc_call_drop(c);
+		grpc_receive_drop(c);
 		if (!end)
 			h2_reset(c->stream, H2_CANCEL);
 		return;
@@ -187,7 +189,7 @@ void grpc_client_ended(struct grpc_call *c)
 		grpc_call_break(c, RPC_INTERNAL, "the response ends inside a message");
 	else
 		grpc_call_set_status(c, RPC_INTERNAL, "the server ended the call without trailers");
-	if (c->ended || c->stream == NULL)
+	if (c->ended)
 		return;
 	/* Nobody reads what we have not sent: where that is nothing, the end is said in order. */
 	c->ended = true;
@@ -200,15 +202,13 @@ static void on_close(struct h2_stream *s, uint32_t code, void *arg)
 	struct grpc_call *c = arg;
 	const struct err *why = h2_why(h2_stream_conn(s));
 
+	grpc_receive_flush(c);
 	if (why != NULL)
 		grpc_call_set_status(c, RPC_UNAVAILABLE, "%s", why->message);
 	else
 		grpc_call_set_status(
 		    c, code_from_h2(code), "the server reset the call (HTTP/2 error %u)", code);
-	/* Messages that are held up still come, and then on_done. */
-	c->stream = c->backlog != NULL ? NULL : s;
-	if (c->backlog == NULL)
-		grpc_call_done(c);
+	grpc_call_done(c);
 }
 
 /* ---- the request ---- */
@@ -248,9 +248,9 @@ int grpc_open(struct grpc_call **out, struct h2_conn *h2, struct event_base *bas
 {
 	static const struct h2_stream_ops stream_ops = {
 	    .on_headers = on_headers,
-	    .on_data = grpc_call_on_data,
-	    .on_end = grpc_call_on_end,
-	    .on_writable = grpc_call_on_writable,
+	    .on_data = grpc_receive_data,
+	    .on_end = grpc_receive_end,
+	    .on_writable = grpc_send_writable,
 	    .on_close = on_close,
 	};
 	struct grpc_call *c = grpc_call_new(base, false, o->max_message);
@@ -276,7 +276,7 @@ int grpc_open(struct grpc_call **out, struct h2_conn *h2, struct event_base *bas
 
 void grpc_half_close(struct grpc_call *c)
 {
-	if (c->ended || c->stream == NULL)
+	if (c->ended)
 		return;
 	c->ended = true;
 	if (h2_end(c->stream, NULL, 0) < 0)

@@ -7,7 +7,6 @@
  * When the response is whole and the request is not, h2 resets the stream with NO_ERROR (RFC
  * 9113, 8.1).
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,23 +96,27 @@ struct request {
 	const struct h2_field *method, *path, *content_type, *timeout, *encoding, *accept;
 };
 
+#define NAME(text) (text), sizeof(text) - 1
+
 static void read_request(struct request *q, const struct h2_field *fields, size_t n)
 {
 	const struct {
 		const char *name;
+		size_t len;
 		const struct h2_field **to;
 	} known[] = {
-	    {":method", &q->method},
-	    {":path", &q->path},
-	    {"content-type", &q->content_type},
-	    {"grpc-timeout", &q->timeout},
-	    {"grpc-encoding", &q->encoding},
-	    {"grpc-accept-encoding", &q->accept},
+	    {NAME(":method"), &q->method},
+	    {NAME(":path"), &q->path},
+	    {NAME("content-type"), &q->content_type},
+	    {NAME("grpc-timeout"), &q->timeout},
+	    {NAME("grpc-encoding"), &q->encoding},
+	    {NAME("grpc-accept-encoding"), &q->accept},
 	};
 
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++)
-			if (*known[k].to == NULL && grpc_call_is(&fields[i], known[k].name))
+			if (fields[i].name_len == known[k].len && *known[k].to == NULL &&
+			    memcmp(fields[i].name, known[k].name, known[k].len) == 0)
 				*known[k].to = &fields[i];
 }
 
@@ -135,7 +138,7 @@ static bool is_grpc(const struct h2_field *f)
 static void refuse_http(struct grpc_call *c, const struct h2_field *fields, size_t n)
 {
 	c->ended = true;
-	grpc_call_drop(c);
+	grpc_receive_drop(c);
 	if (h2_respond(c->stream, fields, n, true) < 0)
 		h2_reset(c->stream, H2_INTERNAL_ERROR);
 }
@@ -157,11 +160,15 @@ static void begin(struct grpc_call *c, const char *path)
 {
 	struct rpc_status refuse;
 
-	rpc_status_set(&refuse, RPC_UNIMPLEMENTED, NULL, "not served");
-	if (c->server_ops->on_call(c, path, &refuse, c->server_arg) < 0) {
-		c->ops = NULL;
-		grpc_finish(c, &refuse);
-	}
+	refuse.code = RPC_OK;
+	refuse.message[0] = refuse.reason[0] = refuse.domain[0] = '\0';
+	refuse.n_meta = 0;
+	if (c->server_ops->on_call(c, path, &refuse, c->server_arg) == 0)
+		return;
+	c->ops = NULL;
+	if (refuse.code == RPC_OK)
+		rpc_status_set(&refuse, RPC_UNIMPLEMENTED, NULL, "not served");
+	grpc_finish(c, &refuse);
 }
 
 static void on_request(struct grpc_call *c, const struct h2_field *fields, size_t n)
@@ -231,9 +238,9 @@ int grpc_serve(struct h2_stream *s, struct event_base *base, size_t max_message,
 {
 	static const struct h2_stream_ops stream_ops = {
 	    .on_headers = on_headers,
-	    .on_data = grpc_call_on_data,
-	    .on_end = grpc_call_on_end,
-	    .on_writable = grpc_call_on_writable,
+	    .on_data = grpc_receive_data,
+	    .on_end = grpc_receive_end,
+	    .on_writable = grpc_send_writable,
 	    .on_close = on_close,
 	};
 	struct grpc_call *c = grpc_call_new(base, true, max_message);
@@ -293,11 +300,24 @@ static char *details_text(const struct rpc_status *status, size_t *len)
 	return text;
 }
 
+/* The digits of a code; returns how many. What is no code is UNKNOWN. */
+static size_t put_code(char out[2], int code)
+{
+	size_t n = 0;
+
+	if (code < RPC_OK || code > RPC_UNAUTHENTICATED)
+		code = RPC_UNKNOWN;
+	if (code >= 10)
+		out[n++] = '1';
+	out[n++] = (char)('0' + code % 10);
+	return n;
+}
+
 /* Sends the trailers; without headers before them they are headers and trailers in one. */
 static int send_trailers(struct grpc_call *c, const struct rpc_status *status)
 {
 	struct h2_field f[N_RESPONSE_FIELDS + 3];
-	char code[12], message[MESSAGE_MAX], *details;
+	char code[2], message[MESSAGE_MAX], *details;
 	size_t n = 0, len = 0;
 	int r;
 
@@ -305,8 +325,8 @@ static int send_trailers(struct grpc_call *c, const struct rpc_status *status)
 		memcpy(f, response_fields, N_RESPONSE_FIELDS * sizeof(f[0]));
 		n = N_RESPONSE_FIELDS;
 	}
-	snprintf(code, sizeof(code), "%d", status->code);
-	f[n++] = (struct h2_field){"grpc-status", code, sizeof("grpc-status") - 1, strlen(code)};
+	f[n++] = (struct h2_field){
+	    "grpc-status", code, sizeof("grpc-status") - 1, put_code(code, status->code)};
 	if (status->message[0] != '\0') {
 		grpc_percent_encode(
 		    message, sizeof(message), status->message, strlen(status->message));
@@ -324,13 +344,13 @@ static int send_trailers(struct grpc_call *c, const struct rpc_status *status)
 
 void grpc_finish(struct grpc_call *c, const struct rpc_status *status)
 {
-	if (c->finished || c->ended || c->stream == NULL)
+	if (c->finished || c->ended)
 		return;
 	c->finished = true;
 	c->ended = true;
 	if (!c->has_status)
 		c->status = *status; /* has_status once it is handed over */
-	grpc_call_drop(c);
+	grpc_receive_drop(c);
 	if (send_trailers(c, status) < 0)
 		h2_reset(c->stream, H2_INTERNAL_ERROR);
 }

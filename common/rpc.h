@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Protobuf services on gRPC: tables of methods, and calls in both directions. Knows nothing of telex.
+ * Protobuf services on gRPC: tables of methods, and calls in both directions. Knows nothing of
+ * telex.
  *
- * A service is a const table; a method says what its messages are and has up to five functions. On the server:
- *   open      the call begins; may set rpc_call_data
- *   message   one request, unpacked; freed after return. Its credit is returned after it unless `manual_credit`.
- *   half_close the client has sent its last
- *   writable  room to send again
- *   closed    the last: release what open made
- * A unary request (client_stream false) is checked here: none or two messages are answered with INTERNAL/INVALID_ARGUMENT before
- * the method sees them, and `half_close` need not be given. For a unary or client-stream method the response
- * is rpc_send, then rpc_finish.
+ * A service is a const table; a method says what its messages are and has up to five functions. On
+ * the server:
+ *   open        the call begins; may set rpc_call_data
+ *   message     one request, unpacked; freed after return. Its credit is returned after it unless
+ *               `manual_credit`
+ *   half_close  the client has sent its last
+ *   writable    room to send again
+ *   closed      the last: release what open made
+ * A unary request (client_stream false) is checked here: none or two messages are answered with
+ * INVALID_ARGUMENT before the method sees them (it gets its one when the client has ended its
+ * half), and `half_close` need not be given. For a unary or client-stream method the response is
+ * rpc_send, then rpc_finish.
+ *
+ * Answered here: UNIMPLEMENTED (NO_SUCH_METHOD), INVALID_ARGUMENT (BAD_REQUEST: no protobuf),
+ * RESOURCE_EXHAUSTED (TOO_LARGE: a message that takes far more memory than bytes).
  */
 #ifndef TX_COMMON_RPC_H
 #define TX_COMMON_RPC_H
@@ -33,8 +40,8 @@ struct rpc_method {
 	const char *name; /* "Run" */
 	const ProtobufCMessageDescriptor *request, *response;
 	bool client_stream, server_stream;
-	bool manual_credit; /* the method calls rpc_credit itself */
-	void (*open)(struct rpc_call *c);      /* may be NULL */
+	bool manual_credit;               /* the method calls rpc_credit itself */
+	void (*open)(struct rpc_call *c); /* may be NULL */
 	void (*message)(struct rpc_call *c, const ProtobufCMessage *msg);
 	void (*half_close)(struct rpc_call *c); /* may be NULL */
 	void (*writable)(struct rpc_call *c);   /* may be NULL */
@@ -52,7 +59,8 @@ struct rpc_server_config {
 	size_t n_services;
 	size_t max_message; /* 0: GRPC_MAX_MESSAGE */
 	/*
-	 * Asked for every call to a method that exists, before open: 0, or negative with *refuse filled. `peer` is what rpc_server_stream was given.
+	 * Asked for every call to a method that exists, before open: 0, or negative with *refuse
+	 * filled. `peer` is what rpc_server_stream was given.
 	 */
 	int (*authorize)(void *peer, const struct rpc_service *s, const struct rpc_method *m,
 	    struct rpc_status *refuse);
@@ -62,7 +70,8 @@ struct rpc_server_config {
 	void *context;
 };
 
-int rpc_server_new(struct rpc_server **out, struct event_base *base, const struct rpc_server_config *cfg);
+int rpc_server_new(
+    struct rpc_server **out, struct event_base *base, const struct rpc_server_config *cfg);
 void rpc_server_free(struct rpc_server *s); /* after its connections are gone */
 const struct rpc_server_config *rpc_server_config(const struct rpc_server *s);
 /* From h2's on_stream. `peer` lives at least as long as the connection. */
@@ -76,7 +85,8 @@ void *rpc_call_peer(struct rpc_call *c);
 void rpc_call_set_data(struct rpc_call *c, void *data);
 const struct rpc_method *rpc_call_method(struct rpc_call *c);
 
-/* Ends the call. status NULL: OK. Once; later ones are ignored. `closed` follows, not from inside this call. */
+/* Ends the call. status NULL: OK. Once; later ones are ignored. `closed` follows, not from inside
+ * this call. */
 void rpc_finish(struct rpc_call *c, const struct rpc_status *status);
 /* rpc_status_set and rpc_finish in one. */
 void rpc_fail(struct rpc_call *c, int code, const char *reason, const char *fmt, ...)
@@ -85,7 +95,8 @@ void rpc_fail(struct rpc_call *c, int code, const char *reason, const char *fmt,
 /* ---- a call, on the client ---- */
 
 struct rpc_client_ops {
-	/* One response, unpacked; freed after return. When raw is given instead, the bytes go there and are not unpacked. */
+	/* One response, unpacked; freed after return. When raw is given instead, the bytes go there
+	 * and are not unpacked. */
 	void (*message)(struct rpc_call *c, const ProtobufCMessage *msg, void *data);
 	void (*raw)(struct rpc_call *c, const uint8_t *msg, size_t len, void *data);
 	void (*writable)(struct rpc_call *c, void *data); /* may be NULL */
@@ -112,13 +123,16 @@ void *rpc_call_data(struct rpc_call *c);
 struct event_base *rpc_call_base(struct rpc_call *c);
 struct h2_conn *rpc_call_conn(struct rpc_call *c);
 int rpc_send(struct rpc_call *c, const ProtobufCMessage *msg);
-/* Sends one message that is packed already (pb_splice.h): moves all of `encoded`; references stay references. */
+/* Sends one message that is packed already (pb_splice.h): moves all of `encoded`; references stay
+ * references. */
 int rpc_send_encoded(struct rpc_call *c, struct evbuffer *encoded);
-/* Server: gzip what is sent from now on, where the client takes it. Best in open: after the first message it is too late. */
+/* Server: gzip what is sent from now on, where the client takes it. Best in open: after the first
+ * message it is too late. */
 void rpc_compress(struct rpc_call *c, bool on);
 size_t rpc_pending(const struct rpc_call *c);
 void rpc_credit(struct rpc_call *c, size_t n);
-/* The size on the wire of the message that is being delivered: what rpc_credit wants. Only inside message and raw. */
+/* The size on the wire of the message that is being delivered: what rpc_credit wants. Only inside
+ * message and raw. */
 size_t rpc_message_size(const struct rpc_call *c);
 void rpc_cancel(struct rpc_call *c);
 

@@ -250,9 +250,11 @@ static int on_call(struct grpc_call *g, const char *path, struct rpc_status *ref
 		tell_finished(c, path, refuse);
 		return TX_ENOENT;
 	}
-	rpc_status_set(refuse, RPC_PERMISSION_DENIED, NULL, "%s is not allowed", path);
 	if (cfg->authorize != NULL &&
-	    cfg->authorize(c->peer, route->service, route->method, refuse) < 0) {
+	    cfg->authorize(c->peer, route->service, route->method, refuse) != 0) {
+		if (refuse->code == RPC_OK)
+			rpc_status_set(
+			    refuse, RPC_PERMISSION_DENIED, NULL, "%s is not allowed", path);
 		tell_finished(c, path, refuse);
 		return TX_EPERM;
 	}
@@ -315,16 +317,12 @@ const struct rpc_method *rpc_call_method(struct rpc_call *c)
 
 void rpc_finish(struct rpc_call *c, const struct rpc_status *status)
 {
-	struct rpc_status ok;
+	static const struct rpc_status ok = {.code = RPC_OK};
 
 	if (c->finished)
 		return;
 	c->finished = true;
-	if (status == NULL) {
-		rpc_status_set(&ok, RPC_OK, NULL, "%s", "");
-		status = &ok;
-	}
-	grpc_finish(c->grpc, status);
+	grpc_finish(c->grpc, status != NULL ? status : &ok);
 }
 
 void rpc_fail(struct rpc_call *c, int code, const char *reason, const char *fmt, ...)

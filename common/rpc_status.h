@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a call ended: the canonical gRPC code, a sentence a person can act on, and google.rpc.ErrorInfo for a program.
- * Plain data with bounded strings: filling one cannot fail.
+ * How a call ended: the canonical gRPC code, a sentence a person can act on, and
+ * google.rpc.ErrorInfo for a program. Plain data with bounded strings: filling one cannot fail.
  */
 #ifndef TX_COMMON_RPC_STATUS_H
 #define TX_COMMON_RPC_STATUS_H
@@ -58,9 +58,11 @@ const char *rpc_code_name(int code);
 /* The one table from errno to code. */
 int rpc_code_from_errno(int sys_errno);
 
-/* google.rpc.Status with one ErrorInfo, serialized; *out is the caller's to free. 0 or TX_ENOMEM. */
+/* google.rpc.Status with one ErrorInfo, serialized; *out is the caller's to free. 0 or TX_ENOMEM.
+ */
 int rpc_status_pack(const struct rpc_status *s, uint8_t **out, size_t *len);
-/* Takes reason, domain and metadata from a serialized google.rpc.Status; what is unreadable is left out. */
+/* Takes reason, domain and metadata from a serialized google.rpc.Status; what is unreadable is left
+ * out. */
 void rpc_status_unpack_details(struct rpc_status *s, const uint8_t *data, size_t len);
 
 #endif

@@ -55,17 +55,12 @@ static struct grpc_pair *opened_gzip(uint32_t window)
 	return opened_with(window, true);
 }
 
-static void finish(struct grpc_end *e, int code)
+static void finish_ok(struct grpc_end *e)
 {
 	struct rpc_status s;
 
-	rpc_status_set(&s, code, NULL, "%s", "");
+	rpc_status_set(&s, RPC_OK, NULL, "%s", "");
 	grpc_finish(e->call, &s);
-}
-
-static void finish_ok(struct grpc_end *e)
-{
-	finish(e, RPC_OK);
 }
 
 static void assert_both_ok(struct grpc_pair *p)
@@ -429,60 +424,75 @@ static void compressed_messages_are_held_up(void **state)
 	pair_free(p);
 }
 
-/* The server sends three megabytes in three messages and ends; the client takes one. */
-static struct grpc_pair *client_held_up(void)
+/* The server sends n megabytes in n messages; the client takes one, and holds its credit back. */
+static struct grpc_pair *client_held_up(unsigned n, size_t max_message)
 {
-	struct grpc_pair *p = opened_gzip(65535);
+	struct grpc_client_options o = {.authority = "a", .path = "/b", .max_message = max_message};
+	struct grpc_pair *p = pair_new(65535);
 	uint8_t *zeros = calloc(1, 1 << 20);
 
 	assert_non_null(zeros);
+	grpc_pair_open(p, &o);
+	h2_pair_settle(&p->h2);
 	p->client.hold = true;
 	grpc_compress(p->server.call, true);
-	for (int i = 0; i < 3; i++)
+	for (unsigned i = 0; i < n; i++)
 		assert_int_equal(grpc_send(p->server.call, zeros, 1 << 20), 0);
-	finish(&p->server, RPC_OK);
 	h2_pair_settle(&p->h2);
-	assert_int_equal(p->server.dones, 1);
 	assert_int_equal(p->client.messages, 1);
-	assert_int_equal(p->client.dones, 0);
 	free(zeros);
 	return p;
 }
 
 static void a_held_up_client_gets_all_and_then_the_end(void **state)
 {
-	struct grpc_pair *p = client_held_up();
+	struct grpc_pair *p = client_held_up(4, 1 << 20);
 
 	(void)state;
-	assert_int_equal(grpc_send(p->client.call, "x", 1), TX_ECLOSED);
 	grpc_credit(p->client.call, 1 << 20);
+	assert_int_equal(p->client.messages, 1); /* not from inside */
 	h2_pair_settle(&p->h2);
 	assert_int_equal(p->client.messages, 2);
 	assert_int_equal(p->client.dones, 0);
-	p->client.hold = false;
-	grpc_credit(p->client.call, 1 << 20);
+	/* With the end of the stream the rest comes at once, since there is nothing to come later.
+	 */
+	finish_ok(&p->server);
 	h2_pair_settle(&p->h2);
-	assert_int_equal(p->client.messages, 3);
+	assert_int_equal(p->client.messages, 4);
 	assert_both_ok(p);
 	pair_free(p);
 }
 
-static void a_held_up_client_outlives_its_connection(void **state)
+static void what_is_held_up_at_the_end_has_a_limit(void **state)
 {
-	struct grpc_pair *p = client_held_up();
+	struct grpc_pair *p = client_held_up(10, 1 << 20);
 
 	(void)state;
-	h2_close(p->h2.client.conn, H2_NO_ERROR);
+	finish_ok(&p->server);
 	h2_pair_settle(&p->h2);
-	assert_int_equal(p->h2.client.closed, 1);
-	assert_int_equal(p->client.dones, 0);
-	assert_null(grpc_conn(p->client.call));
-	assert_int_equal(grpc_pending(p->client.call), 0);
-	p->client.hold = false;
-	grpc_credit(p->client.call, 1 << 20);
+	assert_int_equal(p->client.messages, 4);
+	assert_int_equal(p->client.dones, 1);
+	assert_int_equal(p->client.status.code, RPC_RESOURCE_EXHAUSTED);
+	pair_free(p);
+}
+
+static void a_held_up_client_that_loses_its_connection(void **state)
+{
+	struct grpc_pair *p = client_held_up(3, 1 << 20);
+
+	(void)state;
+	h2_close(p->h2.server.conn, H2_NO_ERROR);
 	h2_pair_settle(&p->h2);
 	assert_int_equal(p->client.messages, 3);
-	assert_both_ok(p);
+	assert_int_equal(p->client.dones, 1);
+	assert_int_equal(p->client.status.code, RPC_UNAVAILABLE);
+	assert_int_equal(p->h2.client.closed, 1);
+	pair_free(p);
+	/* By ourselves, and at once. */
+	p = client_held_up(3, 1 << 20);
+	h2_abort(p->h2.client.conn);
+	assert_int_equal(p->client.dones, 1);
+	assert_int_equal(p->client.status.code, RPC_UNAVAILABLE);
 	pair_free(p);
 }
 
@@ -493,7 +503,7 @@ static void cancel(struct grpc_end *e)
 
 static void a_held_up_client_may_cancel(void **state)
 {
-	struct grpc_pair *p = client_held_up();
+	struct grpc_pair *p = client_held_up(3, 1 << 20);
 
 	(void)state;
 	grpc_cancel(p->client.call);
@@ -503,16 +513,21 @@ static void a_held_up_client_may_cancel(void **state)
 	assert_int_equal(p->client.dones, 1);
 	assert_int_equal(p->client.status.code, RPC_CANCELLED);
 	pair_free(p);
-	/* And in the message that comes out of the backlog. */
-	p = client_held_up();
-	p->client.at = ON_MESSAGE;
-	p->client.act = cancel;
-	grpc_credit(p->client.call, 1 << 20);
-	h2_pair_settle(&p->h2);
-	assert_int_equal(p->client.messages, 2);
-	assert_int_equal(p->client.dones, 1);
-	assert_int_equal(p->client.status.code, RPC_CANCELLED);
-	pair_free(p);
+	/* In a message that comes out of the backlog; and in one that the end brought. */
+	for (int i = 0; i < 2; i++) {
+		p = client_held_up(3, 1 << 20);
+		p->client.at = ON_MESSAGE;
+		p->client.act = cancel;
+		if (i == 0)
+			grpc_credit(p->client.call, 1 << 20);
+		else
+			finish_ok(&p->server);
+		h2_pair_settle(&p->h2);
+		assert_int_equal(p->client.messages, 2);
+		assert_int_equal(p->client.dones, 1);
+		assert_int_equal(p->client.status.code, RPC_CANCELLED);
+		pair_free(p);
+	}
 }
 
 static void a_held_up_server_is_cancelled_with_its_client(void **state)
@@ -723,7 +738,8 @@ int main(void)
 	    cmocka_unit_test(a_bomb_is_resource_exhausted),
 	    cmocka_unit_test(compressed_messages_are_held_up),
 	    cmocka_unit_test(a_held_up_client_gets_all_and_then_the_end),
-	    cmocka_unit_test(a_held_up_client_outlives_its_connection),
+	    cmocka_unit_test(what_is_held_up_at_the_end_has_a_limit),
+	    cmocka_unit_test(a_held_up_client_that_loses_its_connection),
 	    cmocka_unit_test(a_held_up_client_may_cancel),
 	    cmocka_unit_test(a_held_up_server_is_cancelled_with_its_client),
 	    cmocka_unit_test(references_are_sent_as_they_are),
