@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,7 +188,7 @@ int main(int argc, char **argv)
 {
 	struct options o = {.config = SYSCONFDIR "/telex/telexd.conf"};
 	struct config *c = NULL;
-	char worker[4096];
+	char worker[PATH_MAX];
 	int status;
 
 	if (ensure_stdio() != 0)
@@ -199,6 +200,8 @@ int main(int argc, char **argv)
 		return 1;
 	if (o.worker == NULL)
 		o.worker = find_worker(worker, sizeof(worker));
+	else if (realpath(o.worker, worker) != NULL)
+		o.worker = worker; /* it is started in another folder */
 	status = o.check ? check_config(c) : serve(c, o.worker);
 	config_free(c);
 	return status;

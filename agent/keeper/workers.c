@@ -23,10 +23,11 @@
 #include "common/log.h"
 #include "common/signame.h"
 
-#define PAUSE_FIRST_NS (50 * NS_PER_MS)
-#define PAUSE_MAX_NS   (10 * NS_PER_S)
-#define PROVEN_NS      (1 * NS_PER_S)  /* who served this long is restarted at once */
-#define START_LIMIT_NS (30 * NS_PER_S) /* to become ready */
+#define PAUSE_FIRST_NS  (10 * NS_PER_MS)
+#define PAUSE_SERVED_NS (200 * NS_PER_MS)
+#define PAUSE_MAX_NS    (10 * NS_PER_S)
+#define PROVEN_NS       (1 * NS_PER_S)  /* who served this long is restarted at once */
+#define START_LIMIT_NS  (30 * NS_PER_S) /* to become ready */
 
 struct worker {
 	struct workers *ws;
@@ -140,8 +141,8 @@ static int send_config(struct worker *w, struct err *e)
 		if (fds[i] < 0)
 			rc = err_sys(e, errno, "%s", paths[i]);
 	}
-	if (rc == 0 && km_send(link_chan(w->link), KM_CONFIG, 0, &m, fds, 3) != 0)
-		rc = err_set(e, TX_ESYS, "cannot send the configuration");
+	if (rc == 0)
+		rc = km_send(link_chan(w->link), KM_CONFIG, 0, &m, fds, 3);
 	for (int i = 0; i < 3; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -163,11 +164,12 @@ static int configure(struct worker *w, struct err *e)
 	}
 	if (rc == 0)
 		rc = km_send(chan, KM_GO, 0, &go, NULL, 0);
-	if (rc == 0)
+	/* One that is dead already is told of when it is reaped: how it died says more. */
+	if (rc == 0 || rc == TX_ECLOSED)
 		km_chan_set_state(chan, KM_LINK_CONFIGURED);
 	else if (e->code == 0)
 		err_set(e, rc, "cannot send the configuration");
-	return rc;
+	return rc == TX_ECLOSED ? 0 : rc;
 }
 
 /* ---- the link's callbacks ---- */
@@ -320,16 +322,21 @@ static void plan_start(struct worker *w, int64_t pause_ns)
 		log_error("worker %u: no memory for a timer: it is not started again", w->index);
 }
 
-/* The pause grows while workers die young. */
-static void plan_again(struct worker *w, bool proven)
+/*
+ * The pause grows while workers die young; little where they do come to serve: somebody may be
+ * killing them, and the others are to be served.
+ */
+static void plan_again(struct worker *w)
 {
-	if (proven) {
+	bool served = w->ready_at != 0;
+	int64_t most = served ? PAUSE_SERVED_NS : PAUSE_MAX_NS;
+
+	if (served && clock_monotonic_ns() - w->ready_at >= PROVEN_NS)
 		w->pause_ns = 0;
-	} else {
+	else
 		w->pause_ns = w->pause_ns == 0 ? PAUSE_FIRST_NS : w->pause_ns * 2;
-		if (w->pause_ns > PAUSE_MAX_NS)
-			w->pause_ns = PAUSE_MAX_NS;
-	}
+	if (w->pause_ns > most)
+		w->pause_ns = most;
 	plan_start(w, w->pause_ns);
 }
 
@@ -351,7 +358,7 @@ static void start_worker(struct worker *w)
 	if (!w->ws->started)
 		first_start_failed(w->ws, e.message);
 	else if (w->pid == 0)
-		plan_again(w, false); /* else when it is reaped */
+		plan_again(w); /* else when it is reaped */
 }
 
 static void on_again(evutil_socket_t fd, short what, void *arg)
@@ -381,7 +388,6 @@ static void describe_status(int status, char *out, size_t size)
 static void finish(struct worker *w)
 {
 	struct workers *ws = w->ws;
-	bool proven = w->ready_at != 0 && clock_monotonic_ns() - w->ready_at >= PROVEN_NS;
 	char how[64], why[128];
 
 	w->dead = false;
@@ -390,7 +396,7 @@ static void finish(struct worker *w)
 	if (ws->draining || ws->failed)
 		return;
 	if (ws->started) {
-		plan_again(w, proven);
+		plan_again(w);
 		return;
 	}
 	describe_status(w->status, how, sizeof(how));

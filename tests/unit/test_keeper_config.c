@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/keeper/config.h"
+#include "common/duration.h"
+#include "common/ring.h"
+
+struct problems {
+	unsigned n;
+	char text[4096];
+};
+
+static void note(const char *text, void *arg)
+{
+	struct problems *ps = arg;
+	size_t used = strlen(ps->text);
+
+	ps->n++;
+	snprintf(ps->text + used, sizeof(ps->text) - used, "%s\n", text);
+}
+
+/* Loads `text` as a file; its name is put into file[]. */
+static int load(const char *text, struct config **c, struct problems *ps, char file[64])
+{
+	const char *tmp = getenv("TMPDIR");
+	int fd, rc;
+
+	memset(ps, 0, sizeof(*ps));
+	snprintf(file, 64, "%s/telexd-conf-XXXXXX", tmp != NULL ? tmp : "/tmp");
+	fd = mkstemp(file);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+	rc = config_load(c, file, note, ps);
+	unlink(file);
+	return rc;
+}
+
+static void all_keys_are_read(void **state)
+{
+	struct config *c = NULL;
+	struct problems ps;
+	char file[64];
+
+	(void)state;
+	assert_int_equal(
+	    load("# a comment\n"
+	         "listen = {\"127.0.0.1:0\", \"[::1]:8359\"}\n"
+	         "workers = 3\ncertificate = /a/cert\nkey = \"/a/key\"\nca = /a/ca\n"
+	         "state_directory = /a/state\nworker_user = nobody\n"
+	         "max_processes = 12\nmax_connections = 13\noutput_buffer = 64KiB\n"
+	         "shutdown_grace = 1m30s\nheartbeat_interval = 500ms\nhang_timeout = 7\n"
+	         "log_level = debug\nlog_format = json\n",
+	        &c, &ps, file),
+	    0);
+	assert_int_equal(ps.n, 0);
+	assert_string_equal(c->file, file);
+	assert_int_equal(c->n_listen, 2);
+	assert_false(c->listen_default);
+	assert_string_equal(c->listen[1], "[::1]:8359");
+	assert_int_equal(c->workers, 3);
+	assert_string_equal(c->certificate, "/a/cert");
+	assert_string_equal(c->key, "/a/key");
+	assert_string_equal(c->ca, "/a/ca");
+	assert_string_equal(c->state_directory, "/a/state");
+	assert_string_equal(c->worker_user, "nobody");
+	assert_int_equal(c->max_processes, 12);
+	assert_int_equal(c->max_connections, 13);
+	assert_int_equal(c->output_buffer, 65536);
+	assert_true(c->shutdown_grace_ns == 90 * NS_PER_S);
+	assert_true(c->heartbeat_ns == 500 * NS_PER_MS);
+	assert_true(c->hang_timeout_ns == 7 * NS_PER_S);
+	assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
+	assert_true(c->log_json);
+	config_free(c);
+}
+
+static void an_empty_file_gives_the_defaults(void **state)
+{
+	struct config *c = NULL;
+	struct problems ps;
+	char file[64];
+
+	(void)state;
+	assert_int_equal(load("", &c, &ps, file), 0);
+	assert_int_equal(c->n_listen, 2);
+	assert_true(c->listen_default);
+	assert_true(c->workers >= 1);
+	assert_int_equal(c->max_processes, 10000);
+	assert_int_equal(c->output_buffer, RING_SIZE_DEFAULT);
+	assert_true(c->shutdown_grace_ns == 10 * NS_PER_S);
+	assert_null(c->worker_user);
+	assert_int_equal(c->log_level, LOG_LEVEL_INFO);
+	config_free(c);
+}
+
+static void every_problem_is_told_with_its_line_and_the_right_word(void **state)
+{
+	static const char *const want[] = {
+	    ":1: unknown key 'lisen'; did you mean 'listen'?\n",
+	    ":2: workers: 'many' is not a number\n",
+	    ":3: log_level: 'inof' is no log level; did you mean 'info'?\n",
+	    ":4: log_format: 'xml' is no log format; it is text or json\n",
+	    ":5: output_buffer: '12 parsecs' is not a size (such as 64KiB or 1MiB)\n",
+	    ":6: shutdown_grace: 'soon' is not a duration (such as 10s or 500ms)\n",
+	    ":7: ca: 'ca.pem' is not an absolute path\n",
+	    ":8: listen: 'localhost' is not HOST:PORT (such as 0.0.0.0:8359 or [::]:8359)\n",
+	    ":9: unknown key 'zzzzzzzz'\n",
+	    ":10: max_processes: '0' is too small\n",
+	    ":11: workers: '1000' is too large\n",
+	};
+	struct config *c = NULL;
+	struct problems ps;
+	char file[64];
+
+	(void)state;
+	assert_int_equal(load("lisen = {\"a\", \"b\"}\nworkers = many\nlog_level = inof\n"
+	                      "log_format = xml\noutput_buffer = \"12 parsecs\"\n"
+	                      "shutdown_grace = soon\nca = ca.pem\nlisten = localhost\n"
+	                      "zzzzzzzz = 3\nmax_processes = 0\nworkers = 1000\n",
+	                     &c, &ps, file),
+	    TX_EINVAL);
+	assert_null(c);
+	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+		char line[256];
+
+		snprintf(line, sizeof(line), "%s%s", file, want[i]);
+		if (strstr(ps.text, line) == NULL)
+			fail_msg("not told: %s in: %s", line, ps.text);
+	}
+	assert_int_equal(ps.n, sizeof(want) / sizeof(want[0]));
+}
+
+static void broken_syntax_is_told_with_its_line(void **state)
+{
+	struct config *c = NULL;
+	struct problems ps;
+	char file[64];
+
+	(void)state;
+	assert_int_equal(load("workers = 1\nkey\n", &c, &ps, file), TX_EINVAL);
+	assert_true(ps.n >= 1);
+	assert_non_null(strstr(ps.text, file));
+	assert_int_equal(load("listen = {\"127.0.0.1:1\"\n", &c, &ps, file), TX_EINVAL);
+	assert_true(ps.n >= 1);
+}
+
+static void a_file_that_is_not_there_is_named(void **state)
+{
+	struct config *c = NULL;
+	struct problems ps = {0, ""};
+
+	(void)state;
+	assert_true(config_load(&c, "/no/such/telexd.conf", note, &ps) < 0);
+	assert_null(c);
+	assert_int_equal(ps.n, 1);
+	assert_non_null(strstr(ps.text, "/no/such/telexd.conf: No such file"));
+}
+
+static void missing_certificates_and_users_are_named(void **state)
+{
+	struct config *c = NULL;
+	struct problems ps;
+	char file[64];
+
+	(void)state;
+	assert_int_equal(load("certificate = /no/cert\nkey = /no/key\nca = /dev/null\n"
+	                      "worker_user = no-such-user-here\n",
+	                     &c, &ps, file),
+	    0);
+	assert_int_equal(config_check_files(c, note, &ps), TX_EINVAL);
+	assert_int_equal(ps.n, 3);
+	assert_non_null(strstr(ps.text, "certificate: /no/cert: No such file"));
+	assert_non_null(strstr(ps.text, "no such user: no-such-user-here"));
+	config_free(c);
+}
+
+static void sizes(void **state)
+{
+	static const struct {
+		const char *text;
+		int rc;
+		uint64_t bytes;
+	} cases[] = {
+	    {"0", 0, 0},
+	    {"4096", 0, 4096},
+	    {"64KiB", 0, 65536},
+	    {"1MiB", 0, 1 << 20},
+	    {"2G", 0, UINT64_C(2) << 30},
+	    {"", TX_EINVAL, 0},
+	    {"-1", TX_EINVAL, 0},
+	    {"1 MiB", TX_EINVAL, 0},
+	    {"1kb", TX_EINVAL, 0},
+	    {"99999999999999999999", TX_ETOOBIG, 0},
+	    {"99999999999999GiB", TX_ETOOBIG, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t bytes = 0;
+
+		assert_int_equal(config_parse_size(cases[i].text, &bytes), cases[i].rc);
+		assert_true(bytes == cases[i].bytes);
+	}
+}
+
+static void addresses(void **state)
+{
+	static const struct {
+		const char *text, *host, *port; /* host NULL: refused */
+	} cases[] = {
+	    {"127.0.0.1:0", "127.0.0.1", "0"},
+	    {"[::]:8359", "::", "8359"},
+	    {"agent.example:65535", "agent.example", "65535"},
+	    {"127.0.0.1", NULL, NULL},
+	    {"127.0.0.1:", NULL, NULL},
+	    {":8359", NULL, NULL},
+	    {"::1:8359", NULL, NULL},
+	    {"[]:8359", NULL, NULL},
+	    {"[::1:8359", NULL, NULL},
+	    {"a:65536", NULL, NULL},
+	    {"a:1x", NULL, NULL},
+	    {"", NULL, NULL},
+	};
+	char buf[KM_TEXT_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *host, *port;
+		int rc = config_split_address(cases[i].text, buf, &host, &port);
+
+		assert_int_equal(rc, cases[i].host != NULL ? 0 : TX_EINVAL);
+		if (rc != 0)
+			continue;
+		assert_string_equal(host, cases[i].host);
+		assert_string_equal(port, cases[i].port);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(all_keys_are_read),
+	    cmocka_unit_test(an_empty_file_gives_the_defaults),
+	    cmocka_unit_test(every_problem_is_told_with_its_line_and_the_right_word),
+	    cmocka_unit_test(broken_syntax_is_told_with_its_line),
+	    cmocka_unit_test(a_file_that_is_not_there_is_named),
+	    cmocka_unit_test(missing_certificates_and_users_are_named),
+	    cmocka_unit_test(sizes),
+	    cmocka_unit_test(addresses),
+	};
+
+	return cmocka_run_group_tests_name("keeper_config", tests, NULL, NULL);
+}
