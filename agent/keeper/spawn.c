@@ -77,7 +77,11 @@ void spawn_init(void)
 
 /* ---- in the child: async-signal-safe calls only ---- */
 
-static __attribute__((noreturn)) void child_fail(const struct child *c, int stage, int sys_errno)
+/* These never return from a stack that AddressSanitizer knows nothing of: it must not keep books of
+ * it. */
+#define IN_CHILD static __attribute__((no_sanitize_address))
+
+IN_CHILD __attribute__((noreturn)) void child_fail(const struct child *c, int stage, int sys_errno)
 {
 	const struct report r = {stage, sys_errno};
 
@@ -87,7 +91,7 @@ static __attribute__((noreturn)) void child_fail(const struct child *c, int stag
 }
 
 /* The kernel's own structure: all zero is SIG_DFL with no flags. */
-static void child_signals(void)
+IN_CHILD void child_signals(void)
 {
 	const unsigned long zeros[8] = {0};
 
@@ -99,7 +103,7 @@ static void child_signals(void)
 
 /* Closes everything but 0..n-1 and the status pipe, which close themselves at exec when they must.
  */
-static void child_close_rest(const struct child *c)
+IN_CHILD void child_close_rest(const struct child *c)
 {
 	unsigned first = (unsigned)c->plan->n_fds;
 	unsigned keep = (unsigned)c->status_fd;
@@ -118,7 +122,7 @@ static void child_close_rest(const struct child *c)
 }
 
 /* `fd` out of the way of 0..n-1, so that no dup2 closes what another still needs. */
-static int child_park(struct child *c, int fd)
+IN_CHILD int child_park(struct child *c, int fd)
 {
 	int parked;
 
@@ -130,7 +134,7 @@ static int child_park(struct child *c, int fd)
 	return parked;
 }
 
-static void child_fds(struct child *c)
+IN_CHILD void child_fds(struct child *c)
 {
 	const struct spawn_plan *p = c->plan;
 	int parked[SPAWN_FDS_MAX];
@@ -145,7 +149,7 @@ static void child_fds(struct child *c)
 }
 
 /* Best effort: a plain user may not undo its agent's nice. */
-static void child_priority(void)
+IN_CHILD void child_priority(void)
 {
 	int fd;
 
@@ -161,7 +165,7 @@ static void child_priority(void)
 	close(fd);
 }
 
-static void child_user(const struct child *c)
+IN_CHILD void child_user(const struct child *c)
 {
 	const struct spawn_plan *p = c->plan;
 
@@ -173,7 +177,7 @@ static void child_user(const struct child *c)
 		child_fail(c, KM_STAGE_USER, errno);
 }
 
-static void child_chdir(const struct child *c)
+IN_CHILD void child_chdir(const struct child *c)
 {
 	const struct spawn_plan *p = c->plan;
 
@@ -188,7 +192,7 @@ static void child_chdir(const struct child *c)
 
 /* As execvp, but with the PATH of the new environment and without a shell for what has no known
  * format. */
-static int child_search(const struct child *c, const char *name)
+IN_CHILD int child_search(const struct child *c, const char *name)
 {
 	const struct spawn_plan *p = c->plan;
 	size_t name_len = strlen(name);
@@ -216,7 +220,7 @@ static int child_search(const struct child *c, const char *name)
 	return result;
 }
 
-static int child_main(void *arg)
+IN_CHILD int child_main(void *arg)
 {
 	struct child c = *(const struct child *)arg;
 	const struct spawn_plan *p = c.plan;
