@@ -199,17 +199,17 @@ static void it_leads_a_session_of_its_own(void **state)
 
 static void limits_are_set(void **state)
 {
-	struct spawn_rlimit limits[] = {{RLIMIT_CORE, {0, 0}}, {RLIMIT_NOFILE, {64, 64}}};
+	struct spawn_rlimit limits[] = {{RLIMIT_CORE, {0, 0}}, {RLIMIT_CPU, {900, 1000}}};
 	struct spawn_plan p;
 	char *argv[4], text[64];
 	int out;
 
 	(void)state;
-	plan_script(&p, argv, (char[]){"ulimit -n; ulimit -c"}, &out);
+	plan_script(&p, argv, (char[]){"ulimit -t; ulimit -c"}, &out);
 	p.rlimits = limits;
 	p.n_rlimits = 2;
 	run(&p, out, text, sizeof(text));
-	assert_string_equal(text, "64\n0\n");
+	assert_string_equal(text, "900\n0\n");
 }
 
 static void no_folder_means_home_or_root(void **state)
