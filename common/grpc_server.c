@@ -7,6 +7,7 @@
  * When the response is whole and the request is not, h2 resets the stream with NO_ERROR (RFC
  * 9113, 8.1).
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,8 +164,10 @@ static void begin(struct grpc_call *c, const char *path)
 	refuse.code = RPC_OK;
 	refuse.message[0] = refuse.reason[0] = refuse.domain[0] = '\0';
 	refuse.n_meta = 0;
-	if (c->server_ops->on_call(c, path, &refuse, c->server_arg) == 0)
+	if (c->server_ops->on_call(c, path, &refuse, c->server_arg) == 0) {
+		assert(c->ops != NULL);
 		return;
+	}
 	c->ops = NULL;
 	if (refuse.code == RPC_OK)
 		rpc_status_set(&refuse, RPC_UNIMPLEMENTED, NULL, "not served");

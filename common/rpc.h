@@ -131,8 +131,8 @@ int rpc_send_encoded(struct rpc_call *c, struct evbuffer *encoded);
 void rpc_compress(struct rpc_call *c, bool on);
 size_t rpc_pending(const struct rpc_call *c);
 void rpc_credit(struct rpc_call *c, size_t n);
-/* The size on the wire of the message that is being delivered: what rpc_credit wants. Only inside
- * message and raw. */
+/* The length of the message that is being delivered: what rpc_credit wants. Only inside message and
+ * raw. */
 size_t rpc_message_size(const struct rpc_call *c);
 void rpc_cancel(struct rpc_call *c);
 
