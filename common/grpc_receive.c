@@ -171,6 +171,8 @@ void grpc_receive_end(struct h2_stream *s, void *arg)
 	c->peer_ended = true;
 	if (c->backlog == NULL || c->dropping)
 		peer_ended(c);
+	else if (!c->server)
+		grpc_receive_flush(c); /* nothing comes later that could wait for it */
 }
 
 static void feed_backlog(struct grpc_call *c)

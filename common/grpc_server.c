@@ -4,8 +4,8 @@
  * not gRPC is answered in HTTP, one that is not acceptable in gRPC without a body (trailers-only);
  * on_call sees neither.
  *
- * When the response is whole and the request is not, h2 resets the stream with NO_ERROR (RFC
- * 9113, 8.1).
+ * When the response is whole and the request is not, h2 gives the client time to end it: a call that
+ * is done with OK has been seen to its end by the client.
  */
 #include <assert.h>
 #include <stdlib.h>

@@ -63,6 +63,8 @@ static void finish(struct h2_conn *c)
 		bufferevent_free(c->bev);
 	event_free(c->turn);
 	event_free(c->timer);
+	if (c->linger != NULL)
+		event_free(c->linger);
 	free(c->fields);
 	free(c->field_bufs);
 	free(c);
@@ -288,6 +290,7 @@ int h2_conn_new(struct h2_conn **out, struct event_base *base, struct buffereven
 	TAILQ_INIT(&c->streams);
 	TAILQ_INIT(&c->dead);
 	TAILQ_INIT(&c->writable);
+	TAILQ_INIT(&c->waiting);
 	h2_limits_init(c, limits);
 	c->turn = event_new(base, -1, 0, on_turn, c);
 	c->timer = event_new(base, -1, 0, on_timer, c);

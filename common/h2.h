@@ -61,6 +61,7 @@ struct h2_limits {
 	uint32_t max_frame;         /* SETTINGS_MAX_FRAME_SIZE that we offer: 256 KiB */
 	uint32_t header_bytes;      /* of one field section, names + values + 32 each: 64 KiB */
 	uint32_t header_fields;     /* 128 */
+	uint32_t linger_ms; /* server: how long a request may outlast its whole response: 5000 */
 	/*
 	 * Budgets a connection: a token bucket of `burst`, refilled at `rate` a second; empty:
 	 * GOAWAY ENHANCE_YOUR_CALM.
@@ -111,8 +112,8 @@ struct h2_stream_ops {
 	void (*on_writable)(struct h2_stream *s, void *arg);
 	/*
 	 * The stream is gone, s is freed after this. code: HTTP/2 error; H2_NO_ERROR: both halves
-	 * ended, or ours did on a server: then the client is told by RST_STREAM(NO_ERROR) that the
-	 * rest of its request is not wanted. Where the connection ended, h2_why tells why.
+	 * ended. On a server whose response is whole that means that the client has seen it; one that
+	 * does not end its half within linger_ms is reset with NO_ERROR, and the code here is CANCEL.
 	 */
 	void (*on_close)(struct h2_stream *s, uint32_t code, void *arg);
 };

@@ -2,7 +2,8 @@
 /*
  * What the parts of h2 share; no one else includes it. h2.c: the connection's life and its
  * bufferevent; h2_session.c: nghttp2's session; h2_receive.c: what comes in; h2_output.c: what goes
- * out; h2_stream.c: the streams' API; h2_limits.c: budgets.
+ * out; h2_stream.c: the streams' API; h2_linger.c: requests that outlast their response; h2_limits.c:
+ * budgets.
  *
  * `depth` is above 0 while the event loop is inside this module. No callback of a user is made from
  * a call of the API: a call at depth 0 wakes `turn`, which runs in the same round of the loop.
@@ -55,6 +56,7 @@ enum h2_stream_state {
 struct h2_stream {
 	TAILQ_ENTRY(h2_stream) link;     /* streams or dead */
 	TAILQ_ENTRY(h2_stream) due_link; /* writable */
+	TAILQ_ENTRY(h2_stream) wait_link; /* waiting, when `waits` */
 	struct h2_conn *conn;
 	const struct h2_stream_ops *ops;
 	void *arg;
@@ -65,11 +67,13 @@ struct h2_stream {
 	struct h2_field *trailers; /* one block, strings behind the array */
 	size_t trailers_n;
 	uint64_t uncredited; /* received, and credit not yet returned */
+	int64_t linger_until; /* monotonic ns */
 	int32_t id;
 	uint32_t close_code;
 	enum h2_stream_state state;
 	bool responded, ended; /* by us: h2_respond, h2_end were called */
 	bool remote_ended;
+	bool waits;     /* our half is done, for the peer's: h2_linger.c */
 	bool held, due; /* on_writable is wanted; on the list `writable` */
 };
 
@@ -78,12 +82,14 @@ struct h2_conn {
 	struct bufferevent *bev;
 	nghttp2_session *session;
 	struct event *turn, *timer;
+	struct event *linger; /* made when a stream first waits */
 	const struct h2_conn_ops *ops;
 	void *arg;
 	void (*free_bev)(struct bufferevent *);
 	void (*on_pong)(struct h2_conn *c, void *arg);
 	struct h2_limits limits;
-	struct h2_stream_list streams, dead, writable;
+	struct h2_stream_list streams, dead, writable, waiting;
+	size_t n_waiting;
 	size_t stream_count, opened; /* live ones; ours as nghttp2 counts them */
 	/* The field section that is being received. */
 	struct h2_field *fields;
@@ -163,6 +169,11 @@ void h2_stream_free(struct h2_stream *s);
 /* Makes the callbacks that are due: on_close, on_writable. True when there was one. */
 bool h2_stream_deliver(struct h2_conn *c);
 int h2_stream_submit_trailers(struct h2_stream *s);
+
+/* ---- h2_linger.c ---- */
+/* Our half is done: the stream waits for the peer's. TX_ENOMEM. */
+int h2_linger_add(struct h2_stream *s);
+void h2_linger_remove(struct h2_stream *s);
 
 /* ---- h2_limits.c ---- */
 void h2_limits_init(struct h2_conn *c, const struct h2_limits *limits);

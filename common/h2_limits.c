@@ -67,6 +67,7 @@ void h2_limits_init(struct h2_conn *c, const struct h2_limits *limits)
 	l->max_frame = clamp(or_default(l->max_frame, 256 << 10), 1 << 14, (1 << 24) - 1);
 	l->header_bytes = or_default(l->header_bytes, 64 << 10);
 	l->header_fields = or_default(l->header_fields, 128);
+	l->linger_ms = or_default(l->linger_ms, 5000);
 	bucket_init(&c->resets, or_default(l->reset_burst, 1000), or_default(l->reset_rate, 200));
 	bucket_init(&c->pings, or_default(l->ping_burst, 1000), or_default(l->ping_rate, 100));
 	c->scan.skip = c->server ? PREFACE_SIZE : 0;

@@ -34,12 +34,9 @@ static int sent_end(struct h2_conn *c, int32_t id)
 {
 	struct h2_stream *s = h2_stream_find(c, id);
 
-	/* RFC 9113, 8.1: the response is whole, the rest of the request is not wanted. */
 	if (!c->server || s == NULL || s->remote_ended)
 		return 0;
-	return nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR) == 0
-	           ? 0
-	           : NGHTTP2_ERR_CALLBACK_FAILURE;
+	return h2_linger_add(s) == 0 ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *arg)

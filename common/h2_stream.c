@@ -40,6 +40,7 @@ void h2_stream_doom(struct h2_stream *s, uint32_t code)
 	/* Fails where nghttp2 has closed the stream. */
 	if (c->session != NULL)
 		nghttp2_session_set_stream_user_data(c->session, s->id, h2_stream_gone(c));
+	h2_linger_remove(s);
 	if (s->due)
 		TAILQ_REMOVE(&c->writable, s, due_link);
 	s->due = false;

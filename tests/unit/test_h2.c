@@ -100,7 +100,7 @@ static void after_the_end_nothing_more_is_sent(void **state)
 	world_free(w);
 }
 
-static void a_whole_response_releases_a_request_that_is_still_open(void **state)
+static void a_whole_response_waits_for_the_end_of_the_request(void **state)
 {
 	struct world *w = world_new(NULL, NULL);
 
@@ -111,9 +111,47 @@ static void a_whole_response_releases_a_request_that_is_still_open(void **state)
 	h2_pair_settle(&w->p);
 	assert_int_equal(w->client[0].ends, 1);
 	assert_int_equal(w->client[0].sections, 2);
+	assert_false(w->client[0].closed || w->server[0].closed);
+	/* What is written in the meantime is taken, and is no failure. */
+	world_send_text(w->client[0].s, "late");
+	assert_int_equal(h2_end(w->client[0].s, NULL, 0), 0);
+	h2_pair_settle(&w->p);
 	assert_true(w->client[0].closed && w->server[0].closed);
 	assert_int_equal(w->client[0].code, H2_NO_ERROR);
 	assert_int_equal(w->server[0].code, H2_NO_ERROR);
+	world_free(w);
+}
+
+static void a_request_that_outlasts_its_response_is_reset(void **state)
+{
+	const struct h2_limits limits = {.linger_ms = 1};
+	struct world *w = world_new(NULL, &limits);
+
+	(void)state;
+	world_establish(w, 0);
+	assert_int_equal(h2_respond(w->server[0].s, world_response, 2, false), 0);
+	assert_int_equal(h2_end(w->server[0].s, world_trailers, 2), 0);
+	while (!w->client[0].closed)
+		event_base_loop(w->p.base, EVLOOP_ONCE);
+	assert_true(w->server[0].closed);
+	assert_int_equal(w->client[0].code, H2_NO_ERROR);
+	assert_int_equal(w->server[0].code, H2_CANCEL);
+	world_free(w);
+}
+
+static void few_requests_may_outlast_their_responses(void **state)
+{
+	const struct h2_limits limits = {.max_streams = 3};
+	struct world *w = world_new(NULL, &limits);
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		world_establish(w, i);
+		assert_int_equal(h2_respond(w->server[i].s, world_response, 2, true), 0);
+		h2_pair_settle(&w->p);
+	}
+	assert_true(w->server[0].closed);
+	assert_int_equal(w->server[0].code, H2_CANCEL);
 	world_free(w);
 }
 
@@ -394,7 +432,9 @@ int main(void)
 	    cmocka_unit_test(a_bodyless_exchange_ends_with_its_headers),
 	    cmocka_unit_test(what_is_sent_before_the_response_headers_waits_for_them),
 	    cmocka_unit_test(after_the_end_nothing_more_is_sent),
-	    cmocka_unit_test(a_whole_response_releases_a_request_that_is_still_open),
+	    cmocka_unit_test(a_whole_response_waits_for_the_end_of_the_request),
+	    cmocka_unit_test(a_request_that_outlasts_its_response_is_reset),
+	    cmocka_unit_test(few_requests_may_outlast_their_responses),
 	    cmocka_unit_test(several_sends_of_one_turn_make_one_piece_of_output),
 	    cmocka_unit_test(ten_megabytes_each_way_by_reference),
 	    cmocka_unit_test(ten_megabytes_each_way_under_small_windows),

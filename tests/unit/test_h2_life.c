@@ -307,6 +307,8 @@ static void a_draining_client_finishes_its_streams(void **state)
 	assert_false(w->p.client.closed);
 	assert_int_equal(h2_respond(w->server[0].s, world_response, 2, true), 0);
 	h2_pair_settle(&w->p);
+	assert_int_equal(h2_end(w->client[0].s, NULL, 0), 0);
+	h2_pair_settle(&w->p);
 	assert_true(w->p.client.closed);
 	assert_int_equal(w->p.client.why.code, TX_OK);
 	assert_int_equal(w->p.server.why.code, TX_OK);
