@@ -124,10 +124,12 @@ static void h2_data(struct h2_stream *s, const uint8_t *data, size_t len, void *
 		h2_credit(s, len);
 }
 
+/* A client that has its answer ends its own half, as stock clients do. */
 static void h2_ended(struct h2_stream *s, void *arg)
 {
-	(void)s;
 	((struct h2_end *)arg)->ended = true;
+	if (!h2_is_server(h2_stream_conn(s)))
+		(void)h2_end(s, NULL, 0); /* TX_ESTATE: it has */
 }
 
 static void h2_closed(struct h2_stream *s, uint32_t code, void *arg)
