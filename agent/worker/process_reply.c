@@ -124,7 +124,7 @@ void process_reply_refused(struct rpc_status *out, const struct km_refused *why)
 	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
 		if (refusals[i].why != why->why)
 			continue;
-		rpc_status_set(out, refusals[i].code, refusals[i].reason, "%s",
+		rpc_status_set(out, (int)refusals[i].code, refusals[i].reason, "%s",
 		    text[0] != '\0' ? text : refusals[i].text);
 		if (why->why == KM_WHY_ENDED)
 			rpc_status_meta(out, "ending", "%s", text);

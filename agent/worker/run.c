@@ -17,59 +17,24 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/worker/keeper_client.h"
 #include "agent/worker/process_lookup.h"
 #include "agent/worker/process_reply.h"
 #include "agent/worker/process_spec.h"
-#include "agent/worker/run_output.h"
-#include "agent/worker/run_stdin.h"
-#include "agent/worker/worker.h"
+#include "agent/worker/run_internal.h"
 #include "common/duration.h"
 #include "common/log.h"
 #include "common/mem.h"
 
-#define HEARTBEAT_MAX_NS (3600 * NS_PER_S)
-
-enum run_state {
-	RUN_NEW,      /* no message yet */
-	RUN_ASKED,    /* the keeper is starting or attaching */
-	RUN_LOOKING,  /* attached; the keeper is asked for the job's record */
-	RUN_OPEN,     /* `started` was sent */
-	RUN_FINISHED, /* `exited` was sent and the call finished */
-	RUN_FAILED,   /* the call was finished with a status */
-};
-
 static const char *const state_names[] = {"new", "asked", "looking", "open", "finished", "failed"};
 
-struct run {
-	struct rpc_call *call;
-	struct worker *worker;
-	enum run_state state;
-	struct keeper_attachment *att;
-	struct keeper_call *lookup, *signal; /* under way, or NULL */
-	struct run_output *output;
-	struct run_stdin *input;
-	struct job_spec *spec; /* from the request until `started` */
-	struct km_job job;
-	struct km_exit exit;
-	bool feeds;          /* the client may feed stdin */
-	bool from_oldest;    /* attach without resume */
-	bool ended;          /* `exit` is filled */
-	uint64_t signals[3]; /* that wait to be sent: a bit each, by enum km_target */
-	struct event *turn, *beat;
-	int64_t beat_ns; /* 0: no heartbeat */
-	int64_t last_sent_ns;
-	char id[KM_ID_SIZE];
-};
-
-static void set_state(struct run *r, enum run_state state)
+void run_set_state(struct run *r, enum run_state state)
 {
 	assert(state > r->state);
 	log_debug("run %s: %s -> %s", r->id, state_names[r->state], state_names[state]);
 	r->state = state;
 }
 
-static bool is_over(const struct run *r)
+bool run_is_over(const struct run *r)
 {
 	return r->state >= RUN_FINISHED;
 }
@@ -80,23 +45,23 @@ static void schedule(struct run *r)
 }
 
 /* Ends the call with an error and lets go of the job, which is left to its disconnect policy. */
-static void fail(struct run *r, const struct rpc_status *status)
+void run_fail(struct run *r, const struct rpc_status *status)
 {
-	if (is_over(r))
+	if (run_is_over(r))
 		return;
-	set_state(r, RUN_FAILED);
+	run_set_state(r, RUN_FAILED);
 	keeper_detach(r->att, false);
 	r->att = NULL;
 	event_del(r->beat);
 	rpc_finish(r->call, status);
 }
 
-static void fail_link(struct run *r, int code)
+void run_fail_link(struct run *r, int code)
 {
 	struct rpc_status status;
 
 	process_reply_link(&status, code);
-	fail(r, &status);
+	run_fail(r, &status);
 }
 
 /* ---- to the client ---- */
@@ -124,7 +89,7 @@ static void send_started(struct run *r, const struct job_record *record)
 	started.stdin_offset = r->job.stdin_head;
 	response.response_case = TELEX__V1__RUN_RESPONSE__RESPONSE_STARTED;
 	response.started = &started;
-	set_state(r, RUN_OPEN);
+	run_set_state(r, RUN_OPEN);
 	send_response(r, &response);
 	process_reply_process_clear(&m);
 	process_spec_free(r->spec);
@@ -146,7 +111,7 @@ static void send_exited(struct run *r)
 	response.response_case = TELEX__V1__RUN_RESPONSE__RESPONSE_EXITED;
 	response.exited = &exit.exit;
 	send_response(r, &response);
-	set_state(r, RUN_FINISHED);
+	run_set_state(r, RUN_FINISHED);
 	event_del(r->beat);
 	rpc_finish(r->call, NULL);
 }
@@ -163,7 +128,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 		return;
 	sent = run_output_pump(r->output, &status);
 	if (sent < 0) {
-		fail(r, &status);
+		run_fail(r, &status);
 		return;
 	}
 	sent += run_stdin_ack(r->input);
@@ -195,56 +160,6 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 	}
 	tv = duration_timeval(left);
 	event_add(r->beat, &tv);
-}
-
-/* ---- signals ---- */
-
-static void send_signals(struct run *r);
-
-/* Whatever the answer: a signal that comes too late for its process is none of the client's
- * trouble. */
-static void on_signalled(const union km_any *msg, int fd, void *arg)
-{
-	struct run *r = arg;
-
-	(void)fd;
-	r->signal = NULL;
-	if (msg != NULL && msg->hdr.type == KM_REFUSED)
-		log_debug("run %s: signal: %s", r->id, msg->refused.text);
-	if (msg != NULL)
-		send_signals(r);
-}
-
-/* One at a time, so that a client that sends many holds up nobody else on the link. */
-static void send_signals(struct run *r)
-{
-	const struct peer *peer = rpc_call_peer(r->call);
-	int target = r->signals[KM_TARGET_PROCESS] != 0 ? KM_TARGET_PROCESS : KM_TARGET_GROUP;
-	struct km_signal m = {.target = (uint32_t)target};
-	int bit, rc;
-
-	if (r->signals[target] == 0 || r->signal != NULL || r->ended || is_over(r) ||
-	    r->state < RUN_LOOKING)
-		return;
-	bit = __builtin_ctzll(r->signals[target]);
-	r->signals[target] &= r->signals[target] - 1;
-	m.signo = (uint32_t)bit + 1;
-	snprintf(m.id, sizeof(m.id), "%s", r->id);
-	snprintf(m.by, sizeof(m.by), "%s", peer->identity);
-	rc = keeper_call(r->worker->keeper, KM_SIGNAL, &m, -1, on_signalled, r, &r->signal);
-	if (rc < 0)
-		fail_link(r, rc);
-}
-
-static int take_signal(struct run *r, const Telex__V1__RunSignal *s, struct rpc_status *status)
-{
-	int rc = process_signal_check(s->signal, s->target, status);
-
-	if (rc < 0)
-		return rc;
-	r->signals[process_signal_target(s->target)] |= UINT64_C(1) << (s->signal - 1);
-	send_signals(r);
-	return 0;
 }
 
 /* ---- from the keeper ---- */
@@ -284,7 +199,7 @@ static void on_looked_up(const union km_any *msg, int fd, void *arg)
 	struct rpc_status status;
 
 	r->lookup = NULL;
-	if (msg == NULL || is_over(r))
+	if (msg == NULL || run_is_over(r))
 		return; /* on_lost says it */
 	process_lookup_read(msg, fd, on_record, r, &status);
 	if (r->state == RUN_LOOKING)
@@ -298,22 +213,22 @@ static void on_job(const struct km_job *job, void *arg)
 	int rc;
 
 	r->job = *job;
-	set_state(r, RUN_LOOKING);
+	run_set_state(r, RUN_LOOKING);
 	if (r->from_oldest)
 		run_output_seek(r->output, job->tail);
 	run_output_start(r->output, r->att);
 	if (run_stdin_start(r->input, r->att, job, r->feeds, &status) < 0) {
-		fail(r, &status);
+		run_fail(r, &status);
 		return;
 	}
-	send_signals(r);
+	run_request_signals(r);
 	if (job->created) {
 		send_started_from_job(r);
 		return;
 	}
 	rc = process_lookup(r->worker->keeper, r->id, on_looked_up, r, &r->lookup);
 	if (rc < 0)
-		fail_link(r, rc);
+		run_fail_link(r, rc);
 }
 
 static void on_refused(const struct km_refused *why, void *arg)
@@ -321,7 +236,7 @@ static void on_refused(const struct km_refused *why, void *arg)
 	struct rpc_status status;
 
 	process_reply_refused(&status, why);
-	fail(arg, &status);
+	run_fail(arg, &status);
 }
 
 static void on_ring(const struct km_ring *ring, int fd, void *arg)
@@ -330,14 +245,14 @@ static void on_ring(const struct km_ring *ring, int fd, void *arg)
 	struct rpc_status status;
 	int rc;
 
-	if (is_over(r))
+	if (run_is_over(r))
 		return;
 	if (ring->stream == KM_STDIN)
 		rc = run_stdin_map(r->input, fd, &status);
 	else
 		rc = run_output_map(r->output, ring, fd, &status);
 	if (rc < 0)
-		fail(r, &status);
+		run_fail(r, &status);
 	else
 		schedule(r);
 }
@@ -346,7 +261,7 @@ static void on_wake(uint32_t eof, void *arg)
 {
 	struct run *r = arg;
 
-	if (is_over(r))
+	if (run_is_over(r))
 		return;
 	run_output_wake(r->output, eof);
 	schedule(r);
@@ -356,7 +271,7 @@ static void on_input_done(const struct km_input_done *done, void *arg)
 {
 	struct run *r = arg;
 
-	if (is_over(r))
+	if (run_is_over(r))
 		return;
 	run_stdin_done(r->input, done);
 	schedule(r);
@@ -374,10 +289,10 @@ static void on_ended(const struct km_exit *how, void *arg)
 
 static void on_lost(void *arg)
 {
-	fail_link(arg, TX_ECLOSED);
+	run_fail_link(arg, TX_ECLOSED);
 }
 
-static const struct keeper_attachment_ops att_ops = {
+const struct keeper_attachment_ops run_attachment_ops = {
     .job = on_job,
     .refused = on_refused,
     .ring = on_ring,
@@ -386,91 +301,6 @@ static const struct keeper_attachment_ops att_ops = {
     .ended = on_ended,
     .lost = on_lost,
 };
-
-/* ---- the first request ---- */
-
-/* What start and attach have in common. */
-static int take_common(struct run *r, const char *id, const Google__Protobuf__Duration *beat,
-    const Telex__V1__Resume *resume, uint64_t offset[3], struct rpc_status *status)
-{
-	int rc = process_id_check(id, status);
-
-	if (rc == 0)
-		rc = process_duration_check(beat, "heartbeat_interval", NS_PER_S, HEARTBEAT_MAX_NS,
-		    true, &r->beat_ns, status);
-	if (rc < 0)
-		return rc;
-	snprintf(r->id, sizeof(r->id), "%s", id);
-	if (resume != NULL) {
-		offset[KM_STDOUT] = resume->stdout_offset;
-		offset[KM_STDERR] = resume->stderr_offset;
-	}
-	run_output_seek(r->output, offset);
-	return 0;
-}
-
-static int take_start(struct run *r, const Telex__V1__RunStart *start, struct rpc_status *status)
-{
-	const struct peer *peer = rpc_call_peer(r->call);
-	struct km_start m = {0};
-	int fd, rc;
-
-	rc = take_common(
-	    r, start->process_id, start->heartbeat_interval, start->resume, m.offset, status);
-	if (rc == 0)
-		rc = process_spec_parse(&r->spec, start->spec, true, status);
-	if (rc < 0)
-		return rc;
-	r->feeds = true;
-	rc = process_spec_seal(r->spec, &fd, status);
-	if (rc < 0)
-		return rc;
-	snprintf(m.id, sizeof(m.id), "%s", r->id);
-	snprintf(m.owner, sizeof(m.owner), "%s", peer->identity);
-	rc = keeper_start(&r->att, r->worker->keeper, &m, fd, &att_ops, r);
-	close(fd);
-	if (rc < 0)
-		process_reply_link(status, rc);
-	return rc;
-}
-
-static int take_attach(struct run *r, const Telex__V1__RunAttach *attach, struct rpc_status *status)
-{
-	const struct peer *peer = rpc_call_peer(r->call);
-	struct km_attach m = {0};
-	int rc;
-
-	rc = take_common(
-	    r, attach->process_id, attach->heartbeat_interval, attach->resume, m.offset, status);
-	if (rc < 0)
-		return rc;
-	r->feeds = attach->stdin;
-	r->from_oldest = attach->resume == NULL;
-	m.want_stdin = r->feeds;
-	m.from_oldest = r->from_oldest;
-	snprintf(m.id, sizeof(m.id), "%s", r->id);
-	snprintf(m.owner, sizeof(m.owner), "%s", peer->identity);
-	rc = keeper_attach(&r->att, r->worker->keeper, &m, &att_ops, r);
-	if (rc < 0)
-		process_reply_link(status, rc);
-	return rc;
-}
-
-static int take_first(struct run *r, const Telex__V1__RunRequest *q, struct rpc_status *status)
-{
-	int rc;
-
-	if (q->request_case == TELEX__V1__RUN_REQUEST__REQUEST_START)
-		rc = take_start(r, q->start, status);
-	else if (q->request_case == TELEX__V1__RUN_REQUEST__REQUEST_ATTACH)
-		rc = take_attach(r, q->attach, status);
-	else
-		rc = process_bad_field(
-		    status, "request", "the first one must be `start` or `attach`");
-	if (rc == 0)
-		set_state(r, RUN_ASKED);
-	return rc;
-}
 
 /* ---- the call ---- */
 
@@ -489,23 +319,6 @@ void run_open(struct rpc_call *c)
 	rpc_call_set_data(c, r);
 }
 
-static int take_later(
-    struct run *r, const Telex__V1__RunRequest *q, size_t wire, struct rpc_status *status)
-{
-	switch (q->request_case) {
-	case TELEX__V1__RUN_REQUEST__REQUEST_STDIN:
-		return run_stdin_chunk(r->input, q->stdin, wire, status);
-	case TELEX__V1__RUN_REQUEST__REQUEST_SIGNAL:
-		return take_signal(r, q->signal, status);
-	case TELEX__V1__RUN_REQUEST__REQUEST_ACK:
-		return run_output_ack(r->output, q->ack->stream, q->ack->offset, status);
-	case TELEX__V1__RUN_REQUEST__REQUEST__NOT_SET:
-		return 0; /* of a later version of the API */
-	default:
-		return process_bad_field(status, "request", "only the first one may be that");
-	}
-}
-
 void run_message(struct rpc_call *c, const ProtobufCMessage *msg)
 {
 	const Telex__V1__RunRequest *q = (const void *)msg;
@@ -515,14 +328,15 @@ void run_message(struct rpc_call *c, const ProtobufCMessage *msg)
 	int rc;
 
 	/* Bytes for stdin are credited by run_stdin, when they have a place. */
-	if (is_over(r) || r->state == RUN_NEW ||
+	if (run_is_over(r) || r->state == RUN_NEW ||
 	    q->request_case != TELEX__V1__RUN_REQUEST__REQUEST_STDIN)
 		rpc_credit(c, wire);
-	if (is_over(r))
+	if (run_is_over(r))
 		return;
-	rc = r->state == RUN_NEW ? take_first(r, q, &status) : take_later(r, q, wire, &status);
+	rc = r->state == RUN_NEW ? run_request_first(r, q, &status)
+	                         : run_request_later(r, q, wire, &status);
 	if (rc < 0)
-		fail(r, &status);
+		run_fail(r, &status);
 }
 
 /* The end of the requests is no news, unless there was none. */
@@ -534,7 +348,7 @@ void run_half_close(struct rpc_call *c)
 	if (r->state != RUN_NEW)
 		return;
 	process_bad_field(&status, "request", "there was none: `start` or `attach` must come");
-	fail(r, &status);
+	run_fail(r, &status);
 }
 
 void run_writable(struct rpc_call *c)

@@ -109,16 +109,15 @@ static void serve(struct session *s)
 {
 	static const struct h2_limits limits = {.max_streams = WORKER_MAX_STREAMS};
 	struct bufferevent *bev = s->bev;
-	struct tls_description tls;
 	struct err e;
 
 	if (tls_established(bev, s->peer.identity, &e) < 0) {
 		refuse(s, &e);
 		return;
 	}
-	tls_describe(bev, &tls);
-	log_info("%s: %s: accepted (%s, %s)", s->peer.address, s->peer.identity, tls.version,
-	    tls.cipher);
+	tls_describe(bev, &s->peer.tls);
+	log_info("%s: %s: accepted (%s, %s)", s->peer.address, s->peer.identity,
+	    s->peer.tls.version, s->peer.tls.cipher);
 	event_del(s->timer);
 	if (h2_conn_new(
 	        &s->h2, s->owner->worker->base, bev, true, &limits, &h2_ops, s, tls_free, &e) < 0) {

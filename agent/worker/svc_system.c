@@ -9,8 +9,6 @@
 #include "agent/worker/process_reply.h"
 #include "agent/worker/services.h"
 #include "agent/worker/worker.h"
-#include "common/h2.h"
-#include "common/tls.h"
 #include "telex/v1/system.pb-c.h"
 
 static void fill_machine(Telex__V1__Machine *m, struct utsname *names)
@@ -39,15 +37,14 @@ static void fill_limits(Telex__V1__Limits *l, const struct worker *w)
 	l->output_buffer_bytes = w->config.output_buffer;
 }
 
-static void fill_tls(Telex__V1__TlsInfo *t, struct rpc_call *c)
+static void fill_tls(Telex__V1__TlsInfo *t, const struct peer *peer)
 {
-	struct tls_description d = {"", "", ""};
-
-	tls_describe(h2_bufferevent(rpc_call_conn(c)), &d);
 	telex__v1__tls_info__init(t);
-	t->version = (char *)d.version;
-	t->cipher = (char *)d.cipher;
-	t->group = (char *)d.group;
+	if (peer->tls.version == NULL)
+		return;
+	t->version = (char *)peer->tls.version;
+	t->cipher = (char *)peer->tls.cipher;
+	t->group = (char *)peer->tls.group;
 }
 
 /* Only a keeper that was root when it started this worker can run processes as somebody else. */
@@ -74,7 +71,7 @@ static void send_info(struct rpc_call *c, uint32_t processes)
 
 	fill_machine(&machine, &names);
 	fill_limits(&limits, w);
-	fill_tls(&tls, c);
+	fill_tls(&tls, peer);
 	fill_capabilities(&r, w);
 	process_reply_time(&start, w->config.keeper_start_ns);
 	r.version = (char *)PACKAGE_VERSION;

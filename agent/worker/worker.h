@@ -28,8 +28,9 @@ struct worker {
 /* The peer of every call (rpc_call_peer): who is at the other end of the connection. */
 struct peer {
 	char identity[TLS_IDENTITY_SIZE];
-	char address[64]; /* "127.0.0.1:54321" */
-	int last_code;    /* enum rpc_code of the call that is being closed */
+	char address[64];           /* "127.0.0.1:54321" */
+	struct tls_description tls; /* as long as the connection; NULLs: it has none */
+	int last_code;              /* enum rpc_code of the call that is being closed */
 };
 
 #endif

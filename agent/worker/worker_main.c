@@ -7,6 +7,7 @@
  * its last connection has; or at once when it cannot serve, or soon when the keeper is gone.
  */
 #include <event2/event.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -293,6 +294,9 @@ int main(void)
 		    stderr);
 		return 2;
 	}
+	/* The keeper takes the end of the link for the end of this process and makes sure of it:
+	 * this keeps it open until then. */
+	(void)fcntl(KM_WORKER_FD, F_DUPFD_CLOEXEC, KM_WORKER_FD + 1);
 	ignore_signals();
 	log_open("worker", LOG_LEVEL_INFO, false, STDERR_FILENO);
 	p.worker.base = event_base_new();

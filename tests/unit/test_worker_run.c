@@ -14,25 +14,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/worker/keeper_client.h"
-#include "agent/worker/services.h"
-#include "agent/worker/worker.h"
 #include "common/job_spec.h"
 #include "common/rpc.h"
 #include "telex/v1/process.pb-c.h"
-#include "tests/support/fake_keeper.h"
-#include "tests/support/h2_pair.h"
+#include "tests/support/worker_rig.h"
 
-#define ALICE "spiffe://test.internal/user/alice"
-#define MIB   ((size_t)1 << 20)
+#define MIB ((size_t)1 << 20)
 
 /* What the client saw: `log` in short words, the bytes of the outputs, the end. */
 struct fixture {
-	struct h2_pair pair;
-	struct rpc_server *server;
-	struct worker worker;
-	struct peer peer;
-	struct fake_keeper *keeper;
+	struct worker_rig rig;
+	struct fake_keeper *keeper; /* the rig's */
 	struct rpc_call *call;
 	uint32_t att;
 	char log[4096];
@@ -42,7 +34,7 @@ struct fixture {
 	bool silent;    /* output is not logged */
 	bool hold;      /* gives no credit */
 	size_t owed;
-	bool beat, done, keeper_lost;
+	bool beat, done;
 	struct rpc_status status;
 	uint32_t exit_code;
 };
@@ -126,7 +118,7 @@ static void on_done(struct rpc_call *c, const struct rpc_status *status, void *d
 
 static void settle(struct fixture *f)
 {
-	h2_pair_settle(&f->pair);
+	worker_rig_settle(&f->rig);
 }
 
 static void open_call(struct fixture *f)
@@ -143,7 +135,8 @@ static void open_call(struct fixture *f)
 
 	f->done = false;
 	f->length[0] = f->length[1] = 0;
-	assert_int_equal(rpc_open(&f->call, f->pair.client.conn, f->pair.base, &o, &ops, f), 0);
+	assert_int_equal(
+	    rpc_open(&f->call, f->rig.pair.client.conn, f->rig.pair.base, &o, &ops, f), 0);
 }
 
 static void send_request(struct fixture *f, Telex__V1__RunRequest *q)
@@ -229,62 +222,13 @@ static void send_signal(struct fixture *f, uint32_t signo)
 
 /* ---- the fixture ---- */
 
-static int control(const union km_any *msg, int *fds, size_t n_fds, void *arg)
-{
-	struct fixture *f = arg;
-
-	for (size_t i = 0; i < n_fds; i++)
-		close(fds[i]);
-	if (msg->hdr.type == KM_GO)
-		keeper_client_ready(f->worker.keeper);
-	return 0;
-}
-
-static void lost(const struct err *why, void *arg)
-{
-	struct fixture *f = arg;
-
-	(void)why;
-	f->keeper_lost = true;
-}
-
-static void finished(void *peer, const char *path, const struct rpc_status *status)
-{
-	(void)path;
-	((struct peer *)peer)->last_code = status->code;
-}
-
-static int on_stream(struct h2_conn *c, struct h2_stream *s, void *arg)
-{
-	struct fixture *f = arg;
-
-	(void)c;
-	return rpc_server_stream(f->server, s, &f->peer);
-}
-
 static int set_up(void **state)
 {
-	static const struct keeper_client_ops ops = {.control = control, .lost = lost};
-	static const struct h2_conn_ops h2_ops = {.on_stream = on_stream};
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct rpc_server_config cfg = {.services = services_all,
-	    .n_services = SERVICES_COUNT,
-	    .finished = finished,
-	    .context = &f->worker};
-	struct err e;
-	int fd;
 
-	h2_pair_init(&f->pair);
-	f->worker.base = f->pair.base;
-	f->keeper = fake_keeper_new(f->pair.base, &fd);
-	assert_int_equal(keeper_client_new(&f->worker.keeper, f->pair.base, fd, &ops, f, &e), 0);
-	fake_keeper_configure(f->keeper);
-	snprintf(f->peer.identity, sizeof(f->peer.identity), "%s", ALICE);
-	assert_int_equal(rpc_server_new(&f->server, f->pair.base, &cfg), 0);
-	h2_pair_start(&f->pair, &f->pair.server, NULL, &h2_ops, f);
-	h2_pair_start(&f->pair, &f->pair.client, NULL, NULL, NULL);
-	settle(f);
-	assert_int_equal(fake_keeper_count(f->keeper, KM_READY), 1);
+	assert_non_null(f);
+	worker_rig_init(&f->rig);
+	f->keeper = f->rig.keeper;
 	open_call(f);
 	*state = f;
 	return 0;
@@ -293,19 +237,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct fixture *f = *state;
-	struct err why;
 
-	if (fake_keeper_lost(f->keeper, &why))
-		assert_int_equal(why.code, TX_ECLOSED);
-	/* Its calls are detached as it closes. */
-	if (f->pair.client.conn != NULL)
-		h2_close(f->pair.client.conn, H2_NO_ERROR);
-	settle(f);
-	fake_keeper_free(f->keeper);
-	settle(f);
-	keeper_client_free(f->worker.keeper);
-	h2_pair_free(&f->pair);
-	rpc_server_free(f->server);
+	worker_rig_free(&f->rig);
 	free(f->bytes[0]);
 	free(f->bytes[1]);
 	free(f);
@@ -320,7 +253,7 @@ static struct km_job a_job(const struct fixture *f, bool created)
 	    .att = f->att, .pid = 42, .created = created, .state = KM_STATE_RUNNING, .start_ns = 5};
 
 	snprintf(job.id, sizeof(job.id), "p1");
-	snprintf(job.owner, sizeof(job.owner), ALICE);
+	snprintf(job.owner, sizeof(job.owner), RIG_USER);
 	return job;
 }
 
@@ -412,7 +345,7 @@ static void a_start_reaches_the_keeper_whole(void **state)
 	send_start(f, true);
 	assert_true(fake_keeper_take(f->keeper, KM_START, &msg, &fd));
 	assert_string_equal(msg.start.id, "p1");
-	assert_string_equal(msg.start.owner, ALICE);
+	assert_string_equal(msg.start.owner, RIG_USER);
 	assert_int_equal(job_spec_open(&spec, fd, &e), 0);
 	assert_string_equal(spec->argv[0], "true");
 	assert_true(spec->stdin_pipe);
@@ -470,7 +403,7 @@ static void attaching_asks_for_the_record_first(void **state)
 	struct job_record record = {.state = KM_STATE_RUNNING,
 	    .pid = 42,
 	    .id = "p1",
-	    .owner = ALICE,
+	    .owner = RIG_USER,
 	    .user = "",
 	    .argc = 1,
 	    .argv = argv};
@@ -1022,7 +955,7 @@ static void signals_go_to_the_keeper_one_by_one(void **state)
 	assert_true(fake_keeper_take(f->keeper, KM_SIGNAL, &msg, NULL));
 	assert_int_equal(msg.signal.signo, SIGINT);
 	assert_int_equal(msg.signal.target, KM_TARGET_GROUP);
-	assert_string_equal(msg.signal.by, ALICE);
+	assert_string_equal(msg.signal.by, RIG_USER);
 	fake_keeper_send(f->keeper, KM_DONE, msg.hdr.seq, &done, -1);
 	settle(f);
 	assert_true(fake_keeper_take(f->keeper, KM_SIGNAL, &msg, NULL));
@@ -1049,7 +982,7 @@ static void an_idle_stream_has_a_heartbeat(void **state)
 	second.nanos = 0;
 	send_start_with(f, "p1", false, NULL, &second);
 	answer_start(f, &job);
-	assert_true(h2_pair_run(&f->pair, &f->beat));
+	assert_true(h2_pair_run(&f->rig.pair, &f->beat));
 }
 
 static void a_cancelled_call_detaches_and_delivers_nothing(void **state)
@@ -1083,7 +1016,7 @@ static void a_lost_connection_detaches(void **state)
 	struct fixture *f = *state;
 
 	start(f, false);
-	h2_close(f->pair.client.conn, H2_NO_ERROR);
+	h2_close(f->rig.pair.client.conn, H2_NO_ERROR);
 	settle(f);
 	assert_int_equal(fake_keeper_count(f->keeper, KM_DETACH), 1);
 }
@@ -1095,7 +1028,7 @@ static void without_its_keeper_every_call_is_unavailable(void **state)
 	start(f, false);
 	fake_keeper_die(f->keeper);
 	refused_with(f, RPC_UNAVAILABLE, "KEEPER_GONE", NULL);
-	assert_true(f->keeper_lost);
+	assert_true(f->rig.keeper_lost);
 	open_call(f);
 	send_start(f, false);
 	refused_with(f, RPC_UNAVAILABLE, "KEEPER_GONE", NULL);

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What run.c (the stream, and the keeper's side of it) and run_request.c (what the client asks for)
+ * share. */
+#ifndef TX_AGENT_WORKER_RUN_INTERNAL_H
+#define TX_AGENT_WORKER_RUN_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/worker/keeper_client.h"
+#include "agent/worker/run_output.h"
+#include "agent/worker/run_stdin.h"
+#include "agent/worker/worker.h"
+#include "common/job_spec.h"
+#include "common/keeper_msg.h"
+#include "common/rpc.h"
+
+struct event;
+
+enum run_state {
+	RUN_NEW,      /* no message yet */
+	RUN_ASKED,    /* the keeper is starting or attaching */
+	RUN_LOOKING,  /* attached; the keeper is asked for the job's record */
+	RUN_OPEN,     /* `started` was sent */
+	RUN_FINISHED, /* `exited` was sent and the call finished */
+	RUN_FAILED,   /* the call was finished with a status */
+};
+
+struct run {
+	struct rpc_call *call;
+	struct worker *worker;
+	enum run_state state;
+	struct keeper_attachment *att;
+	struct keeper_call *lookup, *signal; /* under way, or NULL */
+	struct run_output *output;
+	struct run_stdin *input;
+	struct job_spec *spec; /* from the request until `started` */
+	struct km_job job;
+	struct km_exit exit;
+	bool feeds;          /* the client may feed stdin */
+	bool from_oldest;    /* attach without resume */
+	bool ended;          /* `exit` is filled */
+	uint64_t signals[3]; /* that wait to be sent: a bit each, by enum km_target */
+	struct event *turn, *beat;
+	int64_t beat_ns; /* 0: no heartbeat */
+	int64_t last_sent_ns;
+	char id[KM_ID_SIZE];
+};
+
+/* Forwards only (asserted), and logged. */
+void run_set_state(struct run *r, enum run_state state);
+bool run_is_over(const struct run *r);
+/* Ends the call with an error and lets go of the job, which is left to its disconnect policy. */
+void run_fail(struct run *r, const struct rpc_status *status);
+/* The same for a request to the keeper that could not be sent. */
+void run_fail_link(struct run *r, int code);
+
+/* What an attachment brings, for run_request's requests. */
+extern const struct keeper_attachment_ops run_attachment_ops;
+
+/* The client's messages. Negative: *status is filled. `wire`: as rpc_credit wants it. */
+int run_request_first(struct run *r, const Telex__V1__RunRequest *q, struct rpc_status *status);
+int run_request_later(
+    struct run *r, const Telex__V1__RunRequest *q, size_t wire, struct rpc_status *status);
+/* Sends the next signal that waits, once the keeper has the job and has answered the last one. */
+void run_request_signals(struct run *r);
+
+#endif

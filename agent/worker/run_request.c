@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the client of a Run call asks for: the first request becomes KM_START or KM_ATTACH, the
+ * later ones stdin, signals and acks. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "agent/worker/process_reply.h"
+#include "agent/worker/process_spec.h"
+#include "agent/worker/run_internal.h"
+#include "common/duration.h"
+#include "common/log.h"
+
+#define HEARTBEAT_MAX_NS (3600 * NS_PER_S)
+
+/* ---- signals ---- */
+
+/* Whatever the answer: a signal that comes too late for its process is none of the client's
+ * trouble. */
+static void on_signalled(const union km_any *msg, int fd, void *arg)
+{
+	struct run *r = arg;
+
+	(void)fd;
+	r->signal = NULL;
+	if (msg != NULL && msg->hdr.type == KM_REFUSED)
+		log_debug("run %s: signal: %s", r->id, msg->refused.text);
+	if (msg != NULL)
+		run_request_signals(r);
+}
+
+/* One at a time, so that a client that sends many holds up nobody else on the link. */
+void run_request_signals(struct run *r)
+{
+	const struct peer *peer = rpc_call_peer(r->call);
+	int target = r->signals[KM_TARGET_PROCESS] != 0 ? KM_TARGET_PROCESS : KM_TARGET_GROUP;
+	struct km_signal m = {.target = (uint32_t)target};
+	int bit, rc;
+
+	if (r->signals[target] == 0 || r->signal != NULL || r->ended || run_is_over(r) ||
+	    r->state < RUN_LOOKING)
+		return;
+	bit = __builtin_ctzll(r->signals[target]);
+	r->signals[target] &= r->signals[target] - 1;
+	m.signo = (uint32_t)bit + 1;
+	snprintf(m.id, sizeof(m.id), "%s", r->id);
+	snprintf(m.by, sizeof(m.by), "%s", peer->identity);
+	rc = keeper_call(r->worker->keeper, KM_SIGNAL, &m, -1, on_signalled, r, &r->signal);
+	if (rc < 0)
+		run_fail_link(r, rc);
+}
+
+static int take_signal(struct run *r, const Telex__V1__RunSignal *s, struct rpc_status *status)
+{
+	int rc = process_signal_check(s->signal, s->target, status);
+
+	if (rc < 0)
+		return rc;
+	r->signals[process_signal_target(s->target)] |= UINT64_C(1) << (s->signal - 1);
+	run_request_signals(r);
+	return 0;
+}
+
+/* ---- the first request ---- */
+
+/* What start and attach have in common. */
+static int take_common(struct run *r, const char *id, const Google__Protobuf__Duration *beat,
+    const Telex__V1__Resume *resume, uint64_t offset[3], struct rpc_status *status)
+{
+	int rc = process_id_check(id, status);
+
+	if (rc == 0)
+		rc = process_duration_check(beat, "heartbeat_interval", NS_PER_S, HEARTBEAT_MAX_NS,
+		    true, &r->beat_ns, status);
+	if (rc < 0)
+		return rc;
+	snprintf(r->id, sizeof(r->id), "%s", id);
+	if (resume != NULL) {
+		offset[KM_STDOUT] = resume->stdout_offset;
+		offset[KM_STDERR] = resume->stderr_offset;
+	}
+	run_output_seek(r->output, offset);
+	return 0;
+}
+
+static int take_start(struct run *r, const Telex__V1__RunStart *start, struct rpc_status *status)
+{
+	const struct peer *peer = rpc_call_peer(r->call);
+	struct km_start m = {0};
+	int fd, rc;
+
+	rc = take_common(
+	    r, start->process_id, start->heartbeat_interval, start->resume, m.offset, status);
+	if (rc == 0)
+		rc = process_spec_parse(&r->spec, start->spec, true, status);
+	if (rc < 0)
+		return rc;
+	r->feeds = true;
+	rc = process_spec_seal(r->spec, &fd, status);
+	if (rc < 0)
+		return rc;
+	snprintf(m.id, sizeof(m.id), "%s", r->id);
+	snprintf(m.owner, sizeof(m.owner), "%s", peer->identity);
+	rc = keeper_start(&r->att, r->worker->keeper, &m, fd, &run_attachment_ops, r);
+	close(fd);
+	if (rc < 0)
+		process_reply_link(status, rc);
+	return rc;
+}
+
+static int take_attach(struct run *r, const Telex__V1__RunAttach *attach, struct rpc_status *status)
+{
+	const struct peer *peer = rpc_call_peer(r->call);
+	struct km_attach m = {0};
+	int rc;
+
+	rc = take_common(
+	    r, attach->process_id, attach->heartbeat_interval, attach->resume, m.offset, status);
+	if (rc < 0)
+		return rc;
+	r->feeds = attach->stdin;
+	r->from_oldest = attach->resume == NULL;
+	m.want_stdin = r->feeds;
+	m.from_oldest = r->from_oldest;
+	snprintf(m.id, sizeof(m.id), "%s", r->id);
+	snprintf(m.owner, sizeof(m.owner), "%s", peer->identity);
+	rc = keeper_attach(&r->att, r->worker->keeper, &m, &run_attachment_ops, r);
+	if (rc < 0)
+		process_reply_link(status, rc);
+	return rc;
+}
+
+int run_request_first(struct run *r, const Telex__V1__RunRequest *q, struct rpc_status *status)
+{
+	int rc;
+
+	if (q->request_case == TELEX__V1__RUN_REQUEST__REQUEST_START)
+		rc = take_start(r, q->start, status);
+	else if (q->request_case == TELEX__V1__RUN_REQUEST__REQUEST_ATTACH)
+		rc = take_attach(r, q->attach, status);
+	else
+		rc = process_bad_field(
+		    status, "request", "the first one must be `start` or `attach`");
+	if (rc == 0)
+		run_set_state(r, RUN_ASKED);
+	return rc;
+}
+
+/* ---- the later ones ---- */
+
+int run_request_later(
+    struct run *r, const Telex__V1__RunRequest *q, size_t wire, struct rpc_status *status)
+{
+	switch (q->request_case) {
+	case TELEX__V1__RUN_REQUEST__REQUEST_STDIN:
+		return run_stdin_chunk(r->input, q->stdin, wire, status);
+	case TELEX__V1__RUN_REQUEST__REQUEST_SIGNAL:
+		return take_signal(r, q->signal, status);
+	case TELEX__V1__RUN_REQUEST__REQUEST_ACK:
+		return run_output_ack(r->output, q->ack->stream, q->ack->offset, status);
+	case TELEX__V1__RUN_REQUEST__REQUEST__NOT_SET:
+		return 0; /* of a later version of the API */
+	default:
+		return process_bad_field(status, "request", "only the first one may be that");
+	}
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A connection's way from its accept to its end, over TLS on loopback. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/worker/authz.h"
+#include "agent/worker/services.h"
+#include "agent/worker/session.h"
+#include "agent/worker/worker.h"
+#include "common/log.h"
+#include "common/rpc.h"
+#include "common/tls.h"
+#include "grpc/health/v1/health.pb-c.h"
+#include "tests/support/pki.h"
+#include "tests/support/tls_pair.h"
+
+struct fixture {
+	struct worker worker;
+	struct pki *pki;
+	struct tls_ctx *server_tls, *client_tls;
+	struct rpc_server *rpc;
+	struct sessions *sessions;
+	unsigned ended;
+	struct h2_conn *client;
+	bool connected, closed, goaway, done;
+	unsigned answers;
+	struct rpc_status status;
+};
+
+static void on_ended(void *arg)
+{
+	((struct fixture *)arg)->ended++;
+}
+
+static int authorize(
+    void *peer, const struct rpc_service *s, const struct rpc_method *m, struct rpc_status *refuse)
+{
+	const struct peer *who = peer;
+
+	return authz_check(who->identity, s->name, m->name, refuse);
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct rpc_server_config cfg = {.services = services_all,
+	    .n_services = SERVICES_COUNT,
+	    .authorize = authorize,
+	    .context = &f->worker};
+
+	assert_non_null(f);
+	log_open("test", LOG_LEVEL_ERROR, false, STDERR_FILENO);
+	f->worker.base = event_base_new();
+	f->pki = pki_new("root");
+	f->server_tls = pki_server_ctx(f->pki, f->pki);
+	f->client_tls = pki_client_ctx(f->pki, f->pki);
+	assert_int_equal(rpc_server_new(&f->rpc, f->worker.base, &cfg), 0);
+	f->sessions = sessions_new(&f->worker, f->server_tls, f->rpc, on_ended, f);
+	*state = f;
+	return 0;
+}
+
+static bool run_until(struct fixture *f, const bool *flag)
+{
+	time_t end = time(NULL) + 60;
+
+	while (!*flag && time(NULL) < end)
+		event_base_loop(f->worker.base, EVLOOP_NONBLOCK);
+	return *flag;
+}
+
+static void run_until_empty(struct fixture *f)
+{
+	time_t end = time(NULL) + 60;
+
+	while (sessions_count(f->sessions) > 0 && time(NULL) < end)
+		event_base_loop(f->worker.base, EVLOOP_NONBLOCK);
+	assert_int_equal(sessions_count(f->sessions), 0);
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	if (f->client != NULL) {
+		h2_close(f->client, H2_NO_ERROR);
+		assert_true(run_until(f, &f->closed));
+	}
+	sessions_close(f->sessions);
+	run_until_empty(f);
+	sessions_free(f->sessions);
+	rpc_server_free(f->rpc);
+	tls_ctx_free(f->server_tls);
+	tls_ctx_free(f->client_tls);
+	pki_free(f->pki);
+	event_base_free(f->worker.base);
+	free(f);
+	return 0;
+}
+
+/* ---- the client ---- */
+
+static void on_goaway(struct h2_conn *c, int32_t last, uint32_t code, void *arg)
+{
+	(void)c;
+	(void)last;
+	(void)code;
+	((struct fixture *)arg)->goaway = true;
+}
+
+static void on_closed(struct h2_conn *c, const struct err *why, void *arg)
+{
+	struct fixture *f = arg;
+
+	(void)c;
+	(void)why;
+	f->closed = true;
+	f->client = NULL;
+}
+
+static void on_event(struct bufferevent *bev, short what, void *arg)
+{
+	static const struct h2_conn_ops ops = {.on_goaway = on_goaway, .on_closed = on_closed};
+	char identity[TLS_IDENTITY_SIZE];
+	struct fixture *f = arg;
+	struct err e;
+
+	assert_true((what & BEV_EVENT_CONNECTED) != 0);
+	f->connected = true;
+	assert_int_equal(tls_established(bev, identity, &e), 0);
+	assert_int_equal(
+	    h2_conn_new(&f->client, f->worker.base, bev, false, NULL, &ops, f, tls_free, &e), 0);
+}
+
+/* One end of a connection goes to the sessions, the other is returned. */
+static int accept_one(struct fixture *f)
+{
+	struct sockaddr_in from = {0};
+	socklen_t len = sizeof(from);
+	int fds[2];
+
+	tls_pair_tcp(fds);
+	assert_int_equal(getpeername(fds[0], (struct sockaddr *)&from, &len), 0);
+	sessions_accept(f->sessions, fds[0], (struct sockaddr *)&from, len);
+	return fds[1];
+}
+
+static void connect_client(struct fixture *f)
+{
+	struct bufferevent *bev = NULL;
+	struct err e;
+	int fd = accept_one(f);
+
+	assert_int_equal(tls_connect(&bev, f->worker.base, f->client_tls, fd, "localhost", &e), 0);
+	bufferevent_setcb(bev, NULL, NULL, on_event, f);
+	assert_true(run_until(f, &f->connected));
+}
+
+static void on_answer(struct rpc_call *c, const ProtobufCMessage *msg, void *data)
+{
+	(void)c;
+	(void)msg;
+	((struct fixture *)data)->answers++;
+}
+
+static void on_done(struct rpc_call *c, const struct rpc_status *status, void *data)
+{
+	struct fixture *f = data;
+
+	(void)c;
+	f->status = *status;
+	f->done = true;
+}
+
+static void ask_health(struct fixture *f, const char *method)
+{
+	static const struct rpc_client_ops ops = {.message = on_answer, .done = on_done};
+	const struct rpc_client_options o = {.authority = "localhost",
+	    .service = "grpc.health.v1.Health",
+	    .method = method,
+	    .response = &grpc__health__v1__health_check_response__descriptor,
+	    .server_stream = strcmp(method, "Watch") == 0};
+	Grpc__Health__V1__HealthCheckRequest q = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+	struct rpc_call *call;
+
+	f->done = false;
+	assert_int_equal(rpc_open(&call, f->client, f->worker.base, &o, &ops, f), 0);
+	assert_int_equal(rpc_send(call, &q.base), 0);
+	rpc_half_close(call);
+}
+
+/* ---- the tests ---- */
+
+static void a_user_is_served(void **state)
+{
+	struct fixture *f = *state;
+
+	connect_client(f);
+	assert_int_equal(sessions_count(f->sessions), 1);
+	ask_health(f, "Check");
+	assert_true(run_until(f, &f->done));
+	assert_int_equal(f->status.code, RPC_OK);
+	assert_int_equal(f->answers, 1);
+	h2_close(f->client, H2_NO_ERROR);
+	run_until_empty(f);
+	assert_int_equal(f->ended, 1);
+}
+
+static void what_is_not_tls_is_refused(void **state)
+{
+	static const char hello[] = "GET / HTTP/1.1\r\n\r\n";
+	struct fixture *f = *state;
+	int fd = accept_one(f);
+
+	assert_int_equal(write(fd, hello, sizeof(hello) - 1), sizeof(hello) - 1);
+	run_until_empty(f);
+	assert_int_equal(f->ended, 1);
+	close(fd);
+}
+
+static void a_hang_up_in_the_handshake_is_the_end(void **state)
+{
+	struct fixture *f = *state;
+
+	close(accept_one(f));
+	run_until_empty(f);
+	assert_int_equal(f->ended, 1);
+}
+
+static void draining_lets_calls_go_on_and_idle_connections_end(void **state)
+{
+	struct fixture *f = *state;
+
+	connect_client(f);
+	ask_health(f, "Watch");
+	while (f->answers == 0)
+		event_base_loop(f->worker.base, EVLOOP_NONBLOCK);
+	f->worker.draining = true;
+	sessions_drain(f->sessions);
+	assert_true(run_until(f, &f->goaway));
+	assert_int_equal(sessions_count(f->sessions), 1);
+	assert_false(f->done);
+	svc_health_draining(&f->worker);
+	assert_true(run_until(f, &f->done));
+	assert_int_equal(f->status.code, RPC_UNAVAILABLE);
+	run_until_empty(f);
+}
+
+static void who_comes_to_a_draining_worker_is_sent_away_kindly(void **state)
+{
+	struct fixture *f = *state;
+
+	f->worker.draining = true;
+	connect_client(f);
+	assert_true(run_until(f, &f->goaway));
+	run_until_empty(f);
+}
+
+static void closing_ends_calls_and_handshakes(void **state)
+{
+	struct fixture *f = *state;
+	int fd;
+
+	connect_client(f);
+	ask_health(f, "Watch");
+	while (f->answers == 0)
+		event_base_loop(f->worker.base, EVLOOP_NONBLOCK);
+	fd = accept_one(f);
+	sessions_close(f->sessions);
+	assert_true(run_until(f, &f->done));
+	run_until_empty(f);
+	assert_int_equal(f->ended, 2);
+	close(fd);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(a_user_is_served),
+	    TEST(what_is_not_tls_is_refused),
+	    TEST(a_hang_up_in_the_handshake_is_the_end),
+	    TEST(draining_lets_calls_go_on_and_idle_connections_end),
+	    TEST(who_comes_to_a_draining_worker_is_sent_away_kindly),
+	    TEST(closing_ends_calls_and_handshakes),
+	};
+
+	return cmocka_run_group_tests_name("worker_session", tests, NULL, NULL);
+}
