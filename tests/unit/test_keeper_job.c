@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The job table alone: processes are only numbers, and pipes are the test's own. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/keeper/job.h"
+#include "agent/keeper/pump.h"
+#include "common/ring.h"
+
+struct rig {
+	struct event_base *base;
+	struct jobs *jobs;
+	unsigned outputs, ended;
+	int memfd;
+};
+
+static void on_output(struct job *j, enum km_stream s, void *arg)
+{
+	(void)j;
+	(void)s;
+	((struct rig *)arg)->outputs++;
+}
+
+static void on_ended(struct job *j, void *arg)
+{
+	assert_int_equal(j->state, KM_STATE_ENDED);
+	((struct rig *)arg)->ended++;
+}
+
+static void on_other(struct job *j, void *arg)
+{
+	(void)j;
+	(void)arg;
+}
+
+static const struct job_ops ops = {on_output, on_other, on_ended, on_other, on_other};
+
+static void rig_open(struct rig *r)
+{
+	char *argv[] = {(char[]){"true"}, NULL};
+	char *env[] = {NULL};
+	const struct job_spec spec = {.argc = 1,
+	    .argv = argv,
+	    .env = env,
+	    .stop_signal = 15,
+	    .disconnect = JOB_DISCONNECT_HANGUP};
+	struct err e;
+
+	memset(r, 0, sizeof(*r));
+	r->base = event_base_new();
+	assert_non_null(r->base);
+	assert_int_equal(jobs_new(&r->jobs, r->base, 100, &e), 0);
+	jobs_set_ops(r->jobs, &ops, r);
+	assert_int_equal(job_spec_seal(&spec, &r->memfd, &e), 0);
+}
+
+static void rig_close(struct rig *r)
+{
+	jobs_free(r->jobs);
+	pump_out_end_all();
+	event_base_free(r->base);
+	close(r->memfd);
+}
+
+static struct pump_out *make_output(struct rig *r, struct job *j, pump_fn moved, int *writer)
+{
+	struct pump_out *p;
+	int pair[2];
+
+	assert_int_equal(pipe2(pair, O_CLOEXEC | O_NONBLOCK), 0);
+	assert_int_equal(pump_out_new(&p, r->base, pair[0], 4096, moved, j), 0);
+	*writer = pair[1];
+	return p;
+}
+
+/* writers[2]: the ends of its stdout and stderr. */
+static struct job *add(struct rig *r, const char *id, pid_t pid, int writers[2])
+{
+	struct job_spec *spec;
+	struct job *j;
+	struct err e;
+
+	assert_int_equal(job_spec_open(&spec, r->memfd, &e), 0);
+	j = job_new(r->jobs, id, "owner", spec);
+	assert_non_null(j);
+	j->pid = pid;
+	j->out[KM_STDOUT] = make_output(r, j, job_stdout_moved, &writers[0]);
+	j->out[KM_STDERR] = make_output(r, j, job_stderr_moved, &writers[1]);
+	job_insert(j);
+	return j;
+}
+
+static void turn(struct rig *r)
+{
+	event_base_loop(r->base, EVLOOP_NONBLOCK);
+}
+
+static void jobs_are_found_by_id_and_until_reaped_by_pid(void **state)
+{
+	struct rig r;
+	struct job *j[300];
+	int w[2];
+	char id[16];
+
+	(void)state;
+	rig_open(&r);
+	for (int i = 0; i < 300; i++) {
+		snprintf(id, sizeof(id), "job-%d", i);
+		j[i] = add(&r, id, 1000 + i, w);
+		close(w[0]);
+		close(w[1]);
+	}
+	assert_int_equal(jobs_running(r.jobs), 300);
+	for (int i = 0; i < 300; i++) {
+		snprintf(id, sizeof(id), "job-%d", i);
+		assert_ptr_equal(jobs_find(r.jobs, id), j[i]);
+		assert_ptr_equal(jobs_find_pid(r.jobs, 1000 + i), j[i]);
+	}
+	assert_null(jobs_find(r.jobs, "job-300"));
+	assert_null(jobs_find(r.jobs, ""));
+	assert_ptr_equal(jobs_first(r.jobs), j[0]);
+	assert_ptr_equal(jobs_next(j[0]), j[1]);
+	job_reaped(j[7]);
+	/* The number may be another's now. */
+	assert_null(jobs_find_pid(r.jobs, 1007));
+	assert_ptr_equal(jobs_find(r.jobs, "job-7"), j[7]);
+	assert_int_equal(jobs_running(r.jobs), 299);
+	assert_int_equal(jobs_held(r.jobs), 1);
+	rig_close(&r);
+}
+
+static void the_exit_waits_for_the_end_of_both_outputs(void **state)
+{
+	struct rig r;
+	struct job *j;
+	int w[2];
+
+	(void)state;
+	rig_open(&r);
+	j = add(&r, "a", 1, w);
+	assert_int_equal(write(w[0], "hello", 5), 5);
+	job_reaped(j);
+	assert_int_equal(j->state, KM_STATE_ENDING);
+	close(w[0]);
+	turn(&r);
+	assert_int_equal(j->state, KM_STATE_ENDING);
+	close(w[1]);
+	turn(&r);
+	assert_int_equal(j->state, KM_STATE_ENDED);
+	assert_int_equal(r.ended, 1);
+	assert_int_equal(j->exit.stdout_length, 5);
+	assert_int_equal(j->exit.stderr_length, 0);
+	assert_int_equal(j->exit.streams_open, 0);
+	rig_close(&r);
+}
+
+static void all_is_read_at_once_when_the_outputs_ended_first(void **state)
+{
+	struct rig r;
+	struct job *j;
+	int w[2];
+
+	(void)state;
+	rig_open(&r);
+	j = add(&r, "a", 1, w);
+	assert_int_equal(write(w[1], "oops", 4), 4);
+	close(w[0]);
+	close(w[1]);
+	job_reaped(j);
+	assert_int_equal(j->state, KM_STATE_ENDED);
+	assert_int_equal(j->exit.stderr_length, 4);
+	rig_close(&r);
+}
+
+/* A ring of 4096 and 10000 bytes: what does not fit waits in the pipe, however long. */
+static void a_full_ring_holds_the_exit_until_it_is_released(void **state)
+{
+	static const char bytes[10000];
+	struct rig r;
+	struct job *j;
+	int w[2];
+
+	(void)state;
+	rig_open(&r);
+	j = add(&r, "a", 1, w);
+	assert_int_equal(write(w[0], bytes, sizeof(bytes)), (ssize_t)sizeof(bytes));
+	close(w[0]);
+	close(w[1]);
+	job_reaped(j);
+	assert_int_equal(j->close_mark[KM_STDOUT], sizeof(bytes));
+	for (uint64_t head = 4096; head < sizeof(bytes); head += 4096) {
+		assert_int_equal(j->state, KM_STATE_ENDING);
+		assert_int_equal(pump_out_head(j->out[KM_STDOUT]), head);
+		assert_int_equal(pump_out_release(j->out[KM_STDOUT], head), 0);
+		turn(&r);
+		turn(&r);
+	}
+	assert_int_equal(j->state, KM_STATE_ENDED);
+	assert_int_equal(j->exit.stdout_length, sizeof(bytes));
+	rig_close(&r);
+}
+
+static void an_output_that_never_wrote_has_no_ring(void **state)
+{
+	struct rig r;
+	struct job *j;
+	int w[2];
+
+	(void)state;
+	rig_open(&r);
+	j = add(&r, "a", 1, w);
+	assert_null(pump_out_ring(j->out[KM_STDOUT]));
+	assert_int_equal(write(w[0], "x", 1), 1);
+	turn(&r);
+	assert_non_null(pump_out_ring(j->out[KM_STDOUT]));
+	assert_null(pump_out_ring(j->out[KM_STDERR]));
+	assert_true(r.outputs >= 1);
+	/* Nobody may release what is not there. */
+	assert_int_equal(pump_out_release(j->out[KM_STDOUT], 2), TX_EPROTO);
+	assert_int_equal(pump_out_release(j->out[KM_STDERR], 1), TX_EPROTO);
+	close(w[0]);
+	close(w[1]);
+	rig_close(&r);
+}
+
+static void delivered_exits_are_forgotten_unless_detached(void **state)
+{
+	struct rig r;
+	struct job *a, *b;
+	int w[2];
+
+	(void)state;
+	rig_open(&r);
+	a = add(&r, "a", 1, w);
+	close(w[0]);
+	close(w[1]);
+	b = add(&r, "b", 2, w);
+	close(w[0]);
+	close(w[1]);
+	a->was_attached = true;
+	job_reaped(a);
+	job_reaped(b);
+	job_release(a);
+	assert_ptr_equal(jobs_find(r.jobs, "a"), a);
+	a->delivered = b->delivered = true;
+	job_release(a);
+	job_release(b);
+	assert_null(jobs_find(r.jobs, "a"));
+	assert_ptr_equal(jobs_find(r.jobs, "b"), b);
+	rig_close(&r);
+}
+
+static void of_too_many_ended_the_oldest_go(void **state)
+{
+	struct rig r;
+	char id[16];
+	int w[2];
+
+	(void)state;
+	rig_open(&r);
+	for (int i = 0; i < JOB_KEEP_COUNT + 5; i++) {
+		struct job *j;
+
+		snprintf(id, sizeof(id), "%d", i);
+		j = add(&r, id, 1000 + i, w);
+		close(w[0]);
+		close(w[1]);
+		job_reaped(j);
+	}
+	turn(&r);
+	assert_int_equal(jobs_held(r.jobs), JOB_KEEP_COUNT);
+	assert_null(jobs_find(r.jobs, "0"));
+	assert_null(jobs_find(r.jobs, "4"));
+	assert_non_null(jobs_find(r.jobs, "5"));
+	rig_close(&r);
+}
+
+static void a_forgotten_jobs_pipe_is_drained_until_it_closes(void **state)
+{
+	static const char bytes[60000];
+	struct rig r;
+	struct job *j;
+	int w[2];
+
+	(void)state;
+	rig_open(&r);
+	j = add(&r, "a", 1, w);
+	job_free(j);
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(write(w[0], bytes, sizeof(bytes)), (ssize_t)sizeof(bytes));
+		turn(&r);
+	}
+	close(w[0]);
+	close(w[1]);
+	turn(&r);
+	rig_close(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(jobs_are_found_by_id_and_until_reaped_by_pid),
+	    cmocka_unit_test(the_exit_waits_for_the_end_of_both_outputs),
+	    cmocka_unit_test(all_is_read_at_once_when_the_outputs_ended_first),
+	    cmocka_unit_test(a_full_ring_holds_the_exit_until_it_is_released),
+	    cmocka_unit_test(an_output_that_never_wrote_has_no_ring),
+	    cmocka_unit_test(delivered_exits_are_forgotten_unless_detached),
+	    cmocka_unit_test(of_too_many_ended_the_oldest_go),
+	    cmocka_unit_test(a_forgotten_jobs_pipe_is_drained_until_it_closes),
+	};
+
+	return cmocka_run_group_tests_name("keeper_job", tests, NULL, NULL);
+}
