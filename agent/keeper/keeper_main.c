@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,8 +171,12 @@ static int serve(const struct config *c, const char *worker)
 	struct keeper *k = NULL;
 	struct rlimit nofile;
 	struct err e = {0};
+	sigset_t none;
 	int rc;
 
+	/* Whoever started us may have blocked some. */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	log_open("keeper", c->log_level, c->log_json, STDERR_FILENO);
 	raise_nofile(&nofile);
 	umask(077);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,8 +24,10 @@
 #include <unistd.h>
 
 #include "common/keeper_msg.h"
+#include "common/log.h"
 
 #define STACK_SIZE         ((size_t)64 * 1024) /* PATH_MAX buffer and change */
+#define EXEC_LIMIT_MS      5000
 #define KERNEL_NSIG        64
 #define KERNEL_SIGSET_SIZE (KERNEL_NSIG / 8)
 
@@ -148,23 +151,6 @@ IN_CHILD void child_fds(struct child *c)
 	child_close_rest(c);
 }
 
-/* Best effort: a plain user may not undo its agent's nice. */
-IN_CHILD void child_priority(void)
-{
-	int fd;
-
-	if (own_nice != 0)
-		(void)setpriority(PRIO_PROCESS, 0, 0);
-	if (!own_oom_protected)
-		return;
-	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	if (write(fd, "0", 1) < 0)
-		(void)0;
-	close(fd);
-}
-
 IN_CHILD void child_user(const struct child *c)
 {
 	const struct spawn_plan *p = c->plan;
@@ -230,8 +216,8 @@ IN_CHILD int child_main(void *arg)
 	child_signals();
 	(void)setsid();
 	umask(022);
-	if (p->plain_priority)
-		child_priority();
+	if (p->plain_priority && own_nice != 0)
+		(void)setpriority(PRIO_PROCESS, 0, 0);
 	for (size_t i = 0; i < p->n_rlimits; i++)
 		if (setrlimit(p->rlimits[i].resource, &p->rlimits[i].value) != 0)
 			child_fail(&c, KM_STAGE_LIMITS, errno);
@@ -254,10 +240,11 @@ static const char *find_path(char *const *envp)
 	return NULL;
 }
 
-/* Sharing memory where the system lets us; a plain fork where it does not. */
+/* A plain fork where the system does not let us choose. */
 static pid_t clone_child(struct child *c, int *pidfd)
 {
 	static char *stack;
+	int flags = CLONE_PIDFD | SIGCHLD;
 	pid_t pid;
 
 	if (stack == NULL) {
@@ -268,9 +255,10 @@ static pid_t clone_child(struct child *c, int *pidfd)
 			return -1;
 		stack = p;
 	}
+	if (!c->plan->change_user)
+		flags |= CLONE_VM | CLONE_VFORK;
 	*pidfd = -1;
-	pid = clone(child_main, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
-	    c, pidfd);
+	pid = clone(child_main, stack + STACK_SIZE, flags, c, pidfd);
 	if (pid >= 0 || (errno != EINVAL && errno != ENOSYS && errno != EPERM))
 		return pid;
 	pid = fork();
@@ -281,22 +269,48 @@ static pid_t clone_child(struct child *c, int *pidfd)
 	return pid;
 }
 
-static int read_report(int fd, struct report *r)
+/* 0: it runs; 1: *r says why not. Whoever does not come to execute in time is killed. */
+static int await_report(int fd, pid_t pid, struct report *r)
 {
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
 	ssize_t n;
 
 	do
+		n = poll(&pfd, 1, EXEC_LIMIT_MS);
+	while (n < 0 && errno == EINTR);
+	if (n == 0) {
+		(void)kill(pid, SIGKILL);
+		*r = (struct report){KM_STAGE_EXEC, ETIMEDOUT};
+		return 1;
+	}
+	do
 		n = read(fd, r, sizeof(*r));
 	while (n < 0 && errno == EINTR);
-	return n == (ssize_t)sizeof(*r) ? 1 : 0;
+	return n == (ssize_t)sizeof(*r);
 }
 
-static void reap_failed(pid_t pid, int pidfd)
+/* Where it hangs in the kernel it is reaped later, as any child that is no job. */
+static void reap_failed(pid_t pid, int pidfd, bool hangs)
 {
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+	while (waitpid(pid, NULL, hangs ? WNOHANG : 0) < 0 && errno == EINTR)
 		;
 	if (pidfd >= 0)
 		close(pidfd);
+}
+
+/* From here, not in the child: where memory is shared this would be the keeper's own. */
+static void unprotect(pid_t pid)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)pid);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (write(fd, "0", 1) < 0)
+		log_warn("cannot set %s: %s", path, strerror(errno));
+	close(fd);
 }
 
 static void describe(const struct spawn_plan *p, struct spawn_failure *why)
@@ -351,13 +365,15 @@ int spawn_run(const struct spawn_plan *plan, struct spawn_result *out, struct sp
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	close(status[1]);
 	if (pid > 0) {
-		failed = read_report(status[0], &r);
+		failed = await_report(status[0], pid, &r);
 		if (failed)
-			reap_failed(pid, pidfd);
+			reap_failed(pid, pidfd, r.sys_errno == ETIMEDOUT);
 	}
 	close(status[0]);
 out:
 	if (!failed) {
+		if (plan->plain_priority && own_oom_protected)
+			unprotect(pid);
 		out->pid = pid;
 		out->pidfd = pidfd;
 		return 0;

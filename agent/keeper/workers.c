@@ -227,6 +227,8 @@ static void finish(struct worker *w);
 
 static void on_closed(const struct err *why, void *arg)
 {
+	static const struct timeval orderly = {
+	    1, 0}; /* it is on its way out: so long it may take */
 	struct worker *w = arg;
 
 	if (why->code != TX_ECLOSED && !w->dead)
@@ -234,7 +236,7 @@ static void on_closed(const struct err *why, void *arg)
 	drop_link(w);
 	if (w->dead)
 		finish(w);
-	else
+	else if (why->code != TX_ECLOSED || event_add(w->beat, &orderly) != 0)
 		kill_worker(w);
 }
 
@@ -249,13 +251,17 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (w->link == NULL) {
+		kill_worker(w);
+		return;
+	}
 	if (w->ready_at == 0 ? now - w->started_at > START_LIMIT_NS
 	                     : now - w->pong_at > w->ws->config->hang_timeout_ns) {
 		log_error("worker %u: pid %d hangs and is killed", w->index, (int)w->pid);
 		kill_worker(w);
 		return;
 	}
-	if (w->link != NULL && w->ready_at != 0 && !km_chan_busy(link_chan(w->link)))
+	if (w->ready_at != 0 && !km_chan_busy(link_chan(w->link)))
 		(void)km_send(link_chan(w->link), KM_PING, 0, &ping, NULL, 0);
 	event_add(w->beat, &beat);
 }
