@@ -199,9 +199,9 @@ void attach_on_output(struct job *j, enum km_stream s)
 
 	LIST_FOREACH(a, &j->attachments, in_job)
 	{
-		bool first = a->out[s].armed && has_more(a, s);
+		bool first = a->out[s].armed && has_more(a, (int)s);
 
-		if (first || is_final(j, s) || !a->ring_told[s])
+		if (first || is_final(j, (int)s) || !a->ring_told[s])
 			tell_later(a);
 		/* New bytes are worth a message at once: another process can begin with them. */
 		if (first)

@@ -320,6 +320,9 @@ static int check_listen(cfg_t *cfg, cfg_opt_t *opt)
 }
 
 static void parse_error(cfg_t *cfg, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+
+static void parse_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
 	static const char unknown[] = "no such option '";
 	char text[512];

@@ -3,7 +3,7 @@
  * Phases, each entered when the one before has nothing left to wait for; every wait has an end:
  *   jobs     until every leader is reaped (their own grace and SIGKILL see to it)
  *   orphans  SIGTERM; when the grace is over, SIGKILL; until no child but workers is left
- *   exits    until every exit is published
+ *   exits    until every exit is published; not those whose output nobody reads
  *   workers  until they have drained; then SIGKILL
  */
 #include "agent/keeper/shutdown.h"
@@ -22,9 +22,10 @@
 #include "common/log.h"
 
 #define TICK_NS (50 * NS_PER_MS)
-#define UNKILLABLE_NS                                                                              \
-	(5 * NS_PER_S) /* SIGKILL was sent: what is there after this cannot be helped */
-#define DRAIN_NS (2 * NS_PER_S)
+/* SIGKILL was sent: what is there after this cannot be helped. */
+#define UNKILLABLE_NS (5 * NS_PER_S)
+#define EXITS_NS      (JOB_CLOSE_GRACE_NS + NS_PER_S)
+#define DRAIN_NS      (2 * NS_PER_S)
 
 enum phase { IDLE, JOBS, ORPHANS, EXITS, WORKERS, DONE };
 
@@ -37,7 +38,7 @@ struct shutdown {
 	void *arg;
 	struct event *step;
 	enum phase phase;
-	int64_t begun_at, phase_at;
+	int64_t begun_at, phase_at, now_at;
 	bool now; /* asked twice */
 	int orphan_signal;
 	unsigned orphans;
@@ -92,10 +93,14 @@ static void end_jobs(struct shutdown *sd)
 	}
 }
 
-static bool any_job(const struct shutdown *sd, bool (*is)(const struct job *j))
+/* Whether there is such a job, and it is still worth waiting for. */
+static bool wait_for_job(
+    const struct shutdown *sd, bool (*is)(const struct job *j), int64_t since, int64_t limit_ns)
 {
 	struct job *j;
 
+	if (clock_monotonic_ns() - since >= limit_ns)
+		return false;
 	for (j = jobs_first(sd->env->jobs); j != NULL; j = jobs_next(j))
 		if (is(j))
 			return true;
@@ -175,11 +180,12 @@ static bool waits(struct shutdown *sd)
 {
 	switch (sd->phase) {
 	case JOBS:
-		return any_job(sd, is_unreaped);
+		return wait_for_job(sd, is_unreaped, sd->now ? sd->now_at : sd->begun_at,
+		    sd->now ? UNKILLABLE_NS : sd->grace_ns + UNKILLABLE_NS);
 	case ORPHANS:
 		return orphans_left(sd);
 	case EXITS:
-		return any_job(sd, is_unpublished);
+		return wait_for_job(sd, is_unpublished, sd->phase_at, sd->now ? 0 : EXITS_NS);
 	case WORKERS:
 		return workers_left(sd);
 	case IDLE:
@@ -221,6 +227,7 @@ void shutdown_request(struct shutdown *sd)
 	} else {
 		log_warn("asked again: killing what is left");
 		sd->now = true;
+		sd->now_at = clock_monotonic_ns();
 	}
 	end_jobs(sd);
 	/* Those that were kept for their groups. */

@@ -15,7 +15,7 @@
 #include "common/err.h"
 
 struct spawn_rlimit {
-	int resource;
+	unsigned resource; /* RLIMIT_… */
 	struct rlimit value;
 };
 

@@ -191,7 +191,7 @@ static size_t fill_rlimits(
 	for (size_t i = 0; i < spec->n_rlimits && n < RLIMITS_MAX; i++) {
 		const struct job_rlimit *l = &spec->rlimits[i];
 
-		out[n].resource = (int)l->resource;
+		out[n].resource = l->resource;
 		out[n].value.rlim_cur = l->soft == UINT64_MAX ? RLIM_INFINITY : (rlim_t)l->soft;
 		out[n++].value.rlim_max = l->hard == UINT64_MAX ? RLIM_INFINITY : (rlim_t)l->hard;
 	}

@@ -991,6 +991,29 @@ static void shutdown_leaves_no_process(void **state)
 	rig_stop(&r);
 }
 
+static void output_that_nobody_reads_does_not_hold_the_shutdown(void **state)
+{
+	struct rig r;
+	struct peer p;
+	struct job_spec spec;
+	char *argv[4];
+	union km_any m;
+
+	(void)state;
+	rig_start(&r, "workers = 1");
+	rig_accept(&r, &p);
+	peer_spec(&spec, argv, (char[]){"head -c 1000000 /dev/zero; exec sleep 300"});
+	spec.output_buffer = 4096;
+	peer_start(&p, 0, "unread", &spec, &m);
+	assert_int_equal(m.hdr.type, KM_JOB);
+	kill(r.pid, SIGTERM);
+	peer_expect(&p, KM_DRAIN, &m);
+	peer_close(&p);
+	rig_wait(&r);
+	assert_int_equal(WEXITSTATUS(r.status), 0);
+	rig_stop(&r);
+}
+
 static void a_second_sigterm_does_not_wait(void **state)
 {
 	struct rig r;
@@ -1103,6 +1126,7 @@ int main(void)
 	    cmocka_unit_test(the_disconnect_policies_do_what_they_say),
 	    cmocka_unit_test(an_exit_that_was_not_delivered_is_held),
 	    cmocka_unit_test(shutdown_leaves_no_process),
+	    cmocka_unit_test(output_that_nobody_reads_does_not_hold_the_shutdown),
 	    cmocka_unit_test(a_second_sigterm_does_not_wait),
 	    cmocka_unit_test(a_worker_that_cannot_serve_fails_the_first_start),
 	    cmocka_unit_test(the_address_is_published_and_the_state_is_locked),
