@@ -55,7 +55,7 @@ struct report {
 struct child {
 	const struct spawn_plan *plan;
 	const char *path; /* of envp, for the search */
-	int status_fd;
+	int status_fd, file_fd;
 };
 
 static int own_nice;
@@ -104,24 +104,22 @@ IN_CHILD void child_signals(void)
 	(void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, zeros, NULL, KERNEL_SIGSET_SIZE);
 }
 
-/* Closes everything but 0..n-1 and the status pipe, which close themselves at exec when they must.
- */
+#if !defined(CLOSE_RANGE_CLOEXEC)
+#define CLOSE_RANGE_CLOEXEC (1u << 2)
+#endif
+
+/* Everything but 0..n-1 is closed at exec, if it was not to be already: the status pipe tells of that moment. */
 IN_CHILD void child_close_rest(const struct child *c)
 {
 	unsigned first = (unsigned)c->plan->n_fds;
-	unsigned keep = (unsigned)c->status_fd;
 	struct rlimit limit;
 
-	if (syscall(SYS_close_range, keep + 1, ~0u, 0) == 0) {
-		if (keep > first)
-			(void)syscall(SYS_close_range, first, keep - 1, 0);
+	if (syscall(SYS_close_range, first, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
 		return;
-	}
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > 1u << 20)
 		limit.rlim_cur = 1u << 20;
 	for (unsigned fd = first; fd < limit.rlim_cur; fd++)
-		if (fd != keep)
-			close((int)fd);
+		(void)fcntl((int)fd, F_SETFD, FD_CLOEXEC);
 }
 
 /* `fd` out of the way of 0..n-1, so that no dup2 closes what another still needs. */
@@ -143,6 +141,8 @@ IN_CHILD void child_fds(struct child *c)
 	int parked[SPAWN_FDS_MAX];
 
 	c->status_fd = child_park(c, c->status_fd);
+	if (p->file != NULL)
+		c->file_fd = child_park(c, p->file_fd);
 	for (size_t i = 0; i < p->n_fds; i++)
 		parked[i] = child_park(c, p->fds[i]);
 	for (size_t i = 0; i < p->n_fds; i++)
@@ -210,7 +210,7 @@ IN_CHILD int child_main(void *arg)
 {
 	struct child c = *(const struct child *)arg;
 	const struct spawn_plan *p = c.plan;
-	const char *file = p->file != NULL ? p->file : p->argv[0];
+	const char *file = p->argv[0];
 
 	child_fds(&c);
 	child_signals();
@@ -223,7 +223,11 @@ IN_CHILD int child_main(void *arg)
 			child_fail(&c, KM_STAGE_LIMITS, errno);
 	child_user(&c);
 	child_chdir(&c);
-	if (p->file != NULL || strchr(file, '/') != NULL) {
+	if (p->file != NULL) {
+		(void)syscall(SYS_execveat, c.file_fd, "", p->argv, p->envp, AT_EMPTY_PATH);
+		child_fail(&c, KM_STAGE_EXEC, errno);
+	}
+	if (strchr(file, '/') != NULL) {
 		execve(file, p->argv, p->envp);
 		child_fail(&c, KM_STAGE_EXEC, errno);
 	}

@@ -53,6 +53,7 @@ struct workers {
 	void *arg;
 	struct rlimit nofile;
 	int null_fd;
+	int program_fd;
 	bool change_user;
 	uid_t uid;
 	gid_t gid;
@@ -274,6 +275,7 @@ static int spawn_worker(struct worker *w, int fd, struct err *e)
 	char *argv[] = {(char[]){"telex-worker"}, NULL};
 	struct spawn_plan plan = {
 	    .file = ws->path,
+	    .file_fd = ws->program_fd,
 	    .argv = argv,
 	    .envp = ws->environment,
 	    .fds = {ws->null_fd, STDERR_FILENO, STDERR_FILENO, fd},
@@ -448,7 +450,12 @@ int workers_new(struct workers **out, struct link_env *env, const struct config 
 	ws->keeper_start_ns = clock_realtime_ns();
 	ws->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	ws->environment = worker_environment();
-	rc = ws->null_fd < 0 ? err_sys(e, errno, "/dev/null") : find_worker_user(ws, e);
+	/* By descriptor: the worker's user need not be able to reach the folder that it lies in. */
+	ws->program_fd = open(path, O_PATH | O_CLOEXEC);
+	if (ws->null_fd < 0 || ws->program_fd < 0)
+		rc = err_sys(e, errno, "%s", ws->null_fd < 0 ? "/dev/null" : path);
+	else
+		rc = find_worker_user(ws, e);
 	if (rc == 0 && ws->environment == NULL)
 		rc = err_set(e, TX_ENOMEM, "out of memory");
 	for (uint32_t i = 0; i < ws->n && rc == 0; i++) {
@@ -497,6 +504,8 @@ void workers_free(struct workers *ws)
 	}
 	if (ws->null_fd >= 0)
 		close(ws->null_fd);
+	if (ws->program_fd >= 0)
+		close(ws->program_fd);
 	free(ws->environment);
 	free(ws);
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -297,6 +298,8 @@ int main(void)
 	/* The keeper takes the end of the link for the end of this process and makes sure of it:
 	 * this keeps it open until then. */
 	(void)fcntl(KM_WORKER_FD, F_DUPFD_CLOEXEC, KM_WORKER_FD + 1);
+	/* Started by descriptor, it may have been named after its number. */
+	(void)prctl(PR_SET_NAME, "telex-worker");
 	ignore_signals();
 	log_open("worker", LOG_LEVEL_INFO, false, STDERR_FILENO);
 	p.worker.base = event_base_new();
