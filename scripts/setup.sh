@@ -42,8 +42,6 @@ cmocka >= 1.1|pkg cmocka >= 1.1|libcmocka-dev
 Python 3|cmd python3|python3
 gRPC for Python|python grpc|python3-grpcio
 protoc for Python|python grpc_tools|python3-grpc-tools
-HTTP/2 for Python|python h2|python3-h2
-ss|cmd ss|iproute2
 ps|cmd ps|procps
 valgrind|cmd valgrind|valgrind
 address sanitizer|sanitizer|libc6-dev
