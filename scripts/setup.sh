@@ -42,6 +42,7 @@ cmocka >= 1.1|pkg cmocka >= 1.1|libcmocka-dev
 Python 3|cmd python3|python3
 gRPC for Python|python grpc|python3-grpcio
 protoc for Python|python grpc_tools|python3-grpc-tools
+pkg_resources for Python|python pkg_resources|python3-pkg-resources
 ps|cmd ps|procps
 valgrind|cmd valgrind|valgrind
 address sanitizer|sanitizer|libc6-dev

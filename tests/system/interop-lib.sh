@@ -14,7 +14,7 @@ node_tools=$top_srcdir/build-check/node/node_modules
 # The Python that has gRPC; another may be in front of it in PATH.
 find_python() {
 	for python in ${PYTHON:-} /usr/bin/python3 python3; do
-		"$python" -c 'import grpc, grpc_tools' >/dev/null 2>&1 && echo "$python" && return
+		"$python" -c 'import grpc, grpc_tools.protoc' >/dev/null 2>&1 && echo "$python" && return
 	done
 	return 1
 }

@@ -201,6 +201,16 @@ static void socket_is_written_without_waiting_and_keeps_its_flags(void **state)
 	free(data);
 }
 
+/* A terminal; where the system has none to give (no devpts, as in a bare chroot), the test is skipped. */
+static void open_terminal(int *master, int *slave)
+{
+	if (openpty(master, slave, NULL, NULL, NULL) == 0)
+		return;
+	assert_int_equal(errno, ENOENT);
+	print_message("/dev/pts is not mounted here\n");
+	skip();
+}
+
 static void terminal_that_nobody_reads_does_not_block(void **state)
 {
 	struct fixture *f = *state;
@@ -208,7 +218,7 @@ static void terminal_that_nobody_reads_does_not_block(void **state)
 	int master, slave, before;
 	struct termios raw;
 
-	assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
+	open_terminal(&master, &slave);
 	tcgetattr(slave, &raw);
 	cfmakeraw(&raw);
 	tcsetattr(slave, TCSANOW, &raw);
@@ -230,7 +240,7 @@ static void pty_master_is_written_itself(void **state)
 	int master, slave;
 	struct termios raw;
 
-	assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
+	open_terminal(&master, &slave);
 	tcgetattr(slave, &raw);
 	cfmakeraw(&raw);
 	tcsetattr(slave, TCSANOW, &raw);
