@@ -82,10 +82,7 @@ static void run_telex(struct event_base *base, struct telex_client *client, cons
 	static const struct telex_run_ops ops = {
 	    .output = on_output, .stdin_room = on_room, .done = on_done};
 	const char *argv[] = {program, NULL};
-	const struct telex_command command = {.argv = argv,
-	    .stop_grace_ms = -1,
-	    .disconnect_wait_ms = -1,
-	    .heartbeat_ms = -1};
+	const struct telex_command command = {.argv = argv, .heartbeat_ms = -1};
 	struct telex_error error;
 	struct telex_run *run;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "certs/ca.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "certs/certfile.h"
 #include "certs/pem.h"
@@ -181,7 +183,7 @@ int ca_load(struct ca **out, const char *dir, struct err *e)
 		rc = join(key, dir, CA_KEY_FILE, e);
 	if (rc != 0)
 		return rc;
-	if (!certfile_exists(certificate))
+	if (access(certificate, F_OK) < 0 && errno == ENOENT)
 		return err_set(
 		    e, TX_ENOENT, "there is no authority in %s (no %s)", dir, CA_CERTIFICATE_FILE);
 	ca = calloc(1, sizeof(*ca));

@@ -232,7 +232,10 @@ static int ls(struct cli *cli, int argc, char **argv)
 	if (context_names(&names, &n, &e) < 0)
 		return fail(&e);
 	context_current(&current, NULL);
-	table = cli->json ? NULL : output_table_new(headings, 4);
+	if (n == 0)
+		say_note("there is no context yet; `telex dev --detach` or `telex context create` "
+		         "makes one");
+	table = cli->json || n == 0 ? NULL : output_table_new(headings, 4);
 	for (size_t i = 0; i < n; i++) {
 		bool is_current = current && strcmp(current, names[i]) == 0;
 

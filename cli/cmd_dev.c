@@ -162,8 +162,9 @@ static int wait_until_ready(struct dev *d, struct err *e)
 static void announce(const struct dev *d, const char *what)
 {
 	if (d->cli->json)
-		output_json(json_pack("{s:s, s:i, s:s, s:s}", "address", d->address, "pid",
-		    (int)d->agent.pid, "directory", d->agent.dir, "context", "dev"));
+		output_json(json_pack("{s:s, s:i, s:o, s:s}", "address", d->address, "pid",
+		    (int)d->agent.pid, "directory", output_json_text(d->agent.dir), "context",
+		    "dev"));
 	say_note("agent at %s %s (pid %d); context 'dev' is the current one", d->address, what,
 	    (int)d->agent.pid);
 	say_note("try: telex run -- uname -a%s",
@@ -180,14 +181,15 @@ static int already(struct dev *d)
 		return fail(&e);
 	r = ask_health(d, &kind, &e);
 	if (r < 0 && kind == TELEX_ERROR_CERTIFICATE) {
-		/* Expired while it ran. A new one for the user is enough when the agent's is good. */
+		/* Expired while it ran. A new one for the user is enough when the agent's is good.
+		 */
 		if (provision(d, &e) < 0)
 			return fail(&e);
 		r = ask_health(d, &kind, &e);
 	}
 	if (r < 0) {
 		say_error("dev: the agent runs (pid %d) but does not answer: %s; end it with "
-			  "`telex dev --stop`",
+		          "`telex dev --stop`",
 		    (int)d->agent.pid, e.message);
 		return CLI_TELEX;
 	}
@@ -293,11 +295,19 @@ static int start(struct dev *d)
 	return d->detach ? CLI_OK : stay(d);
 }
 
+static void stopped_json(const struct dev *d, bool was_running)
+{
+	if (d->cli->json)
+		output_json(json_pack("{s:b, s:o}", "stopped", was_running, "directory",
+		    output_json_text(d->agent.dir)));
+}
+
 static int stop(struct dev *d)
 {
 	struct err e;
 
 	if (d->agent.pid == 0) {
+		stopped_json(d, false);
 		say_note("no agent of `telex dev` runs (%s)", d->agent.dir);
 		return CLI_OK;
 	}
@@ -310,6 +320,7 @@ static int stop(struct dev *d)
 			return fail(&e);
 		dev_agent_ended(&d->agent, STOP_LIMIT_MS);
 	}
+	stopped_json(d, true);
 	say_note("the agent (pid %d) has ended", (int)d->agent.pid);
 	dev_agent_forget(&d->agent);
 	return CLI_OK;

@@ -78,7 +78,7 @@ static void send_signal(struct run *r, int signo)
 static void say_left(const struct run *r)
 {
 	const struct telex_command *c = &r->options.command;
-	int64_t wait_ms = c->disconnect_wait_ms < 0 ? 60000 : c->disconnect_wait_ms;
+	int64_t wait_ms = c->disconnect_wait_ms ? c->disconnect_wait_ms : 60000;
 	char wait[48];
 
 	switch (c->on_disconnect) {
@@ -91,7 +91,7 @@ static void say_left(const struct run *r)
 		    r->session.address);
 		break;
 	default:
-		duration_format(wait, sizeof(wait), wait_ms * NS_PER_MS);
+		duration_format(wait, sizeof(wait), wait_ms < 0 ? 0 : wait_ms * NS_PER_MS);
 		say_note("left process %s at %s, which is hung up in %s; see `telex ps`, "
 		         "`telex kill %s`",
 		    r->id, r->session.address, wait, r->id);
@@ -280,16 +280,23 @@ static bool wants_stdin(enum run_stdin mode)
 	return !(S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
 }
 
+/* It failed here, before there was a run. */
+static int not_begun(const struct run *r, const struct telex_error *error)
+{
+	session_say(&r->session, error);
+	if (r->cli->json)
+		output_json(run_json_error(error));
+	return CLI_TELEX;
+}
+
 static int start(struct run *r)
 {
 	struct telex_error error;
 	struct telex_command *command = &r->options.command;
 
 	command->stdin_pipe = wants_stdin(r->options.stdin_mode);
-	if (telex_run(r->session.client, &r->handle, command, &run_ops, r, &error) < 0) {
-		session_say(&r->session, &error);
-		return CLI_TELEX;
-	}
+	if (telex_run(r->session.client, &r->handle, command, &run_ops, r, &error) < 0)
+		return not_begun(r, &error);
 	strncpy(r->id, telex_run_id(r->handle), sizeof(r->id) - 1);
 	run_streams_attach(r->streams, r->handle, command->stdin_pipe);
 	r->forward = forward_new(r->session.base, &forward_ops, r);
@@ -310,6 +317,9 @@ static int follow(struct run *r)
 		/* A program that ended by itself has the last word, unless its output could not be
 		 * kept. */
 		status = r->lost_errno && r->lost_errno != EPIPE ? CLI_TELEX : r->status;
+		/* It was content with half of what it should have been given. */
+		if (status == CLI_OK && run_streams_stdin_failed(r->streams))
+			status = CLI_TELEX;
 	}
 	forward_free(r->forward);
 	event_free(r->lost_timer);
@@ -320,14 +330,15 @@ static int follow(struct run *r)
 static int run(struct cli *cli, int argc, char **argv)
 {
 	struct run r = {.cli = cli};
+	struct telex_error error;
 	int status;
 
 	if (run_options_parse(&r.options, cli, &cmd_run, argc, argv, &status) < 0)
 		goto out;
-	status = session_open(&r.session, cli);
-	if (status != CLI_OK)
-		goto out;
-	status = follow(&r);
+	if (session_try(&r.session, cli, &error) == 0)
+		status = follow(&r);
+	else
+		status = not_begun(&r, &error);
 	session_close(&r.session);
 out:
 	run_options_free(&r.options);

@@ -12,6 +12,9 @@
 #include "common/nearest.h"
 #include "common/signame.h"
 
+/* 0 is libtelex's word for "the default". */
+#define AT_ONCE (-1)
+
 enum { OPT_TIMEOUT = 256, OPT_SIGNAL, OPT_GRACE, OPT_DISCONNECT, OPT_LIMIT, OPT_ID };
 
 static const struct options_spec specs[] = {
@@ -53,7 +56,7 @@ int run_options_duration(const char *text, int64_t *ms, struct err *e)
 int run_options_disconnect(
     const char *text, enum telex_disconnect *action, int64_t *wait_ms, struct err *e)
 {
-	*wait_ms = -1;
+	*wait_ms = 0;
 	if (strcmp(text, "keep") == 0)
 		*action = TELEX_DISCONNECT_KEEP;
 	else if (strcmp(text, "kill") == 0)
@@ -61,8 +64,12 @@ int run_options_disconnect(
 	else if (strcmp(text, "hangup") == 0)
 		*action = TELEX_DISCONNECT_HANGUP;
 	else if (strncmp(text, "hangup:", 7) == 0) {
+		int r = run_options_duration(text + 7, wait_ms, e);
+
 		*action = TELEX_DISCONNECT_HANGUP;
-		return run_options_duration(text + 7, wait_ms, e);
+		if (r == 0 && *wait_ms == 0)
+			*wait_ms = AT_ONCE;
+		return r;
 	} else
 		return err_set(e, TX_EINVAL,
 		    "'%s' is not a disconnect policy: keep, kill, hangup or hangup:TIME", text);
@@ -220,7 +227,7 @@ static int apply_time(struct run_options *o, int id, const char *value, struct e
 	if (id == OPT_TIMEOUT)
 		o->command.run_timeout_ms = ms;
 	else
-		o->command.stop_grace_ms = ms;
+		o->command.stop_grace_ms = ms ? ms : AT_ONCE;
 	return 0;
 }
 
@@ -280,7 +287,7 @@ int run_options_parse(struct run_options *o, struct cli *cli, const struct cli_v
 	const char *value;
 	int id;
 
-	*o = (struct run_options){.command = {.stop_grace_ms = -1, .disconnect_wait_ms = -1}};
+	*o = (struct run_options){0};
 	options_start(&o->options, cli, verb, specs, argc, argv);
 	o->options.stop_at_operand = true;
 	while ((id = options_next(&o->options, &value)) > 0)

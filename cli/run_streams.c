@@ -25,7 +25,7 @@ struct run_streams {
 	struct sink *out, *err,
 	    *words; /* words: our own, on stderr too, but no credit comes of them */
 	struct source *in;
-	bool json, ended, flushed;
+	bool json, ended, flushed, stdin_failed;
 	uint64_t offset[3]; /* by enum telex_stream: of the next byte */
 	size_t held[3];     /* JSON: bytes in lines not yet written */
 };
@@ -89,6 +89,7 @@ static void on_ended(struct source *source, int sys_errno, void *arg)
 	struct run_streams *s = arg;
 
 	(void)source;
+	s->stdin_failed = sys_errno != 0;
 	if (sys_errno)
 		say_error("cannot read standard input: %s; the program's stdin ends here",
 		    strerror(sys_errno));
@@ -158,6 +159,11 @@ void run_streams_stdin_room(struct run_streams *s)
 {
 	if (s->in)
 		source_room(s->in);
+}
+
+bool run_streams_stdin_failed(const struct run_streams *s)
+{
+	return s->stdin_failed;
 }
 
 void run_streams_stdin_closed(struct run_streams *s)

@@ -34,6 +34,8 @@ void run_streams_output(
     struct run_streams *s, enum telex_stream stream, const void *data, size_t len, bool eof);
 void run_streams_stdin_room(struct run_streams *s);
 void run_streams_stdin_closed(struct run_streams *s);
+/* Standard input could not be read to its end. */
+bool run_streams_stdin_failed(const struct run_streams *s);
 /* A line on stdout; takes the reference. */
 void run_streams_json(struct run_streams *s, json_t *object);
 /* The run is no more: stdin is left alone, and `flushed` comes when the sinks are empty (perhaps

@@ -45,6 +45,20 @@ static void write_all(const char *text, size_t len)
 	}
 }
 
+/* "\\\\" of escape_text is "\\" again: it drives no terminal, and what the agent has escaped
+ * already is not doubled. */
+static void single_backslashes(char *text)
+{
+	char *to = text;
+
+	for (const char *from = text; *from; from++) {
+		if (from[0] == '\\' && from[1] == '\\')
+			from++;
+		*to++ = *from;
+	}
+	*to = '\0';
+}
+
 __attribute__((format(printf, 1, 0))) static void say(const char *fmt, va_list ap)
 {
 	static const char name[] = "telex: ";
@@ -54,6 +68,7 @@ __attribute__((format(printf, 1, 0))) static void say(const char *fmt, va_list a
 	vsnprintf(raw, sizeof(raw), fmt, ap);
 	memcpy(line, name, sizeof(name));
 	escape_text(line + sizeof(name) - 1, SAY_MAX, raw, strlen(raw));
+	single_backslashes(line);
 	len = strlen(line);
 	line[len++] = '\n';
 	fflush(stdout);

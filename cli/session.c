@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "cli/end.h"
+#include "cli/output.h"
 #include "cli/say.h"
 #include "common/mem.h"
 
@@ -47,6 +50,7 @@ static int start(struct session *s, const char *on, struct telex_error *error)
 
 	if (target_parse(on ? on : s->context.host, s->address, &e) < 0)
 		return usage(error, &e);
+	s->elsewhere = on && strcmp(s->address, s->context.host) != 0;
 	s->base = event_base_new();
 	if (!s->base) {
 		err_set(&e, TX_ENOMEM, "cannot make an event loop");
@@ -66,7 +70,7 @@ int session_open_context(
 }
 
 /* The context that --context, TELEX_CONTEXT or `telex context use` chose. */
-static int choose(struct session *s, const struct cli *cli)
+static int choose(struct session *s, const struct cli *cli, struct telex_error *error)
 {
 	char *current = NULL;
 	const char *name = cli->context;
@@ -81,26 +85,40 @@ static int choose(struct session *s, const struct cli *cli)
 	}
 	if (r == 0)
 		r = context_load(name, &s->context, &e);
-	if (r < 0)
-		say_error("%s", e.message);
 	free(current);
-	return r < 0 ? CLI_TELEX : CLI_OK;
+	return r < 0 ? usage(error, &e) : 0;
+}
+
+/* Who has the key can be this user. */
+static void check_key(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 07) != 0)
+		say_note("anyone on this machine may read or write your key %s (mode %04o); type: "
+		         "chmod 600 %s",
+		    path, (unsigned)st.st_mode & 07777, path);
+}
+
+int session_try(struct session *s, const struct cli *cli, struct telex_error *error)
+{
+	*s = (struct session){.json = cli->json};
+	if (choose(s, cli, error) < 0 || start(s, cli->on, error) < 0)
+		return -1;
+	check_key(s->context.key);
+	say_detail("context %s, agent %s", s->context.name, s->address);
+	return 0;
 }
 
 int session_open(struct session *s, const struct cli *cli)
 {
 	struct telex_error error;
 
-	*s = (struct session){0};
-	if (choose(s, cli) != CLI_OK)
-		return CLI_TELEX;
-	if (start(s, cli->on, &error) < 0) {
-		session_say(s, &error);
-		session_close(s);
-		return CLI_TELEX;
-	}
-	say_detail("context %s, agent %s", s->context.name, s->address);
-	return CLI_OK;
+	if (session_try(s, cli, &error) == 0)
+		return CLI_OK;
+	session_fail(s, &error);
+	session_close(s);
+	return CLI_TELEX;
 }
 
 void session_close(struct session *s)
@@ -144,13 +162,13 @@ int session_answer(struct session *s, int asked)
 {
 	if (session_wait(s, asked) == 0)
 		return CLI_OK;
-	session_say(s, &s->error);
+	session_fail(s, &s->error);
 	return CLI_TELEX;
 }
 
 static const char *way_out(const struct session *s, const struct telex_error *error)
 {
-	bool dev = s->context.name && strcmp(s->context.name, "dev") == 0;
+	bool dev = s->context.name && strcmp(s->context.name, "dev") == 0 && !s->elsewhere;
 
 	switch (error->kind) {
 	case TELEX_ERROR_CONNECT:
@@ -169,4 +187,11 @@ void session_say(const struct session *s, const struct telex_error *error)
 {
 	say_error("%s%s", error->message[0] ? error->message : "it failed, without a reason given",
 	    way_out(s, error));
+}
+
+void session_fail(const struct session *s, const struct telex_error *error)
+{
+	session_say(s, error);
+	if (s->json)
+		output_json(json_pack("{s:o}", "error", end_error_json(error)));
 }

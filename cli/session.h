@@ -17,6 +17,8 @@ struct session {
 	struct telex_client *client;
 	struct context context;
 	char address[TARGET_MAX];
+	bool elsewhere; /* -w named another agent than the context's */
+	bool json;
 	void *data; /* the verb's own */
 	/* Set by session_done. */
 	bool done, failed;
@@ -26,6 +28,8 @@ struct session {
 /* Chooses context and address, reads the certificates. CLI_OK, or CLI_TELEX and it was said why.
  * Connects later. */
 int session_open(struct session *s, const struct cli *cli);
+/* The same, but says nothing: 0, or -1 and *error; session_close it then, too. */
+int session_try(struct session *s, const struct cli *cli, struct telex_error *error);
 /* The same for a context that the caller has at hand (copied). Says nothing: 0, or -1 and *error.
  */
 int session_open_context(
@@ -42,5 +46,8 @@ int session_answer(struct session *s, int asked);
 
 /* The failure in one sentence, with the way out where there is one. */
 void session_say(const struct session *s, const struct telex_error *error);
+/* The same; with --json an object {"error": …} on stdout too, so that who reads that alone knows.
+ */
+void session_fail(const struct session *s, const struct telex_error *error);
 
 #endif

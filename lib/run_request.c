@@ -101,9 +101,12 @@ static char *unconst(const char *s)
 	return (char *)bytes(s, 0).data;
 }
 
+/* A negative time is sent as 0: at once. */
 static Google__Protobuf__Duration *duration(Google__Protobuf__Duration *out, int64_t ms)
 {
 	google__protobuf__duration__init(out);
+	if (ms < 0)
+		ms = 0;
 	out->seconds = ms / 1000;
 	out->nanos = (int32_t)(ms % 1000) * 1000000;
 	return out;
@@ -190,13 +193,13 @@ static void set_policy(Telex__V1__ProcessSpec *spec, struct parts *p, const stru
 	if (c->run_timeout_ms > 0)
 		spec->run_timeout = duration(&p->run, c->run_timeout_ms);
 	spec->stop_signal = (uint32_t)c->stop_signal;
-	if (c->stop_grace_ms >= 0)
+	if (c->stop_grace_ms != 0)
 		spec->stop_grace = duration(&p->grace, c->stop_grace_ms);
-	if (c->on_disconnect == TELEX_DISCONNECT_DEFAULT && c->disconnect_wait_ms < 0)
+	if (c->on_disconnect == TELEX_DISCONNECT_DEFAULT && c->disconnect_wait_ms == 0)
 		return;
 	telex__v1__disconnect_policy__init(&p->disconnect);
 	p->disconnect.action = (Telex__V1__DisconnectAction)c->on_disconnect;
-	if (c->disconnect_wait_ms >= 0)
+	if (c->disconnect_wait_ms != 0)
 		p->disconnect.wait = duration(&p->wait, c->disconnect_wait_ms);
 	spec->on_disconnect = &p->disconnect;
 }

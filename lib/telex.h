@@ -8,6 +8,9 @@
  * TELEX_ERROR_NO_MEMORY. A host name that is neither an address nor "localhost" is looked up with
  * getaddrinfo in a thread of the library's own.
  *
+ * Compile and link with what `pkg-config --cflags --libs telex` says (--static for libtelex.a).
+ * doc/example.c is a whole program.
+ *
  *     struct event_base *base = event_base_new();
  *     struct telex_client *client;
  *     struct telex_error error;
@@ -108,6 +111,7 @@ struct telex_limit {
 	uint64_t soft, hard; /* UINT64_MAX: unlimited */
 };
 
+/* What is left out (0, NULL, false) has its default. */
 struct telex_command {
 	const char *process_id;  /* NULL: one is made of random bits */
 	const char *const *argv; /* NULL-terminated */
@@ -118,9 +122,9 @@ struct telex_command {
 	bool stdin_pipe;        /* false: /dev/null */
 	int64_t run_timeout_ms; /* 0: none */
 	int stop_signal;        /* 0: SIGTERM */
-	int64_t stop_grace_ms;  /* negative: the default, 10 s */
+	int64_t stop_grace_ms;  /* 0: the default, 10 s; negative: SIGKILL at once */
 	enum telex_disconnect on_disconnect;
-	int64_t disconnect_wait_ms; /* negative: the default, 60 s */
+	int64_t disconnect_wait_ms; /* 0: the default, 60 s; negative: at once */
 	const struct telex_limit *limits;
 	size_t n_limits;
 	/* 0: 15 s; negative: none. Two and a half of them without a word: the connection is LOST */
@@ -182,7 +186,8 @@ struct telex_run_ops {
 	    const struct telex_error *error, void *arg);
 };
 
-/* Starts. command is copied. 0, or -1 and *error; then no callback comes. */
+/* Starts. command and ops are copied; ops->output and ops->done must be there. 0, or -1 and *error;
+ * then no callback comes. */
 TELEX_API int telex_run(struct telex_client *client, struct telex_run **out,
     const struct telex_command *command, const struct telex_run_ops *ops, void *arg,
     struct telex_error *error);

@@ -232,8 +232,7 @@ void heard_run(struct fixture *f, struct heard *h, bool with_stdin, const char *
     const char *a, const char *b)
 {
 	const char *argv[] = {argv0, a, b, NULL};
-	const struct telex_command command = {
-	    .argv = argv, .stdin_pipe = with_stdin, .stop_grace_ms = -1, .disconnect_wait_ms = -1};
+	const struct telex_command command = {.argv = argv, .stdin_pipe = with_stdin};
 
 	heard_command(f, h, &command);
 }

@@ -236,8 +236,7 @@ static Telex__V1__RunRequest *packed(const struct telex_command *c, int64_t hear
 static void a_plain_command_sets_nothing_more(void **state)
 {
 	const char *const argv[] = {"true", NULL};
-	const struct telex_command c = {
-	    .argv = argv, .stop_grace_ms = -1, .disconnect_wait_ms = -1};
+	const struct telex_command c = {.argv = argv};
 	Telex__V1__RunRequest *m = packed(&c, 0);
 	const Telex__V1__ProcessSpec *spec = m->start->spec;
 
@@ -267,9 +266,9 @@ static void everything_of_a_command_is_sent(void **state)
 	    .stdin_pipe = true,
 	    .run_timeout_ms = 1500,
 	    .stop_signal = 2,
-	    .stop_grace_ms = 0,
+	    .stop_grace_ms = -1,
 	    .on_disconnect = TELEX_DISCONNECT_KILL,
-	    .disconnect_wait_ms = 0,
+	    .disconnect_wait_ms = -1,
 	    .limits = limits,
 	    .n_limits = 1};
 	Telex__V1__RunRequest *m = packed(&c, 15000);
@@ -289,9 +288,11 @@ static void everything_of_a_command_is_sent(void **state)
 	assert_int_equal(spec->run_timeout->nanos, 500000000);
 	assert_int_equal(spec->stop_signal, 2);
 	assert_int_equal(spec->stop_grace->seconds, 0);
+	assert_int_equal(spec->stop_grace->nanos, 0);
 	assert_int_equal(
 	    spec->on_disconnect->action, TELEX__V1__DISCONNECT_ACTION__DISCONNECT_ACTION_KILL);
-	assert_non_null(spec->on_disconnect->wait);
+	assert_int_equal(spec->on_disconnect->wait->seconds, 0);
+	assert_int_equal(spec->on_disconnect->wait->nanos, 0);
 	assert_string_equal(spec->limits[0]->name, "nofile");
 	assert_true(spec->limits[0]->hard == UINT64_MAX);
 	telex__v1__run_request__free_unpacked(m, NULL);
