@@ -114,9 +114,15 @@ void output_field(const char *name, const char *value)
 	free(text);
 }
 
+/* JSON's own escapes leave the C1 controls and Unicode's direction marks as they are. */
+size_t output_json_flags(void)
+{
+	return JSON_COMPACT | JSON_PRESERVE_ORDER | (isatty(STDOUT_FILENO) ? JSON_ENSURE_ASCII : 0);
+}
+
 void output_json(json_t *object)
 {
-	json_dumpf(object, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	json_dumpf(object, stdout, output_json_flags());
 	putchar('\n');
 	json_decref(object);
 }

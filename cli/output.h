@@ -22,6 +22,8 @@ void output_table_free(struct output_table *t);
 /* "name: value", the value escaped. */
 void output_field(const char *name, const char *value);
 
+/* How jansson writes to stdout: compact, and to a terminal in ASCII, which nothing can drive. */
+size_t output_json_flags(void);
 /* One compact line; takes the reference. */
 void output_json(json_t *object);
 /* A JSON string of bytes that need not be UTF-8: what is not becomes U+FFFD. Never NULL. */

@@ -77,7 +77,7 @@ int paths_make_folder(const char *path, struct err *e)
 {
 	char *copy = xstrdup(path);
 	struct stat st;
-	int r = 0;
+	int r = 0, made_errno;
 
 	for (char *p = copy + 1; r == 0; p++) {
 		bool last = *p == '\0';
@@ -85,9 +85,10 @@ int paths_make_folder(const char *path, struct err *e)
 		if (!last && *p != '/')
 			continue;
 		*p = '\0';
-		if (mkdir(copy, 0700) < 0 && errno != EEXIST &&
+		made_errno = mkdir(copy, 0700) < 0 ? errno : 0;
+		if (made_errno && made_errno != EEXIST &&
 		    (stat(copy, &st) < 0 || !S_ISDIR(st.st_mode)))
-			r = err_sys(e, errno, "cannot make folder %s", copy);
+			r = err_sys(e, made_errno, "cannot make folder %s", copy);
 		if (last)
 			break;
 		*p = '/';

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/output.h"
 #include "cli/run_json.h"
 #include "cli/say.h"
 #include "cli/sink.h"
@@ -174,7 +175,7 @@ void run_streams_stdin_closed(struct run_streams *s)
 
 void run_streams_json(struct run_streams *s, json_t *object)
 {
-	char *text = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	char *text = json_dumps(object, output_json_flags());
 	size_t len;
 
 	if (!text)

@@ -67,7 +67,8 @@ static void on_done(struct call *c, const struct telex_error *error)
 {
 	struct question *q = question_of(c);
 
-	q->done(error, q->arg);
+	if (q->done != NULL)
+		q->done(error, q->arg);
 	free(q);
 }
 

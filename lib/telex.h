@@ -234,8 +234,8 @@ struct telex_info {
 	const char *const *capabilities;
 };
 
-/* Each ends with one done(); error is NULL when all went well. What callbacks are given lives
- * during the call. timeout_ms 0: 30 s. */
+/* Each ends with one done(); error is NULL when all went well. Either callback may be NULL. What
+ * callbacks are given lives during the call. timeout_ms 0: 30 s. */
 typedef void telex_done(const struct telex_error *error, void *arg);
 
 TELEX_API int telex_list(struct telex_client *client, bool include_ended, int64_t timeout_ms,

@@ -14,6 +14,7 @@
 #include "cli/context.h"
 #include "cli/paths.h"
 #include "cli/target.h"
+#include "common/mem.h"
 
 static char folder[] = "cli-context-test-XXXXXX";
 
@@ -68,6 +69,27 @@ static void put(const char *name, const char *text)
 	strcat(path, ".json");
 	assert_int_equal(paths_write(path, text, strlen(text), NULL), 0);
 	free(path);
+}
+
+static void a_folder_that_cannot_be_made_says_why(void **state)
+{
+	bool was_root = geteuid() == 0;
+	char *config, *path;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(paths_config(&config, NULL), 0);
+	assert_int_equal(paths_make_folder(config, NULL), 0);
+	assert_int_equal(chmod(config, 0555), 0);
+	if (was_root && seteuid(65534) < 0) /* nothing is forbidden to root */
+		skip();
+	path = xasprintf("%s/a/b", config);
+	assert_true(paths_make_folder(path, &e) < 0);
+	assert_true(!was_root || seteuid(0) == 0);
+	assert_non_null(strstr(e.message, "Permission denied"));
+	chmod(config, 0700);
+	free(path);
+	free(config);
 }
 
 static void what_is_saved_is_loaded(void **state)
@@ -280,6 +302,7 @@ static void what_is_no_host_is_refused_and_lists_are_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    T(a_folder_that_cannot_be_made_says_why),
 	    T(what_is_saved_is_loaded),
 	    T(files_are_for_the_owner_alone),
 	    T(one_of_the_same_name_stays_unless_replaced),

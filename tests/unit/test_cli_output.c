@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +65,37 @@ static void tables_are_aligned_and_escaped(void **state)
 	                             "1   \xc3\xa9t\xc3\xa9     a\n"
 	                             "22  longer  \\x1b[31m\\n\n"
 	                             "-   -       z\n");
+}
+
+static void print_controls(void)
+{
+	output_json(json_pack("{s:s}", "a", "\xc3\xa9\xc2\x9b"));
+}
+
+static void json_for_a_terminal_is_ascii(void **state)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY), terminal, old;
+	ssize_t n;
+
+	(void)state;
+	catch_output(print_controls);
+	assert_string_equal(printed, "{\"a\":\"\xc3\xa9\xc2\x9b\"}\n");
+	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0)
+		skip();
+	terminal = open(ptsname(master), O_RDWR | O_NOCTTY);
+	assert_true(terminal >= 0);
+	fflush(stdout);
+	old = dup(1);
+	dup2(terminal, 1);
+	print_controls();
+	fflush(stdout);
+	dup2(old, 1);
+	close(old);
+	n = read(master, printed, sizeof(printed) - 1);
+	printed[n > 0 ? n : 0] = '\0';
+	close(terminal);
+	close(master);
+	assert_string_equal(printed, "{\"a\":\"\\u00E9\\u009B\"}\r\n");
 }
 
 static void base64_has_its_padding(void **state)
@@ -253,6 +285,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(tables_are_aligned_and_escaped),
+	    cmocka_unit_test(json_for_a_terminal_is_ascii),
 	    cmocka_unit_test(base64_has_its_padding),
 	    cmocka_unit_test(times_ages_and_sizes),
 	    cmocka_unit_test(json_text_that_is_not_utf8_is_replaced),

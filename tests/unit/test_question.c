@@ -153,6 +153,7 @@ static void nobody_need_listen_to_the_answer(void **state)
 	struct fixture *f = *state;
 	struct answer a[3] = {0};
 
+	assert_int_equal(telex_info(f->client, 0, NULL, NULL, NULL, NULL), 0);
 	assert_int_equal(telex_list(f->client, true, 0, NULL, on_done, &a[0], NULL), 0);
 	assert_int_equal(telex_info(f->client, 0, NULL, on_done, &a[1], NULL), 0);
 	assert_int_equal(telex_health(f->client, NULL, 0, NULL, on_done, &a[2], NULL), 0);
