@@ -204,6 +204,35 @@ static size_t receive(int from, void *buf, size_t size, int *fds, size_t *n_fds)
 	return (size_t)n;
 }
 
+/* False: the link has ended. */
+static bool try_send(struct peer *p, uint16_t type, uint64_t seq, void *msg, int fd)
+{
+	struct km_hdr *hdr = msg;
+	struct iovec iov = {msg, km_row(type)->size};
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {.space = {0}};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	*hdr = (struct km_hdr){KM_VERSION, type, km_row(type)->size, seq};
+	if (fd >= 0) {
+		struct cmsghdr *cm;
+
+		mh.msg_control = &control;
+		mh.msg_controllen = sizeof(control);
+		cm = CMSG_FIRSTHDR(&mh);
+		cm->cmsg_level = SOL_SOCKET;
+		cm->cmsg_type = SCM_RIGHTS;
+		cm->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(cm), &fd, sizeof(fd));
+	}
+	while (sendmsg(p->fd, &mh, MSG_NOSIGNAL) < 0)
+		if (errno != EAGAIN && errno != EINTR)
+			return false;
+	return true;
+}
+
 /* Whether a message came: false at the link's end. fds[4]. */
 static bool receive_message(struct peer *p, union km_any *m, int *fds, size_t *n_fds)
 {
@@ -220,7 +249,8 @@ static bool receive_message(struct peer *p, union km_any *m, int *fds, size_t *n
 			fail_msg("%s", e.message);
 		if (m->hdr.type != KM_PING)
 			return true;
-		peer_send(p, KM_PONG, 0, &pong, -1);
+		/* The link's end is told by the next receive. */
+		(void)try_send(p, KM_PONG, 0, &pong, -1);
 	}
 }
 
@@ -269,6 +299,20 @@ void rig_accept(struct rig *r, struct peer *p)
 	peer_send(p, KM_READY, 0, &ready, -1);
 }
 
+bool peer_answers(struct peer *p)
+{
+	struct km_info info = {0};
+	union km_any m;
+	int fds[4];
+	size_t n;
+
+	if (!try_send(p, KM_INFO, 1, &info, -1) || !receive_message(p, &m, fds, &n))
+		return false;
+	assert_int_equal(m.hdr.type, KM_INFO_REPLY);
+	assert_int_equal(n, 0);
+	return true;
+}
+
 void peer_kill(struct peer *p)
 {
 	kill(p->pid, SIGKILL);
@@ -298,29 +342,8 @@ void peer_expect_death(struct peer *p)
 
 void peer_send(struct peer *p, uint16_t type, uint64_t seq, void *msg, int fd)
 {
-	struct km_hdr *hdr = msg;
-	struct iovec iov = {msg, km_row(type)->size};
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = {.space = {0}};
-	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	*hdr = (struct km_hdr){KM_VERSION, type, km_row(type)->size, seq};
-	if (fd >= 0) {
-		struct cmsghdr *cm;
-
-		mh.msg_control = &control;
-		mh.msg_controllen = sizeof(control);
-		cm = CMSG_FIRSTHDR(&mh);
-		cm->cmsg_level = SOL_SOCKET;
-		cm->cmsg_type = SCM_RIGHTS;
-		cm->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cm), &fd, sizeof(fd));
-	}
-	while (sendmsg(p->fd, &mh, MSG_NOSIGNAL) < 0)
-		if (errno != EAGAIN && errno != EINTR)
-			fail_msg("cannot send %s: %s", km_row(type)->name, strerror(errno));
+	if (!try_send(p, type, seq, msg, fd))
+		fail_msg("cannot send %s: %s", km_row(type)->name, strerror(errno));
 }
 
 void peer_send_raw(struct peer *p, const void *bytes, size_t len)

@@ -60,6 +60,8 @@ bool rig_logged(const struct rig *r, const char *words);
 
 /* Takes the next worker, through to KM_READY. */
 void rig_accept(struct rig *r, struct peer *p);
+/* Whether the keeper answers a question before it ends the link. Its pings are answered. */
+bool peer_answers(struct peer *p);
 /* The process is killed and the link ends with it. */
 void peer_kill(struct peer *p);
 void peer_close(struct peer *p);
