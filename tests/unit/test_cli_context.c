@@ -57,17 +57,14 @@ static struct context sample(const char *name)
 
 static void put(const char *name, const char *text)
 {
-	char *path;
+	char *path, contexts[512], file[600];
 
 	assert_int_equal(paths_config(&path, NULL), 0);
-	path = realloc(path, strlen(path) + 100);
-	strcat(path, "/contexts");
-	assert_int_equal(paths_make_folder(path, NULL), 0);
-	strcat(path, "/");
-	strcat(path, name);
-	strcat(path, ".json");
-	assert_int_equal(paths_write(path, text, strlen(text), NULL), 0);
+	snprintf(contexts, sizeof(contexts), "%s/contexts", path);
 	free(path);
+	assert_int_equal(paths_make_folder(contexts, NULL), 0);
+	snprintf(file, sizeof(file), "%s/%s.json", contexts, name);
+	assert_int_equal(paths_write(file, text, strlen(text), NULL), 0);
 }
 
 static void a_folder_that_cannot_be_made_says_why(void **state)
