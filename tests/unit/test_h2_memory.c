@@ -16,44 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/alloc_fail.h"
 #include "tests/support/h2_pair.h"
 
 #define BODY ((size_t)300000)
-
-/* ---- the allocations of this program's objects and of libevent ---- */
-
-static bool armed, keep_failing;
-static long count, fail_at;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-static bool fails(void)
-{
-	if (!armed)
-		return false;
-	count++;
-	return count == fail_at || (keep_failing && count > fail_at);
-}
-
-void *__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-	return fails() ? NULL : __real_realloc(p, size);
-}
 
 static void silent(int severity, const char *text)
 {
@@ -213,10 +179,7 @@ static bool run(long n, bool keep)
 	base = event_base_new();
 	assert_non_null(base);
 	assert_int_equal(bufferevent_pair_new(base, 0, bev), 0);
-	count = 0;
-	fail_at = n;
-	keep_failing = keep;
-	armed = true;
+	alloc_fail_at(n, keep);
 	start(&client, bev[0], false);
 	start(&server, bev[1], true);
 	if (client.conn != NULL &&
@@ -225,7 +188,7 @@ static bool run(long n, bool keep)
 		push(&client);
 	}
 	settle();
-	armed = false;
+	alloc_fail_stop();
 	if (client.conn != NULL)
 		h2_close(client.conn, H2_NO_ERROR);
 	if (server.conn != NULL)
@@ -243,7 +206,7 @@ static bool run(long n, bool keep)
 		assert_int_equal(client.sections, 2);
 		assert_true(client.ended && server.ended);
 	}
-	return count < n && whole;
+	return alloc_fail_count() < n && whole;
 }
 
 static void each_allocation_may_fail_once(void **state)
@@ -272,7 +235,7 @@ static int setup(void **state)
 	for (size_t i = 0; i < BODY; i++)
 		body[i] = (uint8_t)(i * 7 + i / 251);
 	event_set_log_callback(silent);
-	event_set_mem_functions(__wrap_malloc, __wrap_realloc, free);
+	event_set_mem_functions(malloc, realloc, free);
 	return 0;
 }
 

@@ -19,47 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/support/alloc_fail.h"
 #include "tests/support/client_fixture.h"
-
-/* ---- allocations: the linker sends them here (--wrap) ---- */
-
-static long countdown = -1; /* the one that fails; negative: none */
-static long counted;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-char *__real_strdup(const char *s);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-char *__wrap_strdup(const char *s);
-
-static bool fails(void)
-{
-	counted++;
-	return countdown >= 0 && countdown-- == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-	return fails() ? NULL : __real_realloc(p, size);
-}
-
-char *__wrap_strdup(const char *s)
-{
-	return fails() ? NULL : __real_strdup(s);
-}
 
 /* ---- the agent's process ---- */
 
@@ -152,12 +113,11 @@ static bool session(struct fixture *f, long failing)
 	    .ca_file = f->ca};
 	struct session s = {.base = f->base};
 
-	counted = 0;
-	countdown = failing;
+	alloc_fail_at(failing, false);
 	if (telex_client_new(&s.client, f->base, &options, &s.error) == 0)
 		talk(&s);
 	telex_client_free(s.client);
-	countdown = -1;
+	alloc_fail_stop();
 	if (s.client != NULL && s.run.exited && s.error.kind == TELEX_OK)
 		return true;
 	assert_true(s.error.message[0] != '\0' || s.run.error.message[0] != '\0');
@@ -171,14 +131,14 @@ static void each_allocation_may_fail(void **state)
 	long all, failed = 0;
 
 	/* Twice: what is allocated once a process is not counted. */
-	assert_true(session(f, -1));
-	assert_true(session(f, -1));
-	all = counted;
+	assert_true(session(f, 0));
+	assert_true(session(f, 0));
+	all = alloc_fail_count();
 	assert_true(all > 50);
-	for (long n = 0; n < all; n++)
+	for (long n = 1; n <= all; n++)
 		failed += !session(f, n);
 	assert_true(failed > all / 4);
-	assert_true(session(f, -1));
+	assert_true(session(f, 0));
 	kill(agent, SIGKILL);
 	waitpid(agent, NULL, 0);
 }

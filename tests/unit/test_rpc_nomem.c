@@ -9,8 +9,7 @@
 /*
  * Every allocation of grpc and rpc (and of h2 and nghttp2 below them) fails once, each in its own
  * run of the same calls. A call that was opened ends once, a method that was opened is closed once,
- * no call is said to be OK that was not, and nothing leaks. The linker puts these functions in
- * front of malloc and the others in our own code.
+ * no call is said to be OK that was not, and nothing leaks.
  */
 #include <event2/buffer.h>
 #include <stdlib.h>
@@ -18,43 +17,11 @@
 
 #include "common/rpc.h"
 #include "grpc/health/v1/health.pb-c.h"
+#include "tests/support/alloc_fail.h"
 #include "tests/support/h2_pair.h"
 
 typedef Grpc__Health__V1__HealthCheckRequest Request;
 typedef Grpc__Health__V1__HealthCheckResponse Response;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-static long fail_in; /* the allocation that fails, counted from now; 0: none */
-static bool failed;
-
-static bool fails(void)
-{
-	if (fail_in == 0 || --fail_in > 0)
-		return false;
-	failed = true;
-	return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-	return fails() ? NULL : __real_realloc(p, size);
-}
 
 struct fixture {
 	struct h2_pair pair;
@@ -225,7 +192,7 @@ static void run(struct fixture *f, char *large)
 		assert_int_equal(echo.responses, 2);
 		assert_int_equal(echo.bytes, strlen(large) + 4 + 3);
 	}
-	if (!failed) {
+	if (!alloc_fail_happened()) {
 		assert_int_equal(ok.code, RPC_OK);
 		assert_int_equal(missing.code, RPC_NOT_FOUND);
 		assert_int_equal(echo.code, RPC_OK);
@@ -252,14 +219,13 @@ static void every_allocation_may_fail(void **state)
 		h2_pair_start(&f.pair, &f.pair.server, &limits, &ops, &f);
 		h2_pair_start(&f.pair, &f.pair.client, &limits, NULL, NULL);
 		h2_pair_settle(&f.pair);
-		failed = false;
-		fail_in = ++n;
+		alloc_fail_at(++n, false);
 		run(&f, large);
-		fail_in = 0;
+		alloc_fail_stop();
 		h2_pair_free(&f.pair);
 		assert_int_equal(f.opens, f.closes);
 		rpc_server_free(f.server);
-	} while (failed);
+	} while (alloc_fail_happened());
 	/* It was not over before it began. */
 	assert_true(n > 50);
 	free(large);
@@ -272,11 +238,11 @@ static void a_server_without_memory_is_not_made(void **state)
 
 	(void)state;
 	for (long n = 1; n <= 2; n++) {
-		fail_in = n;
+		alloc_fail_at(n, false);
 		assert_int_equal(rpc_server_new(&s, NULL, &cfg), TX_ENOMEM);
 		assert_null(s);
 	}
-	fail_in = 0;
+	alloc_fail_stop();
 	rpc_server_free(NULL);
 }
 
