@@ -7,10 +7,17 @@ AS_IF([test "x$ac_prog_cc_stdc" = xno],
       [AC_MSG_ERROR([this C compiler does not speak C11; set CC to gcc or clang])])
 ])
 
+dnl TX_PKG_CONFIG: pkg-config itself; without it every library would seem to be missing.
+AC_DEFUN([TX_PKG_CONFIG], [
+PKG_PROG_PKG_CONFIG([0.29])
+AS_IF([test -z "$PKG_CONFIG" || ! "$PKG_CONFIG" --version >/dev/null 2>&1],
+      [AC_MSG_ERROR([pkg-config (0.29 or later) is missing; on Debian: apt-get install pkg-config, or let ./quickstart do it])])
+])
+
 dnl TX_PKG(PREFIX, MODULES, DEBIAN-PACKAGE): looks a library up; what is missing
 dnl is collected, so that one run of configure names all of it.
 AC_DEFUN([TX_PKG], [
-PKG_CHECK_MODULES([$1], [$2], [], [tx_missing="$tx_missing $3"
+PKG_CHECK_MODULES([$1], [$2], [], [AS_CASE([" $tx_missing "], [*" $3 "*], [], [tx_missing="$tx_missing $3"])
 tx_missing_text="$tx_missing_text
   $2   (Debian: $3)"])
 ])
@@ -23,7 +30,7 @@ AM_CONDITIONAL([HAVE_CMOCKA], [test "x$tx_cmocka" = xyes])
 
 dnl TX_PKG_REPORT: ends configure when a library was missing, naming each.
 AC_DEFUN([TX_PKG_REPORT], [
-AS_IF([test -n "$tx_missing"], [AC_MSG_ERROR([these libraries are missing:$tx_missing_text
+AS_IF([test -n "$tx_missing"], [AC_MSG_ERROR([these libraries are missing, or too old:$tx_missing_text
 On Debian: apt-get install$tx_missing
 or let ./quickstart install them. If they are installed elsewhere, set PKG_CONFIG_PATH.])])
 ])
