@@ -164,15 +164,17 @@ static int run(struct cli *cli, int argc, char **argv)
 const struct cli_verb cmd_ps = {
     .name = "ps",
     .summary = "the processes that the agent holds",
-    .help = "Examples:\n"
-            "  telex ps\n"
-            "  telex ps -a                 also those that have ended\n"
-            "  telex --json ps | jq .process_id\n"
-            "\n"
-            "Usage: telex ps [-a]\n"
-            "\n"
-            "  -a, --all   also those that have ended and are still held\n"
-            "\n"
-            "Oldest first. STATE is running, ending, or how it ended: exit 3, SIGTERM, unknown.\n",
+    .help =
+        "Examples:\n"
+        "  telex ps\n"
+        "  telex ps -a                 also those that have ended\n"
+        "  telex --json ps | jq .process_id\n"
+        "\n"
+        "Usage: telex ps [-a]\n"
+        "\n"
+        "  -a, --all   also those that have ended and are still held\n"
+        "\n"
+        "Oldest first. STATE is running, ending, or how it ended: exit 3, SIGTERM, unknown. On a\n"
+        "terminal a long command is cut to fit.\n",
     .run = run,
 };

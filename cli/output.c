@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,6 +20,8 @@
 #include "common/duration.h"
 #include "common/escape.h"
 #include "common/mem.h"
+
+#define LAST_MIN 20 /* columns for a table's last cell, however narrow the terminal is */
 
 struct output_table {
 	const char *const *headings;
@@ -65,21 +68,48 @@ void output_table_row(struct output_table *t, const char *const *cells)
 	t->rows++;
 }
 
-static void print_row(const char *const *cells, const size_t *widths, size_t n)
+/* How wide the last column may be: what is left of the terminal's line; elsewhere there is no end.
+ */
+static size_t last_width(const size_t *widths, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		fputs(cells[i], stdout);
-		if (i + 1 == n)
+	struct winsize size;
+	size_t used = 0;
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
+		return SIZE_MAX;
+	for (size_t i = 0; i + 1 < n; i++)
+		used += widths[i] + 2;
+	return used + LAST_MIN < size.ws_col ? size.ws_col - used : LAST_MIN;
+}
+
+static void print_last(const char *text, size_t max)
+{
+	const char *end = text;
+
+	if (width(text) <= max) {
+		fputs(text, stdout);
+		return;
+	}
+	for (size_t w = 0; *end; end++)
+		if (((unsigned char)*end & 0xc0) != 0x80 && ++w > max - 3)
 			break;
+	printf("%.*s...", (int)(end - text), text);
+}
+
+static void print_row(const char *const *cells, const size_t *widths, size_t n, size_t last)
+{
+	for (size_t i = 0; i + 1 < n; i++) {
+		fputs(cells[i], stdout);
 		for (size_t w = width(cells[i]); w < widths[i] + 2; w++)
 			putchar(' ');
 	}
+	print_last(cells[n - 1], last);
 	putchar('\n');
 }
 
 void output_table_print(struct output_table *t)
 {
-	size_t *widths = xcalloc(t->columns, sizeof(*widths));
+	size_t *widths = xcalloc(t->columns, sizeof(*widths)), last;
 
 	for (size_t i = 0; i < t->columns; i++)
 		widths[i] = width(t->headings[i]);
@@ -89,9 +119,11 @@ void output_table_print(struct output_table *t)
 		if (w > widths[i % t->columns])
 			widths[i % t->columns] = w;
 	}
-	print_row(t->headings, widths, t->columns);
+	last = last_width(widths, t->columns);
+	print_row(t->headings, widths, t->columns, last);
 	for (size_t i = 0; i < t->rows; i++)
-		print_row((const char *const *)(t->cells + i * t->columns), widths, t->columns);
+		print_row(
+		    (const char *const *)(t->cells + i * t->columns), widths, t->columns, last);
 	free(widths);
 	output_table_free(t);
 }

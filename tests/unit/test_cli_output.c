@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -72,22 +73,22 @@ static void print_controls(void)
 	output_json(json_pack("{s:s}", "a", "\xc3\xa9\xc2\x9b"));
 }
 
-static void json_for_a_terminal_is_ascii(void **state)
+/* The same to a terminal of that many columns. */
+static void catch_on_terminal(void (*print)(void), unsigned short columns)
 {
+	struct winsize size = {.ws_col = columns, .ws_row = 24};
 	int master = posix_openpt(O_RDWR | O_NOCTTY), terminal, old;
 	ssize_t n;
 
-	(void)state;
-	catch_output(print_controls);
-	assert_string_equal(printed, "{\"a\":\"\xc3\xa9\xc2\x9b\"}\n");
 	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0)
 		skip();
 	terminal = open(ptsname(master), O_RDWR | O_NOCTTY);
 	assert_true(terminal >= 0);
+	assert_int_equal(ioctl(terminal, TIOCSWINSZ, &size), 0);
 	fflush(stdout);
 	old = dup(1);
 	dup2(terminal, 1);
-	print_controls();
+	print();
 	fflush(stdout);
 	dup2(old, 1);
 	close(old);
@@ -95,6 +96,37 @@ static void json_for_a_terminal_is_ascii(void **state)
 	printed[n > 0 ? n : 0] = '\0';
 	close(terminal);
 	close(master);
+}
+
+static void print_long_table(void)
+{
+	static const char *const headings[] = {"ID", "COMMAND"};
+	struct output_table *t = output_table_new(headings, 2);
+
+	output_table_row(t, (const char *const[]){"1", "123456789 123456789 12345\xc3\xa9"});
+	output_table_row(t, (const char *const[]){"2", "123456789 123456789 12345\xc3\xa9X"});
+	output_table_row(t, (const char *const[]){"3", "123456789 123456789 12\xc3\xa9 and more"});
+	output_table_print(t);
+}
+
+static void a_table_is_no_wider_than_the_terminal(void **state)
+{
+	(void)state;
+	catch_on_terminal(print_long_table, 30);
+	assert_string_equal(printed, "ID  COMMAND\r\n"
+	                             "1   123456789 123456789 12345\xc3\xa9\r\n"
+	                             "2   123456789 123456789 123...\r\n"
+	                             "3   123456789 123456789 12\xc3\xa9...\r\n");
+	catch_output(print_long_table);
+	assert_non_null(strstr(printed, " and more\n"));
+}
+
+static void json_for_a_terminal_is_ascii(void **state)
+{
+	(void)state;
+	catch_output(print_controls);
+	assert_string_equal(printed, "{\"a\":\"\xc3\xa9\xc2\x9b\"}\n");
+	catch_on_terminal(print_controls, 80);
 	assert_string_equal(printed, "{\"a\":\"\\u00E9\\u009B\"}\r\n");
 }
 
@@ -289,6 +321,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(tables_are_aligned_and_escaped),
+	    cmocka_unit_test(a_table_is_no_wider_than_the_terminal),
 	    cmocka_unit_test(json_for_a_terminal_is_ascii),
 	    cmocka_unit_test(base64_has_its_padding),
 	    cmocka_unit_test(times_ages_and_sizes),
