@@ -110,20 +110,23 @@ static int parse_options(int argc, char **argv, struct options *o)
 	}
 }
 
-/* The worker beside this program, so that a build that is not installed works; else the installed
- * one. */
+/* The worker beside this program (a build that is not installed), where it lies in an installation
+ * that was moved as a whole, or where it was installed. */
 static const char *find_worker(char *buf, size_t size)
 {
-	static const char name[] = "telex-worker";
-	ssize_t n = readlink("/proc/self/exe", buf, size - sizeof(name));
+	static const char *const places[] = {"telex-worker", "../libexec/telex/telex-worker"};
+	char exe[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 	char *slash;
 
 	if (n > 0) {
-		buf[n] = '\0';
-		slash = strrchr(buf, '/');
-		if (slash != NULL) {
-			memcpy(slash + 1, name, sizeof(name));
-			if (access(buf, X_OK) == 0)
+		exe[n] = '\0';
+		slash = strrchr(exe, '/');
+		for (size_t i = 0; slash != NULL && i < sizeof(places) / sizeof(places[0]); i++) {
+			int len =
+			    snprintf(buf, size, "%.*s/%s", (int)(slash - exe), exe, places[i]);
+
+			if (len > 0 && (size_t)len < size && access(buf, X_OK) == 0)
 				return buf;
 		}
 	}
