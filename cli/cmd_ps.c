@@ -74,11 +74,23 @@ static char *command_line(const struct telex_process *process)
 	return line;
 }
 
-static void add_row(struct ps *ps, const struct telex_process *process)
+/* "user/ann" of one whose trust domain is the agent's own; others whole. */
+static const char *short_owner(const char *owner, const char *agent)
+{
+	static const char scheme[] = "spiffe://";
+	size_t len;
+
+	if (!agent || strncmp(agent, scheme, sizeof(scheme) - 1) != 0)
+		return owner;
+	len = sizeof(scheme) - 1 + strcspn(agent + sizeof(scheme) - 1, "/") + 1;
+	return strncmp(owner, agent, len) == 0 && owner[len] ? owner + len : owner;
+}
+
+static void add_row(struct ps *ps, const struct telex_process *process, const char *agent)
 {
 	char pid[16], age[24], state[48], end[32], *command = command_line(process);
 	const char *cells[COLUMNS] = {
-	    process->process_id, process->owner, state, pid, age, command};
+	    process->process_id, short_owner(process->owner, agent), state, pid, age, command};
 
 	snprintf(pid, sizeof(pid), "%u", process->pid);
 	output_age(age, sizeof(age), process->start_ns, clock_realtime_ns());
@@ -119,7 +131,7 @@ static void each(const struct telex_process *process, void *arg)
 	if (ps->json)
 		print_json(process);
 	else
-		add_row(ps, process);
+		add_row(ps, process, telex_client_agent(s->client));
 }
 
 static int list(struct cli *cli, bool all)
@@ -175,6 +187,6 @@ const struct cli_verb cmd_ps = {
         "  -a, --all   also those that have ended and are still held\n"
         "\n"
         "Oldest first. STATE is running, ending, or how it ended: exit 3, SIGTERM, unknown. On a\n"
-        "terminal a long command is cut to fit.\n",
+        "terminal a long command is cut to fit; --json has all, and the OWNER with its domain.\n",
     .run = run,
 };
