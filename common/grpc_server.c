@@ -263,6 +263,11 @@ void grpc_call_set(struct grpc_call *c, const struct grpc_ops *ops, void *arg)
 	c->arg = arg;
 }
 
+bool grpc_half_closed(const struct grpc_call *c)
+{
+	return c->peer_ended;
+}
+
 /* ---- the response ---- */
 
 static const struct h2_field response_fields[] = {

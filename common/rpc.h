@@ -85,6 +85,9 @@ void *rpc_call_peer(struct rpc_call *c);
 void rpc_call_set_data(struct rpc_call *c, void *data);
 const struct rpc_method *rpc_call_method(struct rpc_call *c);
 
+/* Whether the client has ended its half by now. One that ends it only after the last message was
+ * sent, in a call that `finished` then gets with OK, has seen that message. */
+bool rpc_half_closed(const struct rpc_call *c);
 /* Ends the call. status NULL: OK. Once; later ones are ignored. `closed` follows, not from inside
  * this call. */
 void rpc_finish(struct rpc_call *c, const struct rpc_status *status);

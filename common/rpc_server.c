@@ -315,6 +315,11 @@ const struct rpc_method *rpc_call_method(struct rpc_call *c)
 	return c->method;
 }
 
+bool rpc_half_closed(const struct rpc_call *c)
+{
+	return grpc_half_closed(c->grpc);
+}
+
 void rpc_finish(struct rpc_call *c, const struct rpc_status *status)
 {
 	static const struct rpc_status ok = {.code = RPC_OK};

@@ -110,6 +110,7 @@ static void send_exited(struct run *r)
 	process_reply_exit(&exit, &r->exit);
 	response.response_case = TELEX__V1__RUN_RESPONSE__RESPONSE_EXITED;
 	response.exited = &exit.exit;
+	r->deaf = rpc_half_closed(r->call);
 	send_response(r, &response);
 	run_set_state(r, RUN_FINISHED);
 	event_del(r->beat);
@@ -356,12 +357,22 @@ void run_writable(struct rpc_call *c)
 	schedule(rpc_call_data(c));
 }
 
+/*
+ * Whether the client is known to have the exit: it ended its half after `exited` was sent. One that
+ * had done so before, or was cut off, may come back and ask for the same process.
+ */
+static bool is_delivered(const struct run *r)
+{
+	const struct peer *peer = rpc_call_peer(r->call);
+
+	return r->state == RUN_FINISHED && !r->deaf && peer->last_code == RPC_OK;
+}
+
 void run_closed(struct rpc_call *c)
 {
-	const struct peer *peer = rpc_call_peer(c);
 	struct run *r = rpc_call_data(c);
 
-	keeper_detach(r->att, r->state == RUN_FINISHED && peer->last_code == RPC_OK);
+	keeper_detach(r->att, is_delivered(r));
 	keeper_call_forget(r->lookup);
 	keeper_call_forget(r->signal);
 	run_output_free(r->output);

@@ -40,6 +40,7 @@ struct run {
 	bool feeds;          /* the client may feed stdin */
 	bool from_oldest;    /* attach without resume */
 	bool ended;          /* `exit` is filled */
+	bool deaf;           /* the client had ended its half before `exited` was sent */
 	uint64_t signals[3]; /* that wait to be sent: a bit each, by enum km_target */
 	struct event *turn, *beat;
 	int64_t beat_ns; /* 0: no heartbeat */

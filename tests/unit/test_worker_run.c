@@ -1053,6 +1053,22 @@ static void an_exit_that_is_not_read_is_not_delivered(void **state)
 	ring_unref(out);
 }
 
+/* It may be gone by then, and nobody would know: it is to find the process when it comes back. */
+static void a_client_that_ended_its_half_before_the_exit_has_not_got_it(void **state)
+{
+	struct fixture *f = *state;
+	union km_any msg;
+
+	start(f, false);
+	rpc_half_close(f->call);
+	settle(f);
+	end(f, 0);
+	saw(f, "started(p1,1,0) out:0+0. err:0+0. exited OK");
+	assert_true(fake_keeper_take(f->keeper, KM_DETACH, &msg, NULL));
+	assert_int_equal(msg.detach.att, f->att);
+	assert_int_equal(msg.detach.delivered, 0);
+}
+
 #define RUN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -1094,6 +1110,7 @@ int main(void)
 	    RUN_TEST(a_lost_connection_detaches),
 	    RUN_TEST(without_its_keeper_every_call_is_unavailable),
 	    RUN_TEST(an_exit_that_is_not_read_is_not_delivered),
+	    RUN_TEST(a_client_that_ended_its_half_before_the_exit_has_not_got_it),
 	};
 
 	return cmocka_run_group_tests_name("worker_run", tests, NULL, NULL);
