@@ -349,6 +349,13 @@ bool job_spec_equal(const struct job_spec *a, const struct job_spec *b)
 	return x->len == y->len && memcmp(x->packed, y->packed, x->len) == 0;
 }
 
+size_t job_spec_memory(const struct job_spec *spec)
+{
+	const struct opened *o = (const struct opened *)spec;
+
+	return (size_t)(o->packed + o->len - (const uint8_t *)o);
+}
+
 void job_spec_free(struct job_spec *spec)
 {
 	free(spec); /* the first member of its block */

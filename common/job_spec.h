@@ -63,6 +63,8 @@ int job_spec_parse(struct job_spec **out, const uint8_t *data, size_t len, struc
 /* Whether both came from the same packed bytes. Only for specs from job_spec_open (job_spec_parse). */
 bool job_spec_equal(const struct job_spec *a, const struct job_spec *b);
 
+/* How much memory an opened one takes. */
+size_t job_spec_memory(const struct job_spec *spec);
 void job_spec_free(struct job_spec *spec);
 
 /* "nofile" -> RLIMIT_NOFILE, or -1; and back, or NULL. */

@@ -316,6 +316,7 @@ int attach_add(struct attachment **out, struct attach_table *t, uint32_t att, st
 		a->closed_told = pump_in_closed(j->in);
 	}
 	ending_returned(j);
+	job_taken(j);
 	*out = a;
 	return 0;
 }

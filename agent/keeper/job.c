@@ -9,12 +9,12 @@
 #include <unistd.h>
 
 #include "agent/keeper/pump.h"
+#include "agent/keeper/retain.h"
 #include "common/duration.h"
 #include "common/log.h"
 
 #define BUCKETS_MIN 64
 #define BUCKETS_MAX (1u << 20)
-#define SWEEP_NS    (5 * NS_PER_S)
 
 LIST_HEAD(job_bucket, job);
 
@@ -24,12 +24,11 @@ struct jobs {
 	void *ops_arg;
 	struct job_bucket *by_id, *by_pid;
 	uint32_t mask, seed;
-	TAILQ_HEAD(job_order, job) order, ended; /* all, and the ENDED ones; oldest first */
-	uint32_t max, running, held;
-	struct event *sweep;
+	TAILQ_HEAD(job_order, job) order; /* oldest first */
+	uint32_t max, running;
+	struct retain *retain; /* the ENDED ones */
+	int64_t keep_ns;       /* JOB_KEEP_NS */
 };
-
-static void on_sweep(evutil_socket_t fd, short what, void *arg);
 
 /* ---- the table ---- */
 
@@ -44,15 +43,15 @@ int jobs_new(struct jobs **out, struct event_base *base, uint32_t max_processes,
 		n *= 2;
 	js->base = base;
 	js->max = max_processes;
+	js->keep_ns = JOB_KEEP_NS;
 	js->mask = n - 1;
 	if (getrandom(&js->seed, sizeof(js->seed), GRND_NONBLOCK) < 0)
 		js->seed = (uint32_t)clock_monotonic_ns();
 	TAILQ_INIT(&js->order);
-	TAILQ_INIT(&js->ended);
 	js->by_id = calloc(n, sizeof(*js->by_id));
 	js->by_pid = calloc(n, sizeof(*js->by_pid));
-	js->sweep = evtimer_new(base, on_sweep, js);
-	if (js->by_id == NULL || js->by_pid == NULL || js->sweep == NULL) {
+	js->retain = retain_new(base);
+	if (js->by_id == NULL || js->by_pid == NULL || js->retain == NULL) {
 		jobs_free(js);
 		return err_set(e, TX_ENOMEM, "out of memory");
 	}
@@ -70,8 +69,7 @@ void jobs_free(struct jobs *js)
 		next = TAILQ_NEXT(j, in_order);
 		job_free(j);
 	}
-	if (js->sweep != NULL)
-		event_free(js->sweep);
+	retain_free(js->retain);
 	free(js->by_id);
 	free(js->by_pid);
 	free(js);
@@ -81,6 +79,11 @@ void jobs_set_ops(struct jobs *js, const struct job_ops *ops, void *arg)
 {
 	js->ops = ops;
 	js->ops_arg = arg;
+}
+
+void jobs_set_keep(struct jobs *js, int64_t ns)
+{
+	js->keep_ns = ns;
 }
 
 struct event_base *jobs_base(struct jobs *js)
@@ -139,7 +142,7 @@ uint32_t jobs_running(const struct jobs *js)
 
 uint32_t jobs_held(const struct jobs *js)
 {
-	return js->held;
+	return retain_count(js->retain);
 }
 
 uint32_t jobs_max(const struct jobs *js)
@@ -212,12 +215,10 @@ static void unlink_job(struct job *j)
 	if (!j->reaped)
 		LIST_REMOVE(j, by_pid);
 	TAILQ_REMOVE(&js->order, j, in_order);
-	if (j->state == KM_STATE_ENDED) {
-		TAILQ_REMOVE(&js->ended, j, in_ended);
-		js->held--;
-	} else {
+	if (j->state == KM_STATE_ENDED)
+		retain_remove(js->retain, j);
+	else
 		js->running--;
-	}
 }
 
 void job_free(struct job *j)
@@ -262,53 +263,31 @@ void job_set_state(struct job *j, enum km_state state)
 	assert(state > j->state);
 	log_debug("job %s: %s -> %s (pid %d)", j->id, state_name(j->state), state_name(state),
 	    (int)j->pid);
-	if (state == KM_STATE_ENDED) {
+	if (state == KM_STATE_ENDED)
 		j->jobs->running--;
-		j->jobs->held++;
-		TAILQ_INSERT_TAIL(&j->jobs->ended, j, in_ended);
-	}
 	j->state = state;
 }
 
-/* ---- retention ---- */
+/* ---- who reads it ---- */
 
-static void plan_sweep(struct jobs *js)
+static void await_reader(struct job *j);
+
+void job_taken(struct job *j)
 {
-	struct timeval later = duration_timeval(js->held > JOB_KEEP_COUNT ? 0 : SWEEP_NS);
-
-	if (js->held > JOB_KEEP_COUNT || !event_pending(js->sweep, EV_TIMEOUT, NULL))
-		event_add(js->sweep, &later);
-}
-
-/* Oldest first; those that are read right now stay. */
-static void on_sweep(evutil_socket_t fd, short what, void *arg)
-{
-	struct jobs *js = arg;
-	struct timeval again = duration_timeval(SWEEP_NS);
-	int64_t now = clock_monotonic_ns();
-	struct job *j, *next;
-
-	(void)fd;
-	(void)what;
-	for (j = TAILQ_FIRST(&js->ended); j != NULL; j = next) {
-		next = TAILQ_NEXT(j, in_ended);
-		if (js->held <= JOB_KEEP_COUNT && now - j->ended_at <= JOB_KEEP_NS)
-			break;
-		if (!LIST_EMPTY(&j->attachments))
-			continue;
-		log_debug("job %s: forgotten", j->id);
-		job_free(j);
-	}
-	if (js->held > 0)
-		event_add(js->sweep, &again);
+	if (j->state == KM_STATE_ENDED)
+		retain_look(j->jobs->retain, j);
 }
 
 void job_release(struct job *j)
 {
-	if (j->state != KM_STATE_ENDED || !LIST_EMPTY(&j->attachments))
+	if (!LIST_EMPTY(&j->attachments))
 		return;
-	if (j->delivered && j->was_attached && j->spec->disconnect != JOB_DISCONNECT_KEEP)
+	if (j->state != KM_STATE_ENDED)
+		await_reader(j);
+	else if (j->delivered && j->was_attached && j->spec->disconnect != JOB_DISCONNECT_KEEP)
 		job_free(j);
+	else
+		retain_look(j->jobs->retain, j);
 }
 
 /* ---- closing: from the leader's death to the published exit ---- */
@@ -331,7 +310,7 @@ static void publish(struct job *j, uint8_t streams_open)
 	j->exit.stderr_length = pump_out_head(j->out[KM_STDERR]);
 	j->ended_at = clock_monotonic_ns();
 	job_set_state(j, KM_STATE_ENDED);
-	plan_sweep(js);
+	retain_add(js->retain, j);
 	js->ops->ended(j, js->ops_arg);
 }
 
@@ -373,10 +352,27 @@ static void on_close_timer(evutil_socket_t fd, short what, void *arg)
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
 		if (!pump_out_look(j->out[s]))
 			open |= (uint8_t)KM_BIT(s);
-	if (at_mark(j, KM_STDOUT) && at_mark(j, KM_STDERR))
+	if (at_mark(j, KM_STDOUT) && at_mark(j, KM_STDERR)) {
 		publish(j, open);
-	else
+	} else if (j->close_late && LIST_EMPTY(&j->attachments)) {
+		log_warn("job %s: what its full buffers had no room for is dropped: nobody came "
+		         "to read it",
+		    j->id);
+		publish(j, open);
+	} else {
 		j->close_late = true;
+		await_reader(j);
+	}
+}
+
+/* An output that nobody reads, with more in its pipe than the ring has room for, does not hold the
+ * exit for ever: only as long as an ended job is held. */
+static void await_reader(struct job *j)
+{
+	struct timeval keep = duration_timeval(j->jobs->keep_ns);
+
+	if (j->close_late && LIST_EMPTY(&j->attachments))
+		event_add(j->close_timer, &keep);
 }
 
 void job_reaped(struct job *j)

@@ -6,7 +6,8 @@
  *
  * A job's exit is published (state ENDED) when its leader is reaped and both outputs are at their
  * end; or, when others hold them open, after JOB_CLOSE_GRACE_NS, but never before all that was in
- * the pipes when it was reaped is in the rings: a slow reader does not shorten an output.
+ * the pipes when it was reaped is in the rings: a slow reader does not shorten an output. Where
+ * nobody is attached for JOB_KEEP_NS it does: an exit is not held for ever.
  */
 #ifndef TX_KEEPER_JOB_H
 #define TX_KEEPER_JOB_H
@@ -30,6 +31,7 @@ struct pump_out;
 #define JOB_CLOSE_GRACE_NS (INT64_C(2) * 1000000000)
 #define JOB_KEEP_NS        (INT64_C(600) * 1000000000)
 #define JOB_KEEP_COUNT     1000
+#define JOB_KEEP_BYTES     ((size_t)64 << 20)
 
 /* A signal that was sent through telex, and by whom. */
 struct job_sent {
@@ -42,7 +44,7 @@ struct job {
 	/* job.c: links; read-only for others */
 	struct jobs *jobs;
 	LIST_ENTRY(job) by_id, by_pid;
-	TAILQ_ENTRY(job) in_order, in_ended;
+	TAILQ_ENTRY(job) in_order;
 	enum km_state state;
 	char id[KM_ID_SIZE];
 	char owner[KM_IDENTITY_SIZE];
@@ -79,6 +81,10 @@ struct job {
 	uint64_t close_mark[3]; /* each output's length at reap time */
 	bool close_late;        /* the grace is over, but a mark was not reached */
 	int64_t ended_at;       /* monotonic */
+
+	/* retain.c */
+	TAILQ_ENTRY(job) in_ended, in_unread;
+	size_t kept_output, kept_spec; /* bytes it counts with */
 };
 
 /* What the layers above are told. Called from the event loop, never from inside a call of theirs
@@ -96,6 +102,8 @@ int jobs_new(struct jobs **out, struct event_base *base, uint32_t max_processes,
 void jobs_free(struct jobs *js); /* and all jobs; processes that live are left alone */
 void jobs_set_ops(struct jobs *js, const struct job_ops *ops, void *arg);
 struct event_base *jobs_base(struct jobs *js);
+/* For tests: how long an output that does not fit waits for a reader, instead of JOB_KEEP_NS. */
+void jobs_set_keep(struct jobs *js, int64_t ns);
 
 /* An empty job, not in the table. Takes spec when it succeeds. NULL: no memory. */
 struct job *job_new(struct jobs *js, const char *id, const char *owner, struct job_spec *spec);
@@ -124,8 +132,9 @@ void job_stdout_moved(void *job);
 void job_stderr_moved(void *job);
 void job_stdin_moved(void *job);
 
-/* The last attachment is gone, or the exit was delivered: may be forgotten now. It is freed then.
- */
+/* An attachment was added. */
+void job_taken(struct job *j);
+/* One was removed. When it was the last and the exit was delivered the job is freed. */
 void job_release(struct job *j);
 
 #endif

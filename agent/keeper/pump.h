@@ -35,10 +35,15 @@ void pump_out_run(struct pump_out *p);
  * on. */
 int pump_out_release(struct pump_out *p, uint64_t offset);
 
-/* NULL until the first byte came. */
+/* NULL until the first byte came, and again when all was released after the end, or forgotten. */
 struct ring *pump_out_ring(const struct pump_out *p);
 uint64_t pump_out_head(const struct pump_out *p);
 uint64_t pump_out_tail(const struct pump_out *p);
+
+/* The bytes of memory that its ring takes. */
+size_t pump_out_memory(const struct pump_out *p);
+/* Frees the ring and what it holds; only after the end or pump_out_drop. tail is head then. */
+void pump_out_forget(struct pump_out *p);
 
 /* Whether the end was seen: all of the stream is in the ring. */
 bool pump_out_ended(const struct pump_out *p);
@@ -68,7 +73,7 @@ int pump_in_new(struct pump_in **out, struct event_base *base, int fd, size_t ri
  * closing it is ignored. */
 int pump_in_accept(struct pump_in *p, uint64_t head, bool eof);
 
-struct ring *pump_in_ring(const struct pump_in *p);
+struct ring *pump_in_ring(const struct pump_in *p); /* NULL when stdin is closed */
 uint64_t pump_in_head(const struct pump_in *p);
 uint64_t pump_in_written(const struct pump_in *p);
 bool pump_in_ended(const struct pump_in *p);  /* EOF was given, or the process closed it */

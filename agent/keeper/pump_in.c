@@ -19,7 +19,8 @@
 struct pump_in {
 	int fd; /* -1: closed */
 	struct event *writable;
-	struct ring *ring;
+	struct ring *ring; /* NULL: closed, nothing goes through it any more */
+	uint64_t head;     /* then: the ring's */
 	uint64_t written;
 	pump_fn progress;
 	void *arg;
@@ -62,12 +63,14 @@ static void finish(struct pump_in *p)
 	event_del(p->writable);
 	close(p->fd);
 	p->fd = -1;
+	p->head = ring_head(p->ring);
+	ring_unref(p->ring);
+	p->ring = NULL;
 }
 
 static void process_closed(struct pump_in *p)
 {
 	p->closed = true;
-	(void)ring_release(p->ring, ring_head(p->ring));
 	finish(p);
 }
 
@@ -144,7 +147,7 @@ struct ring *pump_in_ring(const struct pump_in *p)
 
 uint64_t pump_in_head(const struct pump_in *p)
 {
-	return ring_head(p->ring);
+	return p->ring != NULL ? ring_head(p->ring) : p->head;
 }
 
 uint64_t pump_in_written(const struct pump_in *p)

@@ -26,12 +26,13 @@ struct pump_out {
 	LIST_ENTRY(pump_out) abandoned;
 	int fd; /* -1: at the end */
 	struct event *readable;
-	struct event *retry; /* the ring could not be made: try again */
+	struct event *retry; /* the ring or its pages could not be made: try again */
 	struct ring *ring;
 	size_t ring_size;
+	uint64_t length; /* of the stream, when its ring was forgotten */
 	pump_fn more;
 	void *arg;
-	bool full, dropping, enlarged, no_ring_told;
+	bool full, dropping, enlarged, no_memory_told;
 };
 
 static LIST_HEAD(, pump_out) abandoned = LIST_HEAD_INITIALIZER(abandoned);
@@ -73,6 +74,23 @@ static void destroy(struct pump_out *p)
 	free(p);
 }
 
+void pump_out_forget(struct pump_out *p)
+{
+	if (p->ring == NULL)
+		return;
+	p->length = ring_head(p->ring);
+	ring_unref(p->ring);
+	p->ring = NULL;
+}
+
+/* Nothing comes any more, and all that came was taken. */
+static void forget_if_done(struct pump_out *p)
+{
+	if (p->ring != NULL && (p->fd < 0 || p->dropping) &&
+	    ring_tail(p->ring) == ring_head(p->ring))
+		pump_out_forget(p);
+}
+
 static void at_end(struct pump_out *p)
 {
 	event_del(p->readable);
@@ -80,6 +98,7 @@ static void at_end(struct pump_out *p)
 	close(p->fd);
 	p->fd = -1;
 	p->full = false;
+	forget_if_done(p);
 }
 
 uint64_t pump_out_waiting(const struct pump_out *p)
@@ -112,19 +131,25 @@ bool pump_out_look(struct pump_out *p)
 	return p->fd < 0;
 }
 
+static void await_memory(struct pump_out *p, const char *why)
+{
+	static const struct timeval soon = {0, 100000};
+
+	if (!p->no_memory_told)
+		log_warn("an output waits for memory: %s", why);
+	p->no_memory_told = true;
+	event_del(p->readable);
+	event_add(p->retry, &soon);
+}
+
 /* At the first byte. Without memory the process waits, and nothing is lost. */
 static int make_ring(struct pump_out *p)
 {
-	static const struct timeval soon = {0, 100000};
 	struct err e;
 
 	if (ring_create(&p->ring, RING_OUTPUT, p->ring_size, &e) == 0)
 		return 0;
-	if (!p->no_ring_told)
-		log_warn("an output waits for memory: %s", e.message);
-	p->no_ring_told = true;
-	event_del(p->readable);
-	event_add(p->retry, &soon);
+	await_memory(p, e.message);
 	return TX_ENOMEM;
 }
 
@@ -157,7 +182,7 @@ static void read_dropping(struct pump_out *p)
 	}
 }
 
-enum outcome { GOT, NOTHING, FULL, END };
+enum outcome { GOT, NOTHING, FULL, END, NO_MEMORY };
 
 static enum outcome read_once(struct pump_out *p)
 {
@@ -178,6 +203,9 @@ static enum outcome read_once(struct pump_out *p)
 		return GOT;
 	if (n < 0 && errno == EAGAIN)
 		return NOTHING;
+	/* The ring's pages are made as they are filled. */
+	if (n < 0 && (errno == EFAULT || errno == ENOMEM))
+		return NO_MEMORY;
 	return END;
 }
 
@@ -214,10 +242,13 @@ void pump_out_run(struct pump_out *p)
 		if (p->fd < 0 || p->dropping)
 			return;
 	}
-	if (o == END)
+	/* Full to the last byte: the end is seen without room to read it. */
+	if (o == END || (o == FULL && pipe_is_over(p)))
 		at_end(p);
 	else if (o == FULL)
 		stop_full(p);
+	else if (o == NO_MEMORY)
+		await_memory(p, "a ring's pages");
 	p->more(p->arg);
 }
 
@@ -243,12 +274,13 @@ int pump_out_release(struct pump_out *p, uint64_t offset)
 	int rc;
 
 	if (p->ring == NULL)
-		return offset == 0 ? 0 : TX_EPROTO;
+		return offset <= p->length ? 0 : TX_EPROTO;
 	rc = ring_release(p->ring, offset);
 	if (rc == 0 && p->full && ring_head(p->ring) - ring_tail(p->ring) < ring_size(p->ring)) {
 		p->full = false;
 		event_add(p->readable, NULL);
 	}
+	forget_if_done(p);
 	return rc;
 }
 
@@ -259,12 +291,21 @@ struct ring *pump_out_ring(const struct pump_out *p)
 
 uint64_t pump_out_head(const struct pump_out *p)
 {
-	return p->ring != NULL ? ring_head(p->ring) : 0;
+	return p->ring != NULL ? ring_head(p->ring) : p->length;
 }
 
 uint64_t pump_out_tail(const struct pump_out *p)
 {
-	return p->ring != NULL ? ring_tail(p->ring) : 0;
+	return p->ring != NULL ? ring_tail(p->ring) : p->length;
+}
+
+size_t pump_out_memory(const struct pump_out *p)
+{
+	if (p->ring == NULL)
+		return 0;
+	/* Of a ring that never was full only the beginning was touched. */
+	return ring_head(p->ring) < ring_size(p->ring) ? (size_t)ring_head(p->ring)
+	                                               : ring_size(p->ring);
 }
 
 void pump_out_drop(struct pump_out *p)
@@ -273,6 +314,7 @@ void pump_out_drop(struct pump_out *p)
 	event_del(p->retry);
 	if (p->fd >= 0)
 		event_add(p->readable, NULL);
+	forget_if_done(p);
 }
 
 void pump_out_free(struct pump_out *p)

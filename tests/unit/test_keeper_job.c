@@ -8,8 +8,10 @@
 #include <cmocka.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "agent/keeper/job.h"
@@ -21,6 +23,7 @@ struct rig {
 	struct jobs *jobs;
 	unsigned outputs, ended;
 	int memfd;
+	size_t ring_size;
 };
 
 static void on_output(struct job *j, enum km_stream s, void *arg)
@@ -56,6 +59,7 @@ static void rig_open(struct rig *r)
 	struct err e;
 
 	memset(r, 0, sizeof(*r));
+	r->ring_size = 4096;
 	r->base = event_base_new();
 	assert_non_null(r->base);
 	assert_int_equal(jobs_new(&r->jobs, r->base, 100, &e), 0);
@@ -77,7 +81,7 @@ static struct pump_out *make_output(struct rig *r, struct job *j, pump_fn moved,
 	int pair[2];
 
 	assert_int_equal(pipe2(pair, O_CLOEXEC | O_NONBLOCK), 0);
-	assert_int_equal(pump_out_new(&p, r->base, pair[0], 4096, moved, j), 0);
+	assert_int_equal(pump_out_new(&p, r->base, pair[0], r->ring_size, moved, j), 0);
 	*writer = pair[1];
 	return p;
 }
@@ -305,6 +309,195 @@ static void a_forgotten_jobs_pipe_is_drained_until_it_closes(void **state)
 	rig_close(&r);
 }
 
+/* ---- what is held of the ended ---- */
+
+static void rings_go_when_all_is_acknowledged(void **state)
+{
+	struct rig r;
+	struct job *j;
+	int w[2];
+
+	(void)state;
+	rig_open(&r);
+	j = add(&r, "a", 1, w);
+	assert_int_equal(write(w[0], "hello", 5), 5);
+	assert_int_equal(write(w[1], "oops", 4), 4);
+	turn(&r);
+	/* Before the end: the ring stays, there may be more. */
+	assert_int_equal(pump_out_release(j->out[KM_STDERR], 4), 0);
+	assert_non_null(pump_out_ring(j->out[KM_STDERR]));
+	close(w[0]);
+	close(w[1]);
+	job_reaped(j);
+	assert_int_equal(j->state, KM_STATE_ENDED);
+	assert_null(pump_out_ring(j->out[KM_STDERR]));
+	assert_non_null(pump_out_ring(j->out[KM_STDOUT]));
+	assert_int_equal(pump_out_release(j->out[KM_STDOUT], 4), 0);
+	assert_non_null(pump_out_ring(j->out[KM_STDOUT]));
+	assert_int_equal(pump_out_release(j->out[KM_STDOUT], 5), 0);
+	assert_null(pump_out_ring(j->out[KM_STDOUT]));
+	assert_int_equal(pump_out_memory(j->out[KM_STDOUT]), 0);
+	/* The offsets stay. */
+	assert_int_equal(pump_out_head(j->out[KM_STDOUT]), 5);
+	assert_int_equal(pump_out_tail(j->out[KM_STDOUT]), 5);
+	assert_int_equal(pump_out_release(j->out[KM_STDOUT], 5), 0);
+	assert_int_equal(pump_out_release(j->out[KM_STDOUT], 6), TX_EPROTO);
+	rig_close(&r);
+}
+
+/* A job that has written a MiB and ended. */
+static struct job *add_large(struct rig *r, int number)
+{
+	static const char bytes[65536];
+	struct job *j;
+	char id[16];
+	int w[2];
+
+	snprintf(id, sizeof(id), "%d", number);
+	r->ring_size = (size_t)1 << 20;
+	j = add(r, id, 1000 + number, w);
+	for (int i = 0; i < 16; i++) {
+		assert_int_equal(write(w[0], bytes, sizeof(bytes)), (ssize_t)sizeof(bytes));
+		pump_out_run(j->out[KM_STDOUT]);
+	}
+	close(w[0]);
+	close(w[1]);
+	job_reaped(j);
+	assert_int_equal(j->state, KM_STATE_ENDED);
+	assert_int_equal(j->exit.stdout_length, 1 << 20);
+	return j;
+}
+
+static void outputs_of_the_ended_are_bounded_and_their_exits_stay(void **state)
+{
+	const int n = (int)(JOB_KEEP_BYTES >> 20);
+	struct rig r;
+	char id[16];
+
+	(void)state;
+	rig_open(&r);
+	for (int i = 0; i < n + 3; i++)
+		(void)add_large(&r, i);
+	turn(&r);
+	assert_int_equal(jobs_held(r.jobs), n + 3);
+	for (int i = 0; i < n + 3; i++) {
+		struct pump_out *out;
+
+		snprintf(id, sizeof(id), "%d", i);
+		out = jobs_find(r.jobs, id)->out[KM_STDOUT];
+		assert_int_equal(pump_out_head(out), 1 << 20);
+		assert_int_equal(pump_out_tail(out), i < 3 ? 1 << 20 : 0);
+	}
+	/* One that was read to its end leaves room for the next. */
+	assert_int_equal(pump_out_release(jobs_find(r.jobs, "3")->out[KM_STDOUT], 1 << 20), 0);
+	job_release(jobs_find(r.jobs, "3"));
+	(void)add_large(&r, n + 3);
+	assert_int_equal(pump_out_tail(jobs_find(r.jobs, "4")->out[KM_STDOUT]), 0);
+	rig_close(&r);
+}
+
+static void large_specs_of_the_ended_are_bounded(void **state)
+{
+	static char text[(1 << 20) + 3];
+	char *argv[] = {(char[]){"true"}, NULL};
+	char *env[] = {text, NULL};
+	const struct job_spec spec = {
+	    .argc = 1, .argv = argv, .env = env, .envc = 1, .stop_signal = 15, .disconnect = 1};
+	const uint32_t n = (uint32_t)(JOB_KEEP_BYTES >> 20);
+	struct rig r;
+	struct err e;
+
+	(void)state;
+	rig_open(&r);
+	close(r.memfd);
+	memset(text, 'x', sizeof(text) - 1);
+	text[1] = '=';
+	assert_int_equal(job_spec_seal(&spec, &r.memfd, &e), 0);
+	for (uint32_t i = 0; i < n + 2; i++) {
+		char id[16];
+		int w[2];
+
+		snprintf(id, sizeof(id), "%u", i);
+		(void)add(&r, id, 1000 + (int)i, w);
+		close(w[0]);
+		close(w[1]);
+		job_reaped(jobs_find(r.jobs, id));
+	}
+	turn(&r);
+	assert_in_range(jobs_held(r.jobs), n - 2, n);
+	assert_null(jobs_find(r.jobs, "0"));
+	rig_close(&r);
+}
+
+/* Its output does not fit, and nobody will come: the job does not stay for ever. */
+static void an_unread_output_does_not_hold_the_exit_for_ever(void **state)
+{
+	static const char bytes[10000];
+	struct rig r;
+	struct job *j;
+	int w[2];
+
+	(void)state;
+	rig_open(&r);
+	jobs_set_keep(r.jobs, 1);
+	j = add(&r, "a", 1, w);
+	assert_int_equal(write(w[0], bytes, sizeof(bytes)), (ssize_t)sizeof(bytes));
+	close(w[0]);
+	close(w[1]);
+	job_reaped(j);
+	assert_int_equal(j->state, KM_STATE_ENDING);
+	while (r.ended == 0)
+		event_base_loop(r.base, EVLOOP_ONCE);
+	assert_int_equal(j->exit.stdout_length, 4096);
+	assert_int_equal(jobs_running(r.jobs), 0);
+	turn(&r);
+	rig_close(&r);
+}
+
+/* Takes the ring's pages away, or gives them back. */
+static void protect_rings(int prot)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	char line[512];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) != NULL) {
+		uintptr_t from, to;
+		unsigned long offset;
+
+		if (strstr(line, "telex-ring") != NULL &&
+		    sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %lx", &from, &to, &offset) == 3 &&
+		    offset > 0)
+			assert_int_equal(mprotect((void *)from, to - from, prot), 0);
+	}
+	fclose(f);
+}
+
+static void output_waits_when_the_ring_has_no_memory(void **state)
+{
+	struct rig r;
+	struct job *j;
+	int w[2];
+
+	(void)state;
+	rig_open(&r);
+	j = add(&r, "a", 1, w);
+	assert_int_equal(write(w[0], "a", 1), 1);
+	turn(&r);
+	protect_rings(PROT_NONE);
+	assert_int_equal(write(w[0], "bc", 2), 2);
+	turn(&r);
+	assert_false(pump_out_ended(j->out[KM_STDOUT]));
+	protect_rings(PROT_READ | PROT_WRITE);
+	while (pump_out_head(j->out[KM_STDOUT]) < 3)
+		event_base_loop(r.base, EVLOOP_ONCE);
+	close(w[0]);
+	close(w[1]);
+	turn(&r);
+	assert_true(pump_out_ended(j->out[KM_STDOUT]));
+	rig_close(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -316,6 +509,11 @@ int main(void)
 	    cmocka_unit_test(delivered_exits_are_forgotten_unless_detached),
 	    cmocka_unit_test(of_too_many_ended_the_oldest_go),
 	    cmocka_unit_test(a_forgotten_jobs_pipe_is_drained_until_it_closes),
+	    cmocka_unit_test(rings_go_when_all_is_acknowledged),
+	    cmocka_unit_test(outputs_of_the_ended_are_bounded_and_their_exits_stay),
+	    cmocka_unit_test(large_specs_of_the_ended_are_bounded),
+	    cmocka_unit_test(an_unread_output_does_not_hold_the_exit_for_ever),
+	    cmocka_unit_test(output_waits_when_the_ring_has_no_memory),
 	};
 
 	return cmocka_run_group_tests_name("keeper_job", tests, NULL, NULL);
