@@ -58,6 +58,7 @@ struct workers {
 	uid_t uid;
 	gid_t gid;
 	char **environment;
+	char default_user[KM_USER_SIZE];
 	int64_t keeper_start_ns;
 	bool started; /* all of the first start are ready */
 	bool failed, draining;
@@ -115,6 +116,18 @@ static int find_worker_user(struct workers *ws, struct err *e)
 	return 0;
 }
 
+/* The user of a process when its client names none: the keeper's own. */
+static int find_default_user(struct workers *ws, struct err *e)
+{
+	struct user *own = NULL;
+	int rc = user_lookup(&own, NULL, e);
+
+	if (rc == 0)
+		snprintf(ws->default_user, sizeof(ws->default_user), "%s", own->name);
+	user_free(own);
+	return rc;
+}
+
 static int send_config(struct worker *w, struct err *e)
 {
 	const struct config *c = w->ws->config;
@@ -136,6 +149,7 @@ static int send_config(struct worker *w, struct err *e)
 	int fds[3] = {-1, -1, -1};
 	int rc = 0;
 
+	memcpy(m.default_user, w->ws->default_user, sizeof(m.default_user));
 	for (int i = 0; i < 3 && rc == 0; i++) {
 		/* A FIFO without a writer must not hold the keeper up. */
 		fds[i] = open(paths[i], O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -456,6 +470,8 @@ int workers_new(struct workers **out, struct link_env *env, const struct config 
 		rc = err_sys(e, errno, "%s", ws->null_fd < 0 ? "/dev/null" : path);
 	else
 		rc = find_worker_user(ws, e);
+	if (rc == 0)
+		rc = find_default_user(ws, e);
 	if (rc == 0 && ws->environment == NULL)
 		rc = err_set(e, TX_ENOMEM, "out of memory");
 	for (uint32_t i = 0; i < ws->n && rc == 0; i++) {

@@ -293,6 +293,7 @@ void rig_accept(struct rig *r, struct peer *p)
 	assert_int_equal(n, 1);
 	peer_expect(p, KM_CONFIG, &m);
 	listeners = m.config.listeners;
+	assert_string_not_equal(m.config.default_user, "");
 	for (int i = 0; i < listeners; i++)
 		peer_expect(p, KM_LISTEN, &m);
 	peer_expect(p, KM_GO, &m);
