@@ -60,8 +60,8 @@ void grpc_call_done(struct grpc_call *c)
 	grpc_call_free(c);
 }
 
-__attribute__((format(printf, 3, 0))) static void set_status(
-    struct grpc_call *c, int code, const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static void set_status(
+    struct grpc_call *c, int code, const char *reason, const char *fmt, va_list ap)
 {
 	char text[sizeof(c->status.message)];
 
@@ -69,7 +69,7 @@ __attribute__((format(printf, 3, 0))) static void set_status(
 		return;
 	if (vsnprintf(text, sizeof(text), fmt, ap) < 0)
 		text[0] = '\0';
-	rpc_status_set(&c->status, code, NULL, "%s", text);
+	rpc_status_set(&c->status, code, reason, "%s", text);
 	c->has_status = true;
 }
 
@@ -78,7 +78,7 @@ void grpc_call_set_status(struct grpc_call *c, int code, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	set_status(c, code, fmt, ap);
+	set_status(c, code, NULL, fmt, ap);
 	va_end(ap);
 }
 
@@ -90,7 +90,7 @@ static void abandon(struct grpc_call *c)
 	h2_reset(c->stream, H2_CANCEL);
 }
 
-void grpc_call_break(struct grpc_call *c, int code, const char *fmt, ...)
+void grpc_call_break(struct grpc_call *c, int code, const char *reason, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -98,7 +98,8 @@ void grpc_call_break(struct grpc_call *c, int code, const char *fmt, ...)
 	if (c->status.code == RPC_OK)
 		c->has_status = false;
 	va_start(ap, fmt);
-	set_status(c, code, fmt, ap);
+	/* Details are a server's: what a client finds by itself nobody has told it. */
+	set_status(c, code, c->server ? reason : NULL, fmt, ap);
 	va_end(ap);
 	if (c->server)
 		grpc_finish(c, &c->status);
@@ -125,7 +126,7 @@ static void arm_timer(struct grpc_call *c)
 	struct timeval tv = duration_timeval(left < TIMER_MAX_NS ? left : TIMER_MAX_NS);
 
 	if (evtimer_add(&c->timer, &tv) < 0)
-		grpc_call_break(c, RPC_RESOURCE_EXHAUSTED, "out of memory");
+		grpc_call_break(c, RPC_RESOURCE_EXHAUSTED, "LIMIT", "out of memory");
 }
 
 void grpc_call_set_timeout(struct grpc_call *c, int64_t ns)
@@ -149,8 +150,7 @@ static void expire_server(struct grpc_call *c)
 {
 	bool stuck = grpc_pending(c) > 0;
 
-	grpc_call_set_status(c, RPC_DEADLINE_EXCEEDED, "the deadline passed");
-	grpc_finish(c, &c->status);
+	grpc_call_break(c, RPC_DEADLINE_EXCEEDED, "DEADLINE_PASSED", "the deadline passed");
 	/* The client does not read: trailers would wait for ever behind what is queued. */
 	if (stuck)
 		h2_reset(c->stream, H2_CANCEL);

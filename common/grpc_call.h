@@ -79,9 +79,10 @@ void grpc_call_done(struct grpc_call *c);
 /* Sets how the call ended, unless that is known. */
 void grpc_call_set_status(struct grpc_call *c, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* The peer broke the rules, or ran into a limit: a server answers so, a client resets. */
-void grpc_call_break(struct grpc_call *c, int code, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+/* The peer broke the rules, or ran into a limit: a server answers so, a client resets. `reason`
+ * is ErrorInfo's, in a server's answer. */
+void grpc_call_break(struct grpc_call *c, int code, const char *reason, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 /* Starts the clock of the deadline. */
 void grpc_call_set_timeout(struct grpc_call *c, int64_t ns);
 enum grpc_encoding grpc_call_encoding(const struct h2_field *f);

@@ -133,11 +133,11 @@ static int code_from_h2(uint32_t code)
 static void not_grpc(struct grpc_call *c, int status)
 {
 	if (status != 200)
-		grpc_call_break(
-		    c, code_from_http(status), "the server answered with HTTP status %d", status);
+		grpc_call_break(c, code_from_http(status), NULL,
+		    "the server answered with HTTP status %d", status);
 	else
 		grpc_call_break(
-		    c, RPC_UNKNOWN, "the server answered with something that is not gRPC");
+		    c, RPC_UNKNOWN, NULL, "the server answered with something that is not gRPC");
 }
 
 static void on_response(struct grpc_call *c, const struct h2_field *fields, size_t n, bool end)
@@ -186,7 +186,7 @@ void grpc_client_ended(struct grpc_call *c)
 {
 	if (!c->dropping && grpc_codec_partial(&c->in) &&
 	    (!c->has_status || c->status.code == RPC_OK))
-		grpc_call_break(c, RPC_INTERNAL, "the response ends inside a message");
+		grpc_call_break(c, RPC_INTERNAL, NULL, "the response ends inside a message");
 	else
 		grpc_call_set_status(c, RPC_INTERNAL, "the server ended the call without trailers");
 	if (c->ended)

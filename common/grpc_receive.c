@@ -69,19 +69,20 @@ static void deliver_compressed(struct grpc_call *c, const struct grpc_frame *f)
 	int r;
 
 	if (c->encoding != GRPC_GZIP) {
-		grpc_call_break(c, RPC_INTERNAL, "a message is compressed, but %s",
+		grpc_call_break(c, RPC_INTERNAL, "BAD_REQUEST", "a message is compressed, but %s",
 		    c->encoding == GRPC_OTHER ? "its grpc-encoding is not supported"
 		                              : "grpc-encoding was not given");
 		return;
 	}
 	r = grpc_codec_gunzip(f->body, f->len, c->max_message, &msg, &len);
 	if (r == TX_ETOOBIG)
-		grpc_call_break(c, RPC_RESOURCE_EXHAUSTED,
+		grpc_call_break(c, RPC_RESOURCE_EXHAUSTED, "TOO_LARGE",
 		    "a message is larger than %zu bytes when it is decompressed", c->max_message);
 	else if (r == TX_ENOMEM)
-		grpc_call_break(c, RPC_RESOURCE_EXHAUSTED, "out of memory");
+		grpc_call_break(c, RPC_RESOURCE_EXHAUSTED, "LIMIT", "out of memory");
 	else if (r < 0)
-		grpc_call_break(c, RPC_INTERNAL, "a message is not gzip, though it says so");
+		grpc_call_break(
+		    c, RPC_INTERNAL, "BAD_REQUEST", "a message is not gzip, though it says so");
 	else
 		deliver(c, msg, len);
 	free(msg);
@@ -90,13 +91,13 @@ static void deliver_compressed(struct grpc_call *c, const struct grpc_frame *f)
 static void decoder_failed(struct grpc_call *c, int error)
 {
 	if (error == TX_ETOOBIG)
-		grpc_call_break(c, RPC_RESOURCE_EXHAUSTED,
+		grpc_call_break(c, RPC_RESOURCE_EXHAUSTED, "TOO_LARGE",
 		    "a message of %zu bytes is over the limit of %zu", c->in.size, c->max_message);
 	else if (error == TX_ENOMEM)
-		grpc_call_break(c, RPC_RESOURCE_EXHAUSTED, "out of memory");
+		grpc_call_break(c, RPC_RESOURCE_EXHAUSTED, "LIMIT", "out of memory");
 	else
-		grpc_call_break(c, RPC_INTERNAL, "a message begins with byte %u, neither 0 nor 1",
-		    c->in.prefix[0]);
+		grpc_call_break(c, RPC_INTERNAL, "BAD_REQUEST",
+		    "a message begins with byte %u, neither 0 nor 1", c->in.prefix[0]);
 }
 
 /* Delivers the messages in data[len] as far as that may go on now; returns how much it took. */
@@ -150,7 +151,7 @@ void grpc_receive_data(struct h2_stream *s, const uint8_t *data, size_t len, voi
 		if (c->backlog == NULL)
 			n = feed(c, data, len);
 		if (!c->dropping && n < len && hold_up(c, data + n, len - n) < 0)
-			grpc_call_break(c, RPC_RESOURCE_EXHAUSTED, "out of memory");
+			grpc_call_break(c, RPC_RESOURCE_EXHAUSTED, "LIMIT", "out of memory");
 	}
 	settle(c);
 }
@@ -208,6 +209,6 @@ void grpc_receive_flush(struct grpc_call *c)
 		c->hold = SIZE_MAX;
 	feed_backlog(c);
 	if (c->backlog != NULL)
-		grpc_call_break(c, RPC_RESOURCE_EXHAUSTED,
+		grpc_call_break(c, RPC_RESOURCE_EXHAUSTED, "TOO_LARGE",
 		    "more than %zu bytes of compressed messages were not read at the end", c->hold);
 }

@@ -4,8 +4,8 @@
  * not gRPC is answered in HTTP, one that is not acceptable in gRPC without a body (trailers-only);
  * on_call sees neither.
  *
- * When the response is whole and the request is not, h2 gives the client time to end it: a call that
- * is done with OK has been seen to its end by the client.
+ * When the response is whole and the request is not, h2 gives the client time to end it: a call
+ * that is done with OK has been seen to its end by the client.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -187,13 +187,14 @@ static void on_request(struct grpc_call *c, const struct h2_field *fields, size_
 	else if (!is_grpc(q.content_type))
 		refuse_http(c, unsupported, 1);
 	else if (q.encoding != NULL && grpc_call_encoding(q.encoding) == GRPC_OTHER)
-		grpc_call_break(c, RPC_UNIMPLEMENTED, "grpc-encoding \"%.*s\" is not supported",
+		grpc_call_break(c, RPC_UNIMPLEMENTED, "BAD_REQUEST",
+		    "grpc-encoding \"%.*s\" is not supported",
 		    (int)(q.encoding->value_len < 64 ? q.encoding->value_len : 64),
 		    q.encoding->value);
 	else if (keep_metadata(c, fields, n) < 0)
-		grpc_call_break(c, RPC_RESOURCE_EXHAUSTED, "out of memory");
+		grpc_call_break(c, RPC_RESOURCE_EXHAUSTED, "LIMIT", "out of memory");
 	else if (check_timeout(c, q.timeout) < 0)
-		grpc_call_break(c, RPC_INVALID_ARGUMENT,
+		grpc_call_break(c, RPC_INVALID_ARGUMENT, "BAD_REQUEST",
 		    "grpc-timeout is not 1 to 8 digits and one of H, M, S, m, u, n");
 	if (c->ended)
 		return;
@@ -220,7 +221,8 @@ void grpc_server_ended(struct grpc_call *c)
 	if (c->dropping)
 		return;
 	if (grpc_codec_partial(&c->in))
-		grpc_call_break(c, RPC_INTERNAL, "the request ends inside a message");
+		grpc_call_break(
+		    c, RPC_INTERNAL, "BAD_REQUEST", "the request ends inside a message");
 	else if (c->ops->on_half_close != NULL)
 		c->ops->on_half_close(c, c->arg);
 }

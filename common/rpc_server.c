@@ -253,8 +253,8 @@ static int on_call(struct grpc_call *g, const char *path, struct rpc_status *ref
 	if (cfg->authorize != NULL &&
 	    cfg->authorize(c->peer, route->service, route->method, refuse) != 0) {
 		if (refuse->code == RPC_OK)
-			rpc_status_set(
-			    refuse, RPC_PERMISSION_DENIED, NULL, "%s is not allowed", path);
+			rpc_status_set(refuse, RPC_PERMISSION_DENIED, "NOT_ALLOWED",
+			    "%s is not allowed", path);
 		tell_finished(c, path, refuse);
 		return TX_EPERM;
 	}

@@ -151,6 +151,7 @@ static void a_bad_timeout_is_an_invalid_argument(void **state)
 		assert_answer(p, ":status: 200\n");
 		assert_answer(p, "grpc-status: 3\n");
 		assert_answer(p, "grpc-message: grpc-timeout is not");
+		assert_answer(p, "grpc-status-details-bin: ");
 	}
 	assert_string_equal(p->path, "");
 	assert_int_equal(p->h2.server.closed, 0);
@@ -286,6 +287,8 @@ static void too_large_a_message_ends_the_call_only(void **state)
 	assert_answer(p, "grpc-message: a message of 1001 bytes is over the limit of 1000\n");
 	assert_int_equal(p->server.messages, 1);
 	assert_int_equal(p->server.status.code, RPC_RESOURCE_EXHAUSTED);
+	assert_string_equal(p->server.status.reason, "TOO_LARGE");
+	assert_answer(p, "grpc-status-details-bin: ");
 	assert_int_equal(p->h2.client.closed, 0);
 	p->server.at = ON_CALL;
 	p->server.act = finish_ok;
@@ -460,6 +463,8 @@ static void a_deadline_that_has_passed_is_answered(void **state)
 	assert_answer(p, "grpc-status: 4\n");
 	assert_int_equal(p->server.dones, 1);
 	assert_int_equal(p->server.status.code, RPC_DEADLINE_EXCEEDED);
+	assert_string_equal(p->server.status.reason, "DEADLINE_PASSED");
+	assert_string_equal(p->server.status.domain, "telex");
 }
 
 static void read_time_left(struct grpc_end *e)

@@ -607,6 +607,7 @@ static void a_deadline_reaches_both_ends(void **state)
 	assert_int_equal(rpc_open(&c, f->pair.client.conn, f->pair.base, &o, &client_ops, f), 0);
 	assert_true(h2_pair_run(&f->pair, &f->over));
 	assert_int_equal(f->status.code, RPC_DEADLINE_EXCEEDED);
+	assert_string_equal(f->status.reason, ""); /* the client's own */
 }
 
 /* Many calls at once, each with its own answer, and none left over. */
