@@ -124,8 +124,11 @@ int session_open(struct session *s, const struct cli *cli)
 void session_close(struct session *s)
 {
 	telex_client_free(s->client);
-	if (s->base)
+	if (s->base) {
+		/* What libevent still holds for callbacks that it had put off is let go in a turn. */
+		event_base_loop(s->base, EVLOOP_NONBLOCK);
 		event_base_free(s->base);
+	}
 	context_clear(&s->context);
 	s->client = NULL;
 	s->base = NULL;
