@@ -193,10 +193,10 @@ int certfile_write_pair(const char *certificate_path, const char *certificate,
 	}
 	abandon(&k);
 	abandon(&c);
-	if (rc == 0)
+	if (rc == 0) {
 		flush_folder(certificate_path);
-	if (rc == 0)
 		flush_folder(key_path);
+	}
 	return rc;
 }
 

@@ -23,7 +23,7 @@ static void fill_fingerprint(struct certshow *s, const X509 *x)
 
 	if (X509_digest(x, EVP_sha256(), digest, &len) != 1)
 		return;
-	for (unsigned int i = 0; i < len && 2 * i + 2 < sizeof(s->fingerprint); i++)
+	for (size_t i = 0; i < len && 2 * i + 2 < sizeof(s->fingerprint); i++)
 		snprintf(s->fingerprint + 2 * i, 3, "%02x", digest[i]);
 }
 

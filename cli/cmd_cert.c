@@ -37,12 +37,12 @@ int cmd_cert_folder(const char *given, char **out, struct err *e)
 
 bool cmd_cert_key_type(struct options *o, const char *value, enum key_type *out)
 {
-	static const char *const words[] = {"p256", "ed25519"};
+	static const char *const types[] = {"p256", "ed25519"};
 
 	if (key_type_parse(out, value))
 		return true;
 	options_usage(o, "--key-type is p256 or ed25519, not '%s'%s", value,
-	    options_nearest(value, words, 2));
+	    options_nearest(value, types, 2));
 	return false;
 }
 

@@ -19,7 +19,7 @@
 
 static int format_address(int fd, char *out, struct err *e)
 {
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = {0};
 	socklen_t len = sizeof(ss);
 	char host[NI_MAXHOST], port[NI_MAXSERV];
 

@@ -33,20 +33,21 @@ void svc_reflection_cleanup(void)
 	built = NULL;
 }
 
-static void answer_error(struct rpc_call *c, Response *r, int code, const char *text)
+/* Each answer_ has its own copy of the response: what it points to goes with it. */
+static void answer_error(struct rpc_call *c, Response r, int code, const char *text)
 {
 	Grpc__Reflection__V1__ErrorResponse error = GRPC__REFLECTION__V1__ERROR_RESPONSE__INIT;
 
 	error.error_code = code;
 	error.error_message = (char *)text;
-	r->message_response_case =
+	r.message_response_case =
 	    GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE;
-	r->error_response = &error;
-	rpc_send(c, &r->base);
+	r.error_response = &error;
+	rpc_send(c, &r.base);
 }
 
 /* `file` and its imports; negative: there is none. */
-static void answer_file(struct rpc_call *c, Response *r, int file)
+static void answer_file(struct rpc_call *c, Response r, int file)
 {
 	Grpc__Reflection__V1__FileDescriptorResponse files =
 	    GRPC__REFLECTION__V1__FILE_DESCRIPTOR_RESPONSE__INIT;
@@ -64,15 +65,15 @@ static void answer_file(struct rpc_call *c, Response *r, int file)
 	files.file_descriptor_proto = bytes;
 	for (size_t i = 0; i < files.n_file_descriptor_proto; i++)
 		bytes[i].data = (uint8_t *)reflection_index_bytes(x, numbers[i], &bytes[i].len);
-	r->message_response_case =
+	r.message_response_case =
 	    GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE;
-	r->file_descriptor_response = &files;
-	rpc_send(c, &r->base);
+	r.file_descriptor_response = &files;
+	rpc_send(c, &r.base);
 	free(numbers);
 	free(bytes);
 }
 
-static void answer_services(struct rpc_call *c, Response *r)
+static void answer_services(struct rpc_call *c, Response r)
 {
 	Grpc__Reflection__V1__ListServiceResponse list =
 	    GRPC__REFLECTION__V1__LIST_SERVICE_RESPONSE__INIT;
@@ -86,14 +87,14 @@ static void answer_services(struct rpc_call *c, Response *r)
 	}
 	list.n_service = SERVICES_COUNT;
 	list.service = pointers;
-	r->message_response_case =
+	r.message_response_case =
 	    GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE;
-	r->list_services_response = &list;
-	rpc_send(c, &r->base);
+	r.list_services_response = &list;
+	rpc_send(c, &r.base);
 }
 
 /* telex has no extensions: an empty list for a message there is. */
-static void answer_extensions(struct rpc_call *c, Response *r, const char *type)
+static void answer_extensions(struct rpc_call *c, Response r, const char *type)
 {
 	Grpc__Reflection__V1__ExtensionNumberResponse numbers =
 	    GRPC__REFLECTION__V1__EXTENSION_NUMBER_RESPONSE__INIT;
@@ -103,10 +104,10 @@ static void answer_extensions(struct rpc_call *c, Response *r, const char *type)
 		return;
 	}
 	numbers.base_type_name = (char *)type;
-	r->message_response_case =
+	r.message_response_case =
 	    GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ALL_EXTENSION_NUMBERS_RESPONSE;
-	r->all_extension_numbers_response = &numbers;
-	rpc_send(c, &r->base);
+	r.all_extension_numbers_response = &numbers;
+	rpc_send(c, &r.base);
 }
 
 static void on_request(struct rpc_call *c, const ProtobufCMessage *msg)
@@ -122,22 +123,22 @@ static void on_request(struct rpc_call *c, const ProtobufCMessage *msg)
 	r.original_request = (Request *)q;
 	switch (q->message_request_case) {
 	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_BY_FILENAME:
-		answer_file(c, &r, reflection_index_file(the_index(), q->file_by_filename));
+		answer_file(c, r, reflection_index_file(the_index(), q->file_by_filename));
 		break;
 	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL:
-		answer_file(c, &r, reflection_index_symbol(the_index(), q->file_containing_symbol));
+		answer_file(c, r, reflection_index_symbol(the_index(), q->file_containing_symbol));
 		break;
 	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_EXTENSION:
-		answer_error(c, &r, RPC_NOT_FOUND, "there are no extensions");
+		answer_error(c, r, RPC_NOT_FOUND, "there are no extensions");
 		break;
 	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_ALL_EXTENSION_NUMBERS_OF_TYPE:
-		answer_extensions(c, &r, q->all_extension_numbers_of_type);
+		answer_extensions(c, r, q->all_extension_numbers_of_type);
 		break;
 	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES:
-		answer_services(c, &r);
+		answer_services(c, r);
 		break;
 	default:
-		answer_error(c, &r, RPC_INVALID_ARGUMENT, "the request asks for nothing");
+		answer_error(c, r, RPC_INVALID_ARGUMENT, "the request asks for nothing");
 	}
 }
 
