@@ -24,7 +24,7 @@ libconfuse >= 3.3|pkg libconfuse >= 3.3|libconfuse-dev
 jansson >= 2.13|pkg jansson >= 2.13|libjansson-dev
 zlib|pkg zlib|zlib1g-dev
 LIST
-	if [ ! -x configure ] || [ -d .git ]; then
+	if [ ! -x configure ] || [ -e .git ]; then
 		cat <<'LIST'
 autoconf|cmd autoreconf|autoconf
 automake|cmd automake|automake
@@ -152,7 +152,7 @@ logged() {
 # build_tree CONFIGURE-ARGUMENT…: a build in $build, made anew only where needed.
 build_tree() {
 	mkdir -p "$build"
-	if [ -d .git ] || [ ! -x configure ]; then
+	if [ -e .git ] || [ ! -x configure ]; then
 		if [ ! -x configure ] || [ configure.ac -nt configure ] || [ m4/telex.m4 -nt configure ] ||
 			[ -n "$(find . -name 'Makefile.inc' -newer configure -print 2>/dev/null)" ] ||
 			[ Makefile.am -nt configure ]; then
