@@ -114,8 +114,9 @@ static int start_again(
 	if (strcmp(j->owner, m->owner) != 0 || !job_spec_equal(j->spec, spec))
 		return answer_why(l, m->hdr.seq, KM_WHY_EXISTS,
 		    strcmp(j->owner, m->owner) != 0
-		        ? "the id is in use by another identity"
-		        : "the id is in use by a process with another spec");
+		        ? "the process id is in use by another identity; take another id"
+		        : "the process id is in use for another command; take another id, or the "
+		          "same command");
 	if (m->att == 0)
 		return answer_job(l, m->hdr.seq, j, 0, false);
 	if (!attach_offsets_held(j, m->offset, &why))

@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/job_spec.h"
 #include "common/keeper_msg.h"
 #include "common/log.h"
 
@@ -50,12 +51,14 @@
 struct report {
 	int stage;
 	int sys_errno;
+	int resource; /* LIMITS: which */
 };
 
 struct child {
 	const struct spawn_plan *plan;
 	const char *path; /* of envp, for the search */
 	int status_fd, file_fd;
+	int resource; /* RLIMIT_… that is being set */
 };
 
 static int own_nice;
@@ -86,7 +89,7 @@ void spawn_init(void)
 
 IN_CHILD __attribute__((noreturn)) void child_fail(const struct child *c, int stage, int sys_errno)
 {
-	const struct report r = {stage, sys_errno};
+	const struct report r = {stage, sys_errno, c->resource};
 
 	while (write(c->status_fd, &r, sizeof(r)) < 0 && errno == EINTR)
 		;
@@ -108,7 +111,8 @@ IN_CHILD void child_signals(void)
 #define CLOSE_RANGE_CLOEXEC (1u << 2)
 #endif
 
-/* Everything but 0..n-1 is closed at exec, if it was not to be already: the status pipe tells of that moment. */
+/* Everything but 0..n-1 is closed at exec, if it was not to be already: the status pipe tells of
+ * that moment. */
 IN_CHILD void child_close_rest(const struct child *c)
 {
 	unsigned first = (unsigned)c->plan->n_fds;
@@ -218,9 +222,11 @@ IN_CHILD int child_main(void *arg)
 	umask(022);
 	if (p->plain_priority && own_nice != 0)
 		(void)setpriority(PRIO_PROCESS, 0, 0);
-	for (size_t i = 0; i < p->n_rlimits; i++)
+	for (size_t i = 0; i < p->n_rlimits; i++) {
+		c.resource = (int)p->rlimits[i].resource;
 		if (setrlimit(p->rlimits[i].resource, &p->rlimits[i].value) != 0)
 			child_fail(&c, KM_STAGE_LIMITS, errno);
+	}
 	child_user(&c);
 	child_chdir(&c);
 	if (p->file != NULL) {
@@ -284,7 +290,7 @@ static int await_report(int fd, pid_t pid, struct report *r)
 	while (n < 0 && errno == EINTR);
 	if (n == 0) {
 		(void)kill(pid, SIGKILL);
-		*r = (struct report){KM_STAGE_EXEC, ETIMEDOUT};
+		*r = (struct report){KM_STAGE_EXEC, ETIMEDOUT, 0};
 		return 1;
 	}
 	do
@@ -317,9 +323,10 @@ static void unprotect(pid_t pid)
 	close(fd);
 }
 
-static void describe(const struct spawn_plan *p, struct spawn_failure *why)
+static void describe(const struct spawn_plan *p, const struct report *r, struct spawn_failure *why)
 {
 	const char *error = strerror(why->sys_errno);
+	const char *name;
 
 	switch (why->stage) {
 	case KM_STAGE_CHDIR:
@@ -338,7 +345,9 @@ static void describe(const struct spawn_plan *p, struct spawn_failure *why)
 		    (unsigned)p->uid, error);
 		break;
 	case KM_STAGE_LIMITS:
-		snprintf(why->text, sizeof(why->text), "cannot set a resource limit: %s", error);
+		name = job_rlimit_name(r->resource);
+		snprintf(why->text, sizeof(why->text), "cannot set the limit %s: %s",
+		    name != NULL ? name : "asked for", error);
 		break;
 	default:
 		snprintf(why->text, sizeof(why->text), "cannot make a process: %s", error);
@@ -349,7 +358,7 @@ static void describe(const struct spawn_plan *p, struct spawn_failure *why)
 int spawn_run(const struct spawn_plan *plan, struct spawn_result *out, struct spawn_failure *why)
 {
 	struct child c = {.plan = plan, .path = find_path(plan->envp)};
-	struct report r = {KM_STAGE_FORK, 0};
+	struct report r = {KM_STAGE_FORK, 0, 0};
 	sigset_t all, before;
 	int status[2];
 	int failed = 1;
@@ -384,6 +393,6 @@ out:
 	}
 	why->stage = r.stage;
 	why->sys_errno = r.sys_errno;
-	describe(plan, why);
+	describe(plan, &r, why);
 	return TX_ESYS;
 }

@@ -228,7 +228,8 @@ static void on_failed(const char *text, void *arg)
 	struct worker *w = arg;
 
 	memcpy(w->failure, text, strnlen(text, sizeof(w->failure) - 1) + 1);
-	log_error("worker %u: cannot serve: %s", w->index, w->failure);
+	log_error("worker %u: cannot serve: %s (certificate %s, key %s, ca %s)", w->index,
+	    w->failure, w->ws->config->certificate, w->ws->config->key, w->ws->config->ca);
 }
 
 static void on_pong(void *arg)
