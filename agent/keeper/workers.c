@@ -330,10 +330,10 @@ static int try_start(struct worker *w, struct err *e)
 		rc = configure(w, e);
 	if (rc == 0 && event_add(w->beat, &beat) != 0)
 		rc = err_set(e, TX_ENOMEM, "out of memory");
-	if (rc != 0)
+	if (rc != 0) {
 		drop_link(w);
-	if (rc != 0)
 		kill_worker(w);
+	}
 	return rc;
 }
 
