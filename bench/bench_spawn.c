@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * P1 and P2: the time of one run of a program over a warm connection, in turn with ssh over its master and with a local
- * posix_spawn, so that a drift of the machine meets all three alike.
+ * P1 and P2: the time of one run of a program over a warm connection, in turn with ssh over its
+ * master and with a local posix_spawn, so that a drift of the machine meets all three alike.
  *
  * Usage: bench_spawn ROUNDS PROGRAM ADDRESS CERT KEY CA [SSH-CONTROL-PATH]
  * Prints, in nanoseconds: "telex P50 P99", "spawn P50 P99" and, with a control path, "ssh P50 P99".
@@ -42,7 +42,8 @@ static int compare(const void *a, const void *b)
 static void report(const char *name, struct measured *m)
 {
 	qsort(m->ns, m->n, sizeof(m->ns[0]), compare);
-	printf("%s %lld %lld\n", name, (long long)m->ns[m->n / 2], (long long)m->ns[m->n * 99 / 100]);
+	printf(
+	    "%s %lld %lld\n", name, (long long)m->ns[m->n / 2], (long long)m->ns[m->n * 99 / 100]);
 }
 
 static void die(const char *what, const char *why)
@@ -66,8 +67,8 @@ static void on_room(struct telex_run *run, void *arg)
 	(void)arg;
 }
 
-static void on_done(struct telex_run *run, const struct telex_exit *end,
-    const struct telex_error *error, void *arg)
+static void on_done(
+    struct telex_run *run, const struct telex_exit *end, const struct telex_error *error, void *arg)
 {
 	(void)run;
 	if (end == NULL)

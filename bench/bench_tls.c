@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The yardstick of P5 and P6: how fast OpenSSL alone moves bytes over loopback, two processes, TLS 1.3 with
- * AES-128-GCM, blocking SSL_write of 16 KiB records on one side and SSL_read on the other.
+ * The yardstick of P5 and P6: how fast OpenSSL alone moves bytes over loopback, two processes,
+ * TLS 1.3 with AES-128-GCM, blocking SSL_write of 16 KiB records on one side and SSL_read on the
+ * other.
  *
  * Usage: bench_tls BYTES      Prints the receiver's wall time in nanoseconds.
  */
@@ -65,7 +66,8 @@ static SSL *handshake(int fd, int server)
 		self_sign(ctx);
 	ssl = SSL_new(ctx);
 	SSL_CTX_free(ctx);
-	if (ssl == NULL || SSL_set_fd(ssl, fd) != 1 || (server ? SSL_accept(ssl) : SSL_connect(ssl)) != 1)
+	if (ssl == NULL || SSL_set_fd(ssl, fd) != 1 ||
+	    (server ? SSL_accept(ssl) : SSL_connect(ssl)) != 1)
 		die("handshake");
 	return ssl;
 }

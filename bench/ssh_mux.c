@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One connection to the master's socket a session, as ssh itself does it. Numbers: PROTOCOL.mux, version 4. */
+/* One connection to the master's socket a session, as ssh itself does it. Numbers: PROTOCOL.mux,
+ * version 4. */
 #include "bench/ssh_mux.h"
 
 #include <arpa/inet.h>
@@ -10,9 +11,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define MUX_MSG_HELLO      0x00000001u
-#define MUX_C_NEW_SESSION  0x10000002u
-#define MUX_S_EXIT_MESSAGE 0x80000004u
+#define MUX_MSG_HELLO        0x00000001u
+#define MUX_C_NEW_SESSION    0x10000002u
+#define MUX_S_EXIT_MESSAGE   0x80000004u
 #define MUX_S_SESSION_OPENED 0x80000006u
 
 struct packet {
@@ -136,10 +137,10 @@ static int new_session(int fd, const char *command, int null_fd)
 	put_u32(&p, MUX_C_NEW_SESSION);
 	put_u32(&p, 1); /* request id */
 	put_string(&p, "");
-	put_u32(&p, 0); /* tty */
-	put_u32(&p, 0); /* X11 */
-	put_u32(&p, 0); /* agent */
-	put_u32(&p, 0); /* subsystem */
+	put_u32(&p, 0);           /* tty */
+	put_u32(&p, 0);           /* X11 */
+	put_u32(&p, 0);           /* agent */
+	put_u32(&p, 0);           /* subsystem */
 	put_u32(&p, 0xffffffffu); /* no escape character */
 	put_string(&p, "dumb");
 	put_string(&p, command);

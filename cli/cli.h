@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every verb of the CLI is given, and what it may answer. One verb a file: cmd_<verb>.c defines `cmd_<verb>`. */
+/* What every verb of the CLI is given, and what it may answer. One verb a file: cmd_<verb>.c
+ * defines `cmd_<verb>`. */
 #ifndef TX_CLI_CLI_H
 #define TX_CLI_CLI_H
 
@@ -8,8 +9,8 @@
 enum cli_status {
 	CLI_OK = 0,
 	CLI_FAILED = 1,
-	CLI_TIMEOUT = 124,   /* --timeout ended it */
-	CLI_TELEX = 125,     /* telex itself failed: connection, certificate, denied, bad usage */
+	CLI_TIMEOUT = 124, /* --timeout ended it */
+	CLI_TELEX = 125,   /* telex itself failed: connection, certificate, denied, bad usage */
 	CLI_NOT_EXEC = 126,
 	CLI_NOT_FOUND = 127,
 };

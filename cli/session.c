@@ -125,7 +125,8 @@ void session_close(struct session *s)
 {
 	telex_client_free(s->client);
 	if (s->base) {
-		/* What libevent still holds for callbacks that it had put off is let go in a turn. */
+		/* What libevent still holds for callbacks that it had put off is let go in a turn.
+		 */
 		event_base_loop(s->base, EVLOOP_NONBLOCK);
 		event_base_free(s->base);
 	}

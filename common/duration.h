@@ -15,8 +15,8 @@ int64_t clock_monotonic_ns(void);
 int64_t clock_realtime_ns(void);
 
 /*
- * "90", "1.5s", "250ms", "10us", "7ns", "5m", "2h", "3d", "1h30m"; no unit means seconds. No sign, no spaces.
- * Returns 0, TX_EINVAL (not a duration) or TX_ETOOBIG (does not fit).
+ * "90", "1.5s", "250ms", "10us", "7ns", "5m", "2h", "3d", "1h30m"; no unit means seconds. No sign,
+ * no spaces. Returns 0, TX_EINVAL (not a duration) or TX_ETOOBIG (does not fit).
  */
 int duration_parse(const char *text, int64_t *ns);
 

@@ -6,10 +6,11 @@
 #include <stddef.h>
 
 /*
- * Writes `len` bytes of `in` as printable UTF-8 into out[size], always NUL-terminated, and returns the length
- * that the whole would have had (as snprintf). Control characters (C0, DEL, C1), "\\" and bytes that are not
- * valid UTF-8 become \n, \t, \r, \\ or \xHH; Unicode's line and direction controls (U+2028, U+2029, U+202A-202E,
- * U+2066-2069) become \u{HHHH}. Never cuts inside an escape or a character.
+ * Writes `len` bytes of `in` as printable UTF-8 into out[size], always NUL-terminated, and returns
+ * the length that the whole would have had (as snprintf). Control characters (C0, DEL, C1), "\\"
+ * and bytes that are not valid UTF-8 become \n, \t, \r, \\ or \xHH; Unicode's line and direction
+ * controls (U+2028, U+2029, U+202A-202E, U+2066-2069) become \u{HHHH}. Never cuts inside an escape
+ * or a character.
  */
 size_t escape_text(char *out, size_t size, const void *in, size_t len);
 

@@ -112,8 +112,9 @@ struct h2_stream_ops {
 	void (*on_writable)(struct h2_stream *s, void *arg);
 	/*
 	 * The stream is gone, s is freed after this. code: HTTP/2 error; H2_NO_ERROR: both halves
-	 * ended. On a server whose response is whole that means that the client has seen it; one that
-	 * does not end its half within linger_ms is reset with NO_ERROR, and the code here is CANCEL.
+	 * ended. On a server whose response is whole that means that the client has seen it; one
+	 * that does not end its half within linger_ms is reset with NO_ERROR, and the code here is
+	 * CANCEL.
 	 */
 	void (*on_close)(struct h2_stream *s, uint32_t code, void *arg);
 };

@@ -2,8 +2,8 @@
 /*
  * What the parts of h2 share; no one else includes it. h2.c: the connection's life and its
  * bufferevent; h2_session.c: nghttp2's session; h2_receive.c: what comes in; h2_output.c: what goes
- * out; h2_stream.c: the streams' API; h2_linger.c: requests that outlast their response; h2_limits.c:
- * budgets.
+ * out; h2_stream.c: the streams' API; h2_linger.c: requests that outlast their response;
+ * h2_limits.c: budgets.
  *
  * `depth` is above 0 while the event loop is inside this module. No callback of a user is made from
  * a call of the API: a call at depth 0 wakes `turn`, which runs in the same round of the loop.
@@ -54,8 +54,8 @@ enum h2_stream_state {
 };
 
 struct h2_stream {
-	TAILQ_ENTRY(h2_stream) link;     /* streams or dead */
-	TAILQ_ENTRY(h2_stream) due_link; /* writable */
+	TAILQ_ENTRY(h2_stream) link;      /* streams or dead */
+	TAILQ_ENTRY(h2_stream) due_link;  /* writable */
 	TAILQ_ENTRY(h2_stream) wait_link; /* waiting, when `waits` */
 	struct h2_conn *conn;
 	const struct h2_stream_ops *ops;
@@ -66,7 +66,7 @@ struct h2_stream {
 	size_t piece_len;
 	struct h2_field *trailers; /* one block, strings behind the array */
 	size_t trailers_n;
-	uint64_t uncredited; /* received, and credit not yet returned */
+	uint64_t uncredited;  /* received, and credit not yet returned */
 	int64_t linger_until; /* monotonic ns */
 	int32_t id;
 	uint32_t close_code;

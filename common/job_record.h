@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The keeper's table as a worker sees it: records in the sealed memfd of KM_TABLE, oldest job first. */
+/* The keeper's table as a worker sees it: records in the sealed memfd of KM_TABLE, oldest job
+ * first. */
 #ifndef TX_COMMON_JOB_RECORD_H
 #define TX_COMMON_JOB_RECORD_H
 
@@ -14,7 +15,7 @@ struct job_record {
 	uint32_t pid;
 	uint32_t attached;
 	int64_t start_ns;
-	struct km_exit exit; /* when ENDED */
+	struct km_exit exit;           /* when ENDED */
 	const char *id, *owner, *user; /* user: "" for the agent's own */
 	size_t argc;
 	const char *const *argv; /* NUL-terminated strings, argc of them */
@@ -23,18 +24,20 @@ struct job_record {
 #define JOB_RECORDS_MAX ((size_t)256 << 20) /* bytes of a table */
 
 /*
- * The keeper: appends records to a growing buffer, then seals it into a memfd (the caller's to close). TX_ENOMEM, or
- * TX_ETOOBIG above JOB_RECORDS_MAX: that record was not added, the others are kept.
+ * The keeper: appends records to a growing buffer, then seals it into a memfd (the caller's to
+ * close). TX_ENOMEM, or TX_ETOOBIG above JOB_RECORDS_MAX: that record was not added, the others are
+ * kept.
  */
 struct job_records;
 struct job_records *job_records_new(void); /* NULL: no memory */
 int job_records_add(struct job_records *rs, const struct job_record *r);
-int job_records_seal(struct job_records *rs, int *memfd, uint32_t *count, uint64_t *bytes, struct err *e);
+int job_records_seal(
+    struct job_records *rs, int *memfd, uint32_t *count, uint64_t *bytes, struct err *e);
 void job_records_free(struct job_records *rs);
 
 /*
- * The worker: calls each() for every record in order; its strings live during the call. TX_EPROTO: not records; each()
- * was not called, or for those before the broken one.
+ * The worker: calls each() for every record in order; its strings live during the call. TX_EPROTO:
+ * not records; each() was not called, or for those before the broken one.
  */
 int job_records_read(int memfd, uint64_t bytes, uint32_t count,
     void (*each)(const struct job_record *r, void *arg), void *arg, struct err *e);

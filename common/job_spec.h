@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What to run: the flat form in which a worker hands a ProcessSpec to the keeper, in a sealed memfd.
+ * What to run: the flat form in which a worker hands a ProcessSpec to the keeper, in a sealed
+ * memfd.
  *
- * The packing is canonical: the same spec always gives the same bytes, so that "the same request again" is a
- * memcmp. The keeper checks every count, length and NUL before it uses any of it: a worker may be hostile.
+ * The packing is canonical: the same spec always gives the same bytes, so that "the same request
+ * again" is a memcmp. The keeper checks every count, length and NUL before it uses any of it: a
+ * worker may be hostile.
  */
 #ifndef TX_COMMON_JOB_SPEC_H
 #define TX_COMMON_JOB_SPEC_H
@@ -14,7 +16,9 @@
 
 #include "common/err.h"
 
-#define JOB_SPEC_MAX          ((size_t)8 << 20) /* bytes, packed; the kernel's own limit on argv + env is 6 MiB at most */
+#define JOB_SPEC_MAX                                                                               \
+	((size_t)8 << 20) /* bytes, packed; the kernel's own limit on argv + env is 6 MiB at most  \
+	                   */
 #define JOB_STOP_GRACE_MAX_NS (INT64_C(3600) * 1000000000)
 #define JOB_WAIT_MAX_NS       (INT64_C(30) * 86400 * 1000000000)
 #define JOB_RLIMITS_MAX       16
@@ -29,7 +33,8 @@ struct job_rlimit {
 };
 
 struct job_spec {
-	/* NULL-terminated arrays of argc and envc strings. env holds "NAME=VALUE", as the client gave it. */
+	/* NULL-terminated arrays of argc and envc strings. env holds "NAME=VALUE", as the client
+	 * gave it. */
 	size_t argc, envc;
 	char **argv;
 	char **env;
@@ -46,21 +51,24 @@ struct job_spec {
 	struct job_rlimit *rlimits;
 };
 
-/* The worker: packs into a new sealed memfd, the caller's to close. TX_ETOOBIG above JOB_SPEC_MAX. */
+/* The worker: packs into a new sealed memfd, the caller's to close. TX_ETOOBIG above JOB_SPEC_MAX.
+ */
 int job_spec_seal(const struct job_spec *spec, int *memfd, struct err *e);
 
 /*
- * The keeper: copies the memfd (which must carry the seals WRITE, GROW and SHRINK) into memory of its own and checks
- * it. TX_EPROTO: not a spec; TX_EINVAL: a value out of range, with a sentence. memfd stays the caller's.
- * *out is one allocation of the caller: job_spec_free.
+ * The keeper: copies the memfd (which must carry the seals WRITE, GROW and SHRINK) into memory of
+ * its own and checks it. TX_EPROTO: not a spec; TX_EINVAL: a value out of range, with a sentence.
+ * memfd stays the caller's. *out is one allocation of the caller: job_spec_free.
  */
 int job_spec_open(struct job_spec **out, int memfd, struct err *e);
 
-/* The pure halves of both, for tests and fuzzing. *data and *out are the caller's: free and job_spec_free. */
+/* The pure halves of both, for tests and fuzzing. *data and *out are the caller's: free and
+ * job_spec_free. */
 int job_spec_pack(const struct job_spec *spec, uint8_t **data, size_t *len, struct err *e);
 int job_spec_parse(struct job_spec **out, const uint8_t *data, size_t len, struct err *e);
 
-/* Whether both came from the same packed bytes. Only for specs from job_spec_open (job_spec_parse). */
+/* Whether both came from the same packed bytes. Only for specs from job_spec_open (job_spec_parse).
+ */
 bool job_spec_equal(const struct job_spec *a, const struct job_spec *b);
 
 /* How much memory an opened one takes. */

@@ -21,8 +21,9 @@
 
 #define MESSAGES_A_TURN 64
 #define FDS_SENT_MAX    4
-#define FDS_ROOM        16 /* more than any message has, so that too many are seen and not only cut off \
-	                    */
+#define FDS_ROOM                                                                                   \
+	16 /* more than any message has, so that too many are seen and not only cut off            \
+	    */
 
 struct queued {
 	struct queued *next;

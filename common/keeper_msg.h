@@ -2,16 +2,19 @@
 /*
  * The messages between the keeper and a worker: fixed structs over a SOCK_SEQPACKET pair.
  *
- * One table (km_table) gives each type's exact size, number of descriptors, direction and the link states it is
- * allowed in. What breaks the table ends the link, and with it the worker: jobs live on. Strings are NUL-terminated
- * inside their arrays (checked on receipt), and everything that a worker says is a claim for the keeper to check.
+ * One table (km_table) gives each type's exact size, number of descriptors, direction and the link
+ * states it is allowed in. What breaks the table ends the link, and with it the worker: jobs live
+ * on. Strings are NUL-terminated inside their arrays (checked on receipt), and everything that a
+ * worker says is a claim for the keeper to check.
  *
- * Attachments. A worker numbers its attachments itself (`att`, not 0, not in use on its link). Attached, it gets for that
- * job: KM_RING when a stream's ring exists (an output's is made at its first byte), KM_WAKE when there is more to see, and
- * KM_ENDED once, last. All of them are withdrawn by KM_DETACH or by the end of the link.
+ * Attachments. A worker numbers its attachments itself (`att`, not 0, not in use on its link).
+ * Attached, it gets for that job: KM_RING when a stream's ring exists (an output's is made at its
+ * first byte), KM_WAKE when there is more to see, and KM_ENDED once, last. All of them are
+ * withdrawn by KM_DETACH or by the end of the link.
  *
- * Waking. Per attachment and output stream the keeper sends one KM_WAKE and then none until KM_RELEASE told what the worker
- * has seen; if there is more than that by then, it wakes again at once. So a busy worker costs no messages.
+ * Waking. Per attachment and output stream the keeper sends one KM_WAKE and then none until
+ * KM_RELEASE told what the worker has seen; if there is more than that by then, it wakes again at
+ * once. So a busy worker costs no messages.
  */
 #ifndef TX_COMMON_KEEPER_MSG_H
 #define TX_COMMON_KEEPER_MSG_H
@@ -22,35 +25,36 @@
 
 #include "common/err.h"
 
-#define KM_VERSION      1
-#define KM_ID_SIZE      65  /* process_id and its NUL */
+#define KM_VERSION       1
+#define KM_ID_SIZE       65  /* process_id and its NUL */
 #define KM_IDENTITY_SIZE 256 /* an identity and its NUL */
-#define KM_TEXT_SIZE    256
-#define KM_USER_SIZE    64
-#define KM_LISTEN_MAX   16
-#define KM_WORKER_FD    3 /* where a worker finds its end of the pair */
+#define KM_TEXT_SIZE     256
+#define KM_USER_SIZE     64
+#define KM_LISTEN_MAX    16
+#define KM_WORKER_FD     3 /* where a worker finds its end of the pair */
 
+/* clang-format off: a table */
 enum km_type {
 	/* keeper -> worker */
-	KM_CONFIG = 1,     /* first message; fds: certificate, key, ca */
-	KM_LISTEN = 2,     /* one a listening socket, after KM_CONFIG; fd: the socket */
-	KM_GO = 3,         /* the configuration is complete: load it, drop what you hold, answer KM_READY */
-	KM_PING = 4,       /* answer KM_PONG */
-	KM_DRAIN = 5,      /* accept no more, send GOAWAY, exit when the last call is over */
-	KM_JOB = 6,        /* answer to KM_START and KM_ATTACH */
-	KM_REFUSED = 7,    /* answer to any request: no */
-	KM_DONE = 8,       /* answer to KM_SIGNAL: done */
-	KM_TABLE = 9,      /* answer to KM_LIST; fd: the records, sealed memfd (job_record.h) */
+	KM_CONFIG = 1, /* first message; fds: certificate, key, ca */
+	KM_LISTEN = 2, /* one a listening socket, after KM_CONFIG; fd: the socket */
+	KM_GO = 3, /* the configuration is complete: load it, drop what you hold, answer KM_READY */
+	KM_PING = 4,        /* answer KM_PONG */
+	KM_DRAIN = 5,       /* accept no more, send GOAWAY, exit when the last call is over */
+	KM_JOB = 6,         /* answer to KM_START and KM_ATTACH */
+	KM_REFUSED = 7,     /* answer to any request: no */
+	KM_DONE = 8,        /* answer to KM_SIGNAL: done */
+	KM_TABLE = 9,       /* answer to KM_LIST; fd: the records, sealed memfd (job_record.h) */
 	KM_INFO_REPLY = 10, /* answer to KM_INFO */
-	KM_RING = 11,      /* a stream's ring; fd: its memfd */
-	KM_WAKE = 12,      /* more output, or its end */
+	KM_RING = 11,       /* a stream's ring; fd: its memfd */
+	KM_WAKE = 12,       /* more output, or its end */
 	KM_INPUT_DONE = 13, /* stdin was written, or is closed */
-	KM_ENDED = 14,     /* the exit; the last message of an attachment */
+	KM_ENDED = 14,      /* the exit; the last message of an attachment */
 	/* worker -> keeper */
 	KM_READY = 64,
-	KM_FAILED = 65,  /* cannot serve; the worker exits */
+	KM_FAILED = 65, /* cannot serve; the worker exits */
 	KM_PONG = 66,
-	KM_START = 67,   /* fd: the spec, sealed memfd (job_spec.h) */
+	KM_START = 67, /* fd: the spec, sealed memfd (job_spec.h) */
 	KM_ATTACH = 68,
 	KM_DETACH = 69,
 	KM_RELEASE = 70,
@@ -59,8 +63,10 @@ enum km_type {
 	KM_LIST = 73,
 	KM_INFO = 74,
 };
+/* clang-format on */
 
-/* Every message begins with it. `seq`: chosen by the side that asks, repeated in the answer; 0 for what is no question. */
+/* Every message begins with it. `seq`: chosen by the side that asks, repeated in the answer; 0 for
+ * what is no question. */
 struct km_hdr {
 	uint16_t version;
 	uint16_t type;
@@ -89,16 +95,16 @@ enum km_stage {
 const char *km_stage_name(int stage); /* "exec"; "none" for what is none */
 
 enum km_why {
-	KM_WHY_START = 1,     /* the start failed: stage, sys_errno, text */
-	KM_WHY_EXISTS,        /* the id is in use with another spec or owner */
-	KM_WHY_NO_SUCH,       /* no such process */
-	KM_WHY_ENDED,         /* it has ended: text says how */
-	KM_WHY_STDIN_HELD,    /* another attachment holds stdin: text says whose */
-	KM_WHY_LIMIT,         /* too many processes: text says how many are allowed */
+	KM_WHY_START = 1,  /* the start failed: stage, sys_errno, text */
+	KM_WHY_EXISTS,     /* the id is in use with another spec or owner */
+	KM_WHY_NO_SUCH,    /* no such process */
+	KM_WHY_ENDED,      /* it has ended: text says how */
+	KM_WHY_STDIN_HELD, /* another attachment holds stdin: text says whose */
+	KM_WHY_LIMIT,      /* too many processes: text says how many are allowed */
 	KM_WHY_SHUTTING_DOWN,
-	KM_WHY_SYSTEM,        /* sys_errno and text */
-	KM_WHY_DROPPED,       /* the offset is no longer held: oldest, newest */
-	KM_WHY_AHEAD,         /* the offset is not there yet: oldest, newest */
+	KM_WHY_SYSTEM,  /* sys_errno and text */
+	KM_WHY_DROPPED, /* the offset is no longer held: oldest, newest */
+	KM_WHY_AHEAD,   /* the offset is not there yet: oldest, newest */
 };
 
 enum km_end_kind { KM_END_CODE = 1, KM_END_SIGNAL = 2, KM_END_UNKNOWN = 3 };
@@ -135,7 +141,8 @@ struct km_config {
 	uint32_t index;          /* which of them this is, from 0 */
 	uint32_t max_processes;
 	uint32_t max_connections; /* of this worker */
-	uint32_t uid, gid;       /* to become, when `drop`; the keeper has done so already: to be checked */
+	uint32_t uid,
+	    gid; /* to become, when `drop`; the keeper has done so already: to be checked */
 	uint8_t drop;
 	uint8_t log_level, log_json;
 	uint8_t listeners; /* how many KM_LISTEN follow */
@@ -148,24 +155,32 @@ struct km_listen {
 	char address[KM_TEXT_SIZE]; /* "127.0.0.1:8359", for the log */
 };
 
-struct km_go { struct km_hdr hdr; };
-struct km_ping { struct km_hdr hdr; };
-struct km_drain { struct km_hdr hdr; };
-struct km_done { struct km_hdr hdr; };
+struct km_go {
+	struct km_hdr hdr;
+};
+struct km_ping {
+	struct km_hdr hdr;
+};
+struct km_drain {
+	struct km_hdr hdr;
+};
+struct km_done {
+	struct km_hdr hdr;
+};
 
 struct km_job {
 	struct km_hdr hdr;
-	uint32_t att;     /* as asked; 0: not attached */
+	uint32_t att; /* as asked; 0: not attached */
 	uint32_t pid;
-	uint8_t created;  /* 1: by this request */
-	uint8_t state;    /* enum km_state */
+	uint8_t created; /* 1: by this request */
+	uint8_t state;   /* enum km_state */
 	uint8_t stdin_pipe;
 	uint8_t stdin_held;   /* 1: by this attachment */
 	uint8_t stdin_closed; /* 1: EOF was given or the process closed it */
 	uint8_t pad[3];
 	int64_t start_ns;
-	uint64_t stdin_head;    /* next byte of stdin that the keeper has not got */
-	uint64_t stdin_written; /* next byte that is not in the pipe yet */
+	uint64_t stdin_head;       /* next byte of stdin that the keeper has not got */
+	uint64_t stdin_written;    /* next byte that is not in the pipe yet */
 	uint64_t tail[3], head[3]; /* of each output stream, by enum km_stream; [0] unused */
 	char id[KM_ID_SIZE];
 	char owner[KM_IDENTITY_SIZE];
@@ -224,20 +239,25 @@ struct km_ended {
 
 /* ---- worker -> keeper ---- */
 
-struct km_ready { struct km_hdr hdr; };
+struct km_ready {
+	struct km_hdr hdr;
+};
 
 struct km_failed {
 	struct km_hdr hdr;
 	char text[KM_TEXT_SIZE]; /* "certificate: …" */
 };
 
-struct km_pong { struct km_hdr hdr; };
+struct km_pong {
+	struct km_hdr hdr;
+};
 
 struct km_start {
 	struct km_hdr hdr;
-	uint32_t att;        /* 0: start, do not attach */
+	uint32_t att; /* 0: start, do not attach */
 	uint32_t pad;
-	uint64_t offset[3];  /* outputs: where to read from, for a start that finds the job running */
+	uint64_t
+	    offset[3]; /* outputs: where to read from, for a start that finds the job running */
 	char id[KM_ID_SIZE];
 	char owner[KM_IDENTITY_SIZE];
 	char pad2[7];
@@ -258,7 +278,8 @@ struct km_attach {
 struct km_detach {
 	struct km_hdr hdr;
 	uint32_t att;
-	uint32_t delivered; /* 1: the client has the exit: an attached job need not be held any longer */
+	uint32_t
+	    delivered; /* 1: the client has the exit: an attached job need not be held any longer */
 };
 
 struct km_release {
@@ -266,7 +287,8 @@ struct km_release {
 	uint32_t att;
 	uint32_t stream;
 	uint64_t acked; /* the client has everything before */
-	uint64_t seen;  /* the head that the worker last saw: wake when there is more; UINT64_MAX: do not arm */
+	uint64_t seen; /* the head that the worker last saw: wake when there is more; UINT64_MAX: do
+	                  not arm */
 };
 
 struct km_input {
@@ -293,7 +315,9 @@ struct km_list {
 	char pad[7];
 };
 
-struct km_info { struct km_hdr hdr; };
+struct km_info {
+	struct km_hdr hdr;
+};
 
 union km_any {
 	struct km_hdr hdr;
@@ -322,17 +346,24 @@ union km_any {
 enum km_side { KM_KEEPER, KM_WORKER };
 
 /* The states of a link, the same on both sides. */
-enum km_link_state { KM_LINK_NEW = 1, KM_LINK_CONFIGURED = 2, KM_LINK_READY = 4, KM_LINK_DRAINING = 8 };
+enum km_link_state {
+	KM_LINK_NEW = 1,
+	KM_LINK_CONFIGURED = 2,
+	KM_LINK_READY = 4,
+	KM_LINK_DRAINING = 8
+};
 
 struct km_row {
 	uint16_t type;
 	uint8_t sender; /* enum km_side */
 	uint8_t n_fds;
 	uint32_t size;
-	uint32_t states; /* of the receiver: mask of enum km_link_state */
+	uint32_t states;  /* of the receiver: mask of enum km_link_state */
 	const char *name; /* "start" */
 	/* Byte arrays that must hold a NUL: offsets into the struct and sizes; size 0 ends. */
-	struct { uint16_t offset, size; } strings[3];
+	struct {
+		uint16_t offset, size;
+	} strings[3];
 };
 
 extern const struct km_row km_table[];
@@ -342,10 +373,11 @@ const struct km_row *km_row(uint16_t type); /* NULL: unknown */
 bool km_strings_valid(const struct km_row *row, const void *msg);
 
 /*
- * Checks a received message against the table: version, type, direction (`from`), size, number of fds, state, strings.
- * 0, or TX_EPROTO with a sentence.
+ * Checks a received message against the table: version, type, direction (`from`), size, number of
+ * fds, state, strings. 0, or TX_EPROTO with a sentence.
  */
-int km_check(const void *msg, size_t len, size_t n_fds, enum km_side from, unsigned state, struct err *e);
+int km_check(
+    const void *msg, size_t len, size_t n_fds, enum km_side from, unsigned state, struct err *e);
 
 /* ---- the channel: one end of the pair, on libevent ---- */
 
@@ -354,21 +386,24 @@ struct km_chan;
 
 struct km_chan_ops {
 	/*
-	 * A message that km_check passed. fds[0..n) are the callee's to close. Return 0, or negative to end the link.
-	 * km_chan_free may not be called from inside a callback: return negative, and on_closed follows.
+	 * A message that km_check passed. fds[0..n) are the callee's to close. Return 0, or
+	 * negative to end the link. km_chan_free may not be called from inside a callback: return
+	 * negative, and on_closed follows.
 	 */
-	int (*on_message)(struct km_chan *c, const union km_any *msg, int *fds, size_t n_fds, void *arg);
+	int (*on_message)(
+	    struct km_chan *c, const union km_any *msg, int *fds, size_t n_fds, void *arg);
 	/* The queue is empty again after km_chan_busy was true. May be NULL. */
 	void (*on_writable)(struct km_chan *c, void *arg);
-	/* The other end is gone or broke the protocol (why->code TX_ECLOSED, TX_EPROTO, TX_ESYS). Once, last; free it here or later. */
+	/* The other end is gone or broke the protocol (why->code TX_ECLOSED, TX_EPROTO, TX_ESYS).
+	 * Once, last; free it here or later. */
 	void (*on_closed)(struct km_chan *c, const struct err *why, void *arg);
 };
 
 #define KM_QUEUE_MAX 1024 /* messages that wait for a slow peer */
 
 /*
- * Takes fd (made non-blocking; closed by km_chan_free); when it fails, fd stays the caller's. `side`: which end this is.
- * State: KM_LINK_NEW.
+ * Takes fd (made non-blocking; closed by km_chan_free); when it fails, fd stays the caller's.
+ * `side`: which end this is. State: KM_LINK_NEW.
  */
 int km_chan_new(struct km_chan **out, struct event_base *base, int fd, enum km_side side,
     const struct km_chan_ops *ops, void *arg, struct err *e);
@@ -378,14 +413,17 @@ void km_chan_set_state(struct km_chan *c, enum km_link_state state);
 enum km_link_state km_chan_state(const struct km_chan *c);
 
 /*
- * Fills hdr (version, type, size from the table; seq as given) and sends or queues. `fds` stay the caller's (duplicated
- * when queued). TX_ELIMIT when KM_QUEUE_MAX are waiting, TX_ECLOSED, TX_ESYS, TX_ENOMEM; TX_EINVAL for what is not in
- * the table: a type of the other side, the wrong number of fds, a string without its NUL. When the peer has just gone the
- * answer may still be 0; on_closed tells.
+ * Fills hdr (version, type, size from the table; seq as given) and sends or queues. `fds` stay the
+ * caller's (duplicated when queued). TX_ELIMIT when KM_QUEUE_MAX are waiting, TX_ECLOSED, TX_ESYS,
+ * TX_ENOMEM; TX_EINVAL for what is not in the table: a type of the other side, the wrong number of
+ * fds, a string without its NUL. When the peer has just gone the answer may still be 0; on_closed
+ * tells.
  */
-int km_send(struct km_chan *c, uint16_t type, uint64_t seq, void *msg, const int *fds, size_t n_fds);
+int km_send(
+    struct km_chan *c, uint16_t type, uint64_t seq, void *msg, const int *fds, size_t n_fds);
 
-/* Whether messages are waiting: what can be left out or merged is better held back until on_writable. */
+/* Whether messages are waiting: what can be left out or merged is better held back until
+ * on_writable. */
 bool km_chan_busy(const struct km_chan *c);
 
 #endif

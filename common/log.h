@@ -4,8 +4,8 @@
  *
  * Text:  2026-01-31T12:00:00.123Z info worker[812]: listening on 127.0.0.1:8359
  * JSON:  {"time":"…","level":"info","component":"worker","pid":812,"message":"…"}
- * Control characters and bytes that are not UTF-8 are escaped, so that a peer's words can forge no line.
- * A line is written with one write(2), never split, and cut at LOG_LINE_MAX bytes.
+ * Control characters and bytes that are not UTF-8 are escaped, so that a peer's words can forge no
+ * line. A line is written with one write(2), never split, and cut at LOG_LINE_MAX bytes.
  */
 #ifndef TX_COMMON_LOG_H
 #define TX_COMMON_LOG_H
@@ -16,7 +16,8 @@
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
-/* `component` must live as long as the program. fd is not closed. Default: INFO, text, "telex", fd 2. */
+/* `component` must live as long as the program. fd is not closed. Default: INFO, text, "telex",
+ * fd 2. */
 void log_open(const char *component, enum log_level level, bool json, int fd);
 
 /* "error", "warn", "info", "debug" -> 0 and *level; else TX_EINVAL. */

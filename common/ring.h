@@ -2,14 +2,15 @@
 /*
  * A stdio stream as a ring of shared memory: one producer, one consumer, absolute 64-bit offsets.
  *
- * The memfd holds a header page and a data area; the data area is mapped twice in a row, so that any span of up
- * to `size` bytes is contiguous. Offsets count bytes since the stream began and never wrap in practice.
- *   tail <= head <= tail + size;  bytes [tail, head) are held.
+ * The memfd holds a header page and a data area; the data area is mapped twice in a row, so that
+ * any span of up to `size` bytes is contiguous. Offsets count bytes since the stream began and
+ * never wrap in practice. tail <= head <= tail + size;  bytes [tail, head) are held.
  *
- * The keeper owns the truth: `head` and `tail` of its own struct ring are what counts, and it copies them to the
- * header page for the worker to read. It never reads them back. An output ring is sealed with
- * F_SEAL_FUTURE_WRITE after the keeper has mapped it: nobody else can ever write it. An input ring can be
- * written by the worker, which tells the new head in a message; the keeper checks it (ring_accept).
+ * The keeper owns the truth: `head` and `tail` of its own struct ring are what counts, and it
+ * copies them to the header page for the worker to read. It never reads them back. An output ring
+ * is sealed with F_SEAL_FUTURE_WRITE after the keeper has mapped it: nobody else can ever write it.
+ * An input ring can be written by the worker, which tells the new head in a message; the keeper
+ * checks it (ring_accept).
  *
  * All functions that return int return 0 or a negative TX_E….
  */
@@ -41,33 +42,39 @@ int ring_create(struct ring **out, enum ring_kind kind, size_t size, struct err 
 /* The memfd, to be sent to a worker; it stays the ring's. */
 int ring_fd(const struct ring *r);
 
-/* Output: the free span at head; *len may be 0 (full). The pointer is valid until the next ring_commit. */
+/* Output: the free span at head; *len may be 0 (full). The pointer is valid until the next
+ * ring_commit. */
 uint8_t *ring_space(struct ring *r, size_t *len);
 
-/* Output: n bytes were put at ring_space's pointer (n <= its len: asserted); publishes the new head. */
+/* Output: n bytes were put at ring_space's pointer (n <= its len: asserted); publishes the new
+ * head. */
 void ring_commit(struct ring *r, size_t n);
 
-/* Input: a worker says that head is now `head`. TX_EPROTO when that is behind head or beyond tail + size; *r unchanged then. */
+/* Input: a worker says that head is now `head`. TX_EPROTO when that is behind head or beyond tail +
+ * size; *r unchanged then. */
 int ring_accept(struct ring *r, uint64_t head);
 
 /*
- * The consumer is done with everything before `offset`; publishes the new tail. TX_EPROTO when beyond head; an
- * offset behind tail is no error and changes nothing.
+ * The consumer is done with everything before `offset`; publishes the new tail. TX_EPROTO when
+ * beyond head; an offset behind tail is no error and changes nothing.
  */
 int ring_release(struct ring *r, uint64_t offset);
 
 /* ---- the worker's side ---- */
 
 /*
- * Maps a ring from a keeper's memfd; `fd` stays the caller's and may be closed afterwards. Output rings are mapped
- * read-only. Checks size, kind, magic and that the memfd can neither shrink nor grow (TX_EPROTO).
+ * Maps a ring from a keeper's memfd; `fd` stays the caller's and may be closed afterwards. Output
+ * rings are mapped read-only. Checks size, kind, magic and that the memfd can neither shrink nor
+ * grow (TX_EPROTO).
  */
 int ring_map(struct ring **out, int fd, enum ring_kind kind, struct err *e);
 
-/* Takes head and tail from the header page (acquire). The consumer of an output ring calls it after a wake-up. */
+/* Takes head and tail from the header page (acquire). The consumer of an output ring calls it after
+ * a wake-up. */
 void ring_refresh(struct ring *r);
 
-/* Input: the free span for the worker's own head, and the commit of what was put there (not published: send a message). */
+/* Input: the free span for the worker's own head, and the commit of what was put there (not
+ * published: send a message). */
 uint8_t *ring_input_space(struct ring *r, size_t *len);
 void ring_input_commit(struct ring *r, size_t n);
 
@@ -76,14 +83,16 @@ void ring_input_seek(struct ring *r, uint64_t head, uint64_t tail);
 
 /* ---- both ---- */
 
-/* Contiguous bytes from `offset` up to head; *len 0 when there are none. offset must be in [tail, head] (asserted). */
+/* Contiguous bytes from `offset` up to head; *len 0 when there are none. offset must be in [tail,
+ * head] (asserted). */
 const uint8_t *ring_peek(const struct ring *r, uint64_t offset, size_t *len);
 
 uint64_t ring_head(const struct ring *r);
 uint64_t ring_tail(const struct ring *r);
 size_t ring_size(const struct ring *r);
 
-/* A mapping may be referenced by queued output: ring_unref unmaps at the last one. NULL is allowed. */
+/* A mapping may be referenced by queued output: ring_unref unmaps at the last one. NULL is allowed.
+ */
 struct ring *ring_ref(struct ring *r);
 void ring_unref(struct ring *r);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The FileDescriptorSet of the served .proto files and their imports, serialized; made at build time. */
+/* The FileDescriptorSet of the served .proto files and their imports, serialized; made at build
+ * time. */
 #ifndef TX_PROTO_DESCRIPTORS_H
 #define TX_PROTO_DESCRIPTORS_H
 

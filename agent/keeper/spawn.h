@@ -23,8 +23,9 @@ struct spawn_rlimit {
 
 /* All pointers are the caller's and are only read. */
 struct spawn_plan {
-	/* What to execute, by descriptor (fexecve(3): no search permission is needed on the folders above it);
-	 * file is then its name for errors alone. NULL: argv[0], looked for in the PATH of envp when it has no '/'. */
+	/* What to execute, by descriptor (fexecve(3): no search permission is needed on the folders
+	 * above it); file is then its name for errors alone. NULL: argv[0], looked for in the PATH
+	 * of envp when it has no '/'. */
 	const char *file;
 	int file_fd; /* only with file */
 	char *const *argv;

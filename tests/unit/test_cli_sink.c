@@ -201,7 +201,8 @@ static void socket_is_written_without_waiting_and_keeps_its_flags(void **state)
 	free(data);
 }
 
-/* A terminal; where the system has none to give (no devpts, as in a bare chroot), the test is skipped. */
+/* A terminal; where the system has none to give (no devpts, as in a bare chroot), the test is
+ * skipped. */
 static void open_terminal(int *master, int *slave)
 {
 	if (openpty(master, slave, NULL, NULL, NULL) == 0)

@@ -247,7 +247,8 @@ static void socket_is_read_to_its_half_close_and_keeps_its_flags(void **state)
 	close(s[1]);
 }
 
-/* A terminal; where the system has none to give (no devpts, as in a bare chroot), the test is skipped. */
+/* A terminal; where the system has none to give (no devpts, as in a bare chroot), the test is
+ * skipped. */
 static void open_terminal(int *master, int *slave)
 {
 	if (openpty(master, slave, NULL, NULL, NULL) == 0)
