@@ -121,6 +121,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
 	struct run *r = arg;
 	struct rpc_status status;
+	bool last;
 	int sent;
 
 	(void)fd;
@@ -132,10 +133,11 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 		run_fail(r, &status);
 		return;
 	}
-	sent += run_stdin_ack(r->input);
+	last = r->ended && run_output_done(r->output);
+	sent += run_stdin_ack(r->input, last);
 	if (sent > 0)
 		note_sent(r);
-	if (r->ended && run_output_done(r->output))
+	if (last)
 		send_exited(r);
 }
 

@@ -267,12 +267,12 @@ void run_stdin_done(struct run_stdin *in, const struct km_input_done *done)
 	}
 }
 
-int run_stdin_ack(struct run_stdin *in)
+int run_stdin_ack(struct run_stdin *in, bool last)
 {
 	Telex__V1__RunResponse r = TELEX__V1__RUN_RESPONSE__INIT;
 	Telex__V1__StdinAck ack = TELEX__V1__STDIN_ACK__INIT;
 
-	if (!in->ack_due || rpc_pending(in->call) >= H2_SEND_HIGH)
+	if (!in->ack_due || (!last && rpc_pending(in->call) >= H2_SEND_HIGH))
 		return 0;
 	in->ack_due = false;
 	ack.offset = in->written;

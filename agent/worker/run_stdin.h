@@ -32,7 +32,8 @@ int run_stdin_map(struct run_stdin *in, int fd, struct rpc_status *fail);
 /* KM_INPUT_DONE. */
 void run_stdin_done(struct run_stdin *in, const struct km_input_done *done);
 
-/* Sends the StdinAck that is due, if any. Returns 1 when it sent one, else 0. */
-int run_stdin_ack(struct run_stdin *in);
+/* Sends the StdinAck that is due, if any; behind much that waits it is left for later, unless it is
+ * the last. Returns 1 when it sent one, else 0. */
+int run_stdin_ack(struct run_stdin *in, bool last);
 
 #endif

@@ -939,6 +939,31 @@ static void acks_are_one_a_turn(void **state)
 
 /* ---- signals, heartbeat, the end ---- */
 
+/* As much output as is sent at once stands before the exit: the ack does not wait until it is too
+ * late. */
+static void the_last_ack_comes_before_the_exit(void **state)
+{
+	static uint8_t data[H2_SEND_HIGH];
+	struct fixture *f = *state;
+	struct km_input_done done = {.att = 0, .written = 3};
+	struct ring *in, *out;
+
+	f->silent = true;
+	start(f, true);
+	in = make_ring(f, KM_STDIN, RING_INPUT, 4096);
+	out = make_ring(f, KM_STDOUT, RING_OUTPUT, sizeof(data));
+	send_stdin(f, 0, "abc", 3, true);
+	f->log[0] = '\0';
+	fake_keeper_write(out, data, sizeof(data));
+	done.att = f->att;
+	fake_keeper_send(f->keeper, KM_INPUT_DONE, 0, &done, -1);
+	end(f, 0);
+	saw(f, "ack:3 exited OK");
+	assert_int_equal(f->length[0], sizeof(data));
+	ring_unref(in);
+	ring_unref(out);
+}
+
 static void signals_go_to_the_keeper_one_by_one(void **state)
 {
 	struct fixture *f = *state;
@@ -1103,6 +1128,7 @@ int main(void)
 	    RUN_TEST(stdin_waits_for_room_and_is_whole),
 	    RUN_TEST(a_process_that_closed_stdin_is_fed_no_more),
 	    RUN_TEST(acks_are_one_a_turn),
+	    RUN_TEST(the_last_ack_comes_before_the_exit),
 	    RUN_TEST(signals_go_to_the_keeper_one_by_one),
 	    RUN_TEST(an_idle_stream_has_a_heartbeat),
 	    RUN_TEST(a_cancelled_call_detaches_and_delivers_nothing),
