@@ -7,6 +7,10 @@
  * here in every other case. A queued message has duplicates of its descriptors. What breaks the
  * rules ends the link: `closed` is set, the events are withdrawn, on_closed is the last call, and
  * nothing of the channel is touched after it.
+ *
+ * The keeper reads no more questions while QUEUE_HIGH answers wait: a worker that asks a lot in one
+ * turn of its loop, and reads later, is busy and not to be ended. The worker always reads, so that
+ * the two never wait for each other.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -20,6 +24,7 @@
 #include "common/keeper_msg.h"
 
 #define MESSAGES_A_TURN 64
+#define QUEUE_HIGH      (KM_QUEUE_MAX / 4)
 #define FDS_SENT_MAX    4
 #define FDS_ROOM                                                                                   \
 	16 /* more than any message has, so that too many are seen and not only cut off            \
@@ -36,7 +41,7 @@ struct km_chan {
 	int fd;
 	enum km_side side;
 	enum km_link_state state;
-	bool closed;
+	bool closed, paused; /* paused: not reading, until the queue is empty */
 	struct event *readable, *writable;
 	const struct km_chan_ops *ops;
 	void *arg;
@@ -211,6 +216,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 			queue_pop(c);
 	}
 	event_del(c->writable);
+	if (c->paused && event_add(c->readable, NULL) == 0)
+		c->paused = false;
 	if (c->ops->on_writable != NULL)
 		c->ops->on_writable(c, c->arg);
 }
@@ -286,6 +293,11 @@ static int receive_one(struct km_chan *c, struct err *why)
 	return r < 0 ? r : 0;
 }
 
+static bool is_full(const struct km_chan *c)
+{
+	return c->side == KM_KEEPER && c->n_queued >= QUEUE_HIGH;
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct km_chan *c = arg;
@@ -294,10 +306,14 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	for (int i = 0; i < MESSAGES_A_TURN && r == 0; i++)
+	for (int i = 0; i < MESSAGES_A_TURN && r == 0 && !is_full(c); i++)
 		r = receive_one(c, &why);
-	if (r < 0)
+	if (r < 0) {
 		chan_close(c, &why);
+	} else if (is_full(c)) {
+		c->paused = true;
+		event_del(c->readable);
+	}
 }
 
 /* ---- life ---- */

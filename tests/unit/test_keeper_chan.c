@@ -24,6 +24,7 @@ struct end {
 	int fds[4];
 	size_t n_fds;
 	int answer;       /* what on_message returns */
+	bool reply;       /* it sends KM_INFO_REPLY */
 	bool free_closed; /* free the channel in on_closed */
 	bool from_worker;
 	struct err why;
@@ -61,6 +62,11 @@ static int on_message(struct km_chan *c, const union km_any *msg, int *fds, size
 			end->fds[end->n_fds++] = fds[i];
 		else
 			close(fds[i]);
+	if (end->reply) {
+		struct km_info_reply m = {.processes = 1};
+
+		return km_send(c, KM_INFO_REPLY, msg->hdr.seq, &m, NULL, 0);
+	}
 	return end->answer;
 }
 
@@ -285,6 +291,39 @@ static void a_turn_takes_a_bounded_number_of_messages(void **state)
 	assert_int_equal(f->keeper.messages, 100);
 }
 
+/* It asks more than any queue holds before it reads the first answer, and gets them all, in order.
+ */
+static void a_worker_that_reads_late_gets_all_its_answers(void **state)
+{
+	const uint64_t n = 4 * KM_QUEUE_MAX;
+	struct fixture *f = *state;
+	struct km_info info = {
+	    .hdr = {.version = KM_VERSION, .type = KM_INFO, .size = sizeof(info)}};
+	struct km_info_reply reply;
+	uint64_t asked = 0, answered = 0;
+	bool stuck = false;
+
+	f->keeper.reply = true;
+	while (answered < n) {
+		info.hdr.seq = asked + 1;
+		if (asked < n && !stuck &&
+		    send(f->raw, &info, sizeof(info), MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
+			asked++;
+			settle(f);
+			continue;
+		}
+		stuck = true;
+		assert_int_equal(f->keeper.closed, 0);
+		if (recv(f->raw, &reply, sizeof(reply), MSG_DONTWAIT) > 0)
+			assert_int_equal(reply.hdr.seq, ++answered);
+		else
+			stuck = false;
+		settle(f);
+	}
+	assert_int_equal(asked, n);
+	assert_false(km_chan_busy(f->keeper.chan));
+}
+
 static void what_was_sent_before_the_end_still_arrives(void **state)
 {
 	struct fixture *f = *state;
@@ -442,6 +481,8 @@ int main(void)
 	    CHAN_TEST(the_queue_keeps_order_and_has_an_end),
 	    CHAN_TEST(a_queue_for_a_dead_peer_is_dropped_without_a_signal),
 	    CHAN_TEST(a_turn_takes_a_bounded_number_of_messages),
+	    CHAN_TEST(what_was_sent_before_the_end_still_arrives),
+	    CHAN_TEST(a_worker_that_reads_late_gets_all_its_answers),
 	    CHAN_TEST(what_was_sent_before_the_end_still_arrives),
 	    CHAN_TEST(a_broken_message_ends_the_link_and_its_descriptors_are_closed),
 	    CHAN_TEST(too_many_descriptors_end_the_link),
