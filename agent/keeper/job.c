@@ -278,6 +278,22 @@ void job_taken(struct job *j)
 		retain_look(j->jobs->retain, j);
 }
 
+/*
+ * Delivered is what a client's gRPC library has, which ends its half by itself: the program may
+ * have been cut off before it read a word, and asks again. Not at the cost of those that were not
+ * delivered at all.
+ */
+static void forget_soon(struct job *j)
+{
+	int64_t ns = j->jobs->keep_ns < JOB_AGAIN_NS ? j->jobs->keep_ns : JOB_AGAIN_NS;
+	struct timeval later = duration_timeval(ns);
+
+	if (jobs_held(j->jobs) > JOB_KEEP_COUNT / 2 || event_add(j->close_timer, &later) != 0)
+		job_free(j);
+	else
+		retain_look(j->jobs->retain, j);
+}
+
 void job_release(struct job *j)
 {
 	if (!LIST_EMPTY(&j->attachments))
@@ -285,7 +301,7 @@ void job_release(struct job *j)
 	if (j->state != KM_STATE_ENDED)
 		await_reader(j);
 	else if (j->delivered && j->was_attached && j->spec->disconnect != JOB_DISCONNECT_KEEP)
-		job_free(j);
+		forget_soon(j);
 	else
 		retain_look(j->jobs->retain, j);
 }
@@ -349,6 +365,11 @@ static void on_close_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (j->state == KM_STATE_ENDED) {
+		if (LIST_EMPTY(&j->attachments))
+			job_free(j);
+		return;
+	}
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
 		if (!pump_out_look(j->out[s]))
 			open |= (uint8_t)KM_BIT(s);

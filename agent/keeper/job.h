@@ -30,6 +30,7 @@ struct pump_out;
 
 #define JOB_CLOSE_GRACE_NS (INT64_C(2) * 1000000000)
 #define JOB_KEEP_NS        (INT64_C(600) * 1000000000)
+#define JOB_AGAIN_NS       (INT64_C(10) * 1000000000)
 #define JOB_KEEP_COUNT     1000
 #define JOB_KEEP_BYTES     ((size_t)64 << 20)
 
@@ -102,7 +103,8 @@ int jobs_new(struct jobs **out, struct event_base *base, uint32_t max_processes,
 void jobs_free(struct jobs *js); /* and all jobs; processes that live are left alone */
 void jobs_set_ops(struct jobs *js, const struct job_ops *ops, void *arg);
 struct event_base *jobs_base(struct jobs *js);
-/* For tests: how long an output that does not fit waits for a reader, instead of JOB_KEEP_NS. */
+/* For tests: instead of JOB_KEEP_NS for an output that waits for a reader, and of JOB_AGAIN_NS
+ * where that is longer. */
 void jobs_set_keep(struct jobs *js, int64_t ns);
 
 /* An empty job, not in the table. Takes spec when it succeeds. NULL: no memory. */
@@ -134,7 +136,8 @@ void job_stdin_moved(void *job);
 
 /* An attachment was added. */
 void job_taken(struct job *j);
-/* One was removed. When it was the last and the exit was delivered the job is freed. */
+/* One was removed. When it was the last and the exit was delivered the job is forgotten
+ * JOB_AGAIN_NS later, or at once (freed) when many are held. */
 void job_release(struct job *j);
 
 #endif
