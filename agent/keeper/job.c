@@ -8,8 +8,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "agent/keeper/job_internal.h"
 #include "agent/keeper/pump.h"
-#include "agent/keeper/retain.h"
 #include "common/duration.h"
 #include "common/log.h"
 

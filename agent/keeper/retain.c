@@ -4,7 +4,7 @@
  * reader, in the order in which they lost it. A job's kept_output and kept_spec are what it counts
  * with in the sums. Jobs are freed from the timer only: callers hold pointers to theirs.
  */
-#include "agent/keeper/retain.h"
+#include "agent/keeper/job_internal.h"
 
 #include <event2/event.h>
 #include <stdlib.h>

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The jobs that have ended and are still held, so that whoever asks again finds them. Held are at
- * most JOB_KEEP_COUNT, each for JOB_KEEP_NS. Of those that nobody is attached to, the outputs take
- * at most JOB_KEEP_BYTES (the newest one's excepted) and the specs no more: when it gets too much
- * the oldest lose their output first; what happened to them stays known.
+ * What job.c and retain.c share; nobody else includes it.
+ *
+ * Retention (retain.c): the jobs that have ended and are still held, so that whoever asks again
+ * finds them. Held are at most JOB_KEEP_COUNT, each for JOB_KEEP_NS. Of those that nobody is
+ * attached to, the outputs take at most JOB_KEEP_BYTES (the newest one's excepted) and the specs no
+ * more: when it gets too much the oldest lose their output first; what happened to them stays
+ * known.
  */
-#ifndef TX_KEEPER_RETAIN_H
-#define TX_KEEPER_RETAIN_H
+#ifndef TX_KEEPER_JOB_INTERNAL_H
+#define TX_KEEPER_JOB_INTERNAL_H
 
 #include <stddef.h>
 #include <stdint.h>
