@@ -15,6 +15,7 @@
 #include "cli/output.h"
 #include "cli/say.h"
 #include "cli/verbs.h"
+#include "common/mem.h"
 
 /* A descriptor that was closed at start must not become a socket of ours: what is written to
  * "stdout" would go there. */
@@ -45,6 +46,7 @@ int main(int argc, char **argv)
 	const char *value, *context = getenv("TELEX_CONTEXT");
 	int id, status;
 
+	mem_keep_freed();
 	hold_standard_fds();
 	signal(SIGPIPE, SIG_IGN);
 	if (context && context[0])

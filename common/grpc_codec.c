@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The decoder of bodies, and gzip by zlib. What a peer announces is compared with limits and never
- * allocated on its word: a buffer is at most four times what has arrived, and decompression stops
- * at its limit.
+ * allocated on its word: a buffer is at most four times what has arrived of its message, or what
+ * arrived of the last one, and decompression stops at its limit.
  */
 #include "common/grpc_codec.h"
 
@@ -33,7 +33,7 @@ void grpc_codec_clear(struct grpc_decoder *d)
 {
 	free(d->buf);
 	d->buf = NULL;
-	d->have = d->cap = 0;
+	d->have = d->cap = d->last = 0;
 	d->prefix_have = 0;
 }
 
@@ -59,8 +59,8 @@ static int take_prefix(struct grpc_decoder *d, const uint8_t **data, size_t *len
 	return d->size > d->max ? TX_ETOOBIG : 1;
 }
 
-/* Room for n more bytes of the message; four times what is there, so that large ones are seldom
- * moved. */
+/* Room for n more bytes of the message; four times what is there, or what its predecessor had, so
+ * that large ones are seldom moved. */
 static int reserve(struct grpc_decoder *d, size_t n)
 {
 	size_t need = d->have + n, cap = need * 4;
@@ -68,6 +68,8 @@ static int reserve(struct grpc_decoder *d, size_t n)
 
 	if (need <= d->cap)
 		return 0;
+	if (cap < d->last)
+		cap = d->last;
 	if (cap < PIECE_MIN)
 		cap = PIECE_MIN;
 	if (cap > d->size)
@@ -107,6 +109,7 @@ int grpc_codec_step(
 	*len -= n;
 	if (d->have > 0 && d->have < d->size)
 		return 0;
+	d->last = d->have;
 	d->buf = NULL;
 	d->have = d->cap = 0;
 	d->prefix_have = 0;

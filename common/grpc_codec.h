@@ -24,6 +24,7 @@ struct grpc_decoder {
 	size_t prefix_have;
 	uint8_t *buf; /* of a message that came in pieces: `have` bytes of it */
 	size_t have, cap;
+	size_t last; /* the size of the last message, if that came in pieces */
 };
 
 /* A message as it stands in the body. */

@@ -9,6 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+#define KEPT_FREE (2 << 20)
 
 static void out_of_memory(void) __attribute__((noreturn));
 
@@ -81,4 +86,12 @@ char *xasprintf(const char *fmt, ...)
 	if (n < 0)
 		out_of_memory();
 	return text;
+}
+
+void mem_keep_freed(void)
+{
+#ifdef __GLIBC__
+	(void)mallopt(M_MMAP_THRESHOLD, KEPT_FREE);
+	(void)mallopt(M_TRIM_THRESHOLD, KEPT_FREE);
+#endif
 }

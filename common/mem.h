@@ -15,4 +15,10 @@ char *xstrdup(const char *s);
 char *xmemdup0(const void *p, size_t len); /* a copy with a NUL after it */
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/*
+ * For programs that stream: freed memory stays with the process up to 2 MiB, as every message would
+ * else take its pages from the kernel anew. Called once, before anything is allocated.
+ */
+void mem_keep_freed(void);
+
 #endif

@@ -140,6 +140,10 @@ static int start(struct bufferevent **out, struct event_base *base, SSL *ssl, in
 		return err_set(e, TX_ENOMEM, "out of memory");
 	}
 	bufferevent_openssl_set_allow_dirty_shutdown(bev, 0);
+	if (tls_flow_start(tls_conn_of(ssl), bev) < 0) {
+		bufferevent_free(bev);
+		return err_set(e, TX_ENOMEM, "out of memory");
+	}
 	*out = bev;
 	return 0;
 }

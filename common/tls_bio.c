@@ -3,12 +3,18 @@
  * The socket below a TLS connection. OpenSSL's own socket BIO writes with write(2), which raises
  * SIGPIPE; a library must not ask its program to ignore that. This one uses send(MSG_NOSIGNAL), and
  * keeps the errno and the first bytes for tls_failure. The fd is libevent's to close.
+ *
+ * OpenSSL asks for a record's header, then for its body: with the body comes the next header, into
+ * `ahead`, so that a record costs one system call. No whole record is ever held back in it: what
+ * makes the socket readable is still to come.
  */
 #include <errno.h>
+#include <event2/buffer.h>
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "common/tls_internal.h"
 
@@ -20,14 +26,28 @@ static bool may_retry(int error)
 	return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
 }
 
+/*
+ * Whether bytes are waiting behind these, so that the kernel may fill its segments. What was sent
+ * since the output was last seen empty is counted with the records' own bytes: the sum is too large
+ * rather than too small, and the last record is never taken for one that others follow.
+ */
+static bool more_to_come(const struct tls_conn *conn, size_t len)
+{
+	return conn->output != NULL && conn->established &&
+	       conn->sent + len < evbuffer_get_length(conn->output);
+}
+
 static int bio_write(BIO *bio, const char *data, size_t len, size_t *written)
 {
 	struct tls_conn *conn = BIO_get_data(bio);
-	ssize_t n = send(conn->fd, data, len, MSG_NOSIGNAL);
+	bool more = more_to_come(conn, len);
+	ssize_t n = send(conn->fd, data, len, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
 
 	BIO_clear_retry_flags(bio);
 	*written = 0;
 	if (n >= 0) {
+		conn->sent += (size_t)n;
+		conn->corked = more;
 		*written = (size_t)n;
 		return 1;
 	}
@@ -50,12 +70,43 @@ static void keep_first(struct tls_conn *conn, const char *data, size_t len)
 	conn->first_len += len;
 }
 
+static size_t take_ahead(struct tls_conn *conn, char *data, size_t len)
+{
+	if (len > conn->ahead_len)
+		len = conn->ahead_len;
+	memcpy(data, conn->ahead, len);
+	conn->ahead_len -= len;
+	memmove(conn->ahead, conn->ahead + len, conn->ahead_len);
+	return len;
+}
+
+/* As recv(2); what comes behind data[len] is in `ahead`, which was empty. */
+static ssize_t receive(struct tls_conn *conn, char *data, size_t len)
+{
+	struct iovec iov[] = {{data, len}, {conn->ahead, sizeof(conn->ahead)}};
+	struct msghdr mh = {.msg_iov = iov, .msg_iovlen = 2};
+	ssize_t n;
+
+	if (!conn->established || len <= sizeof(conn->ahead))
+		return recv(conn->fd, data, len, 0);
+	n = recvmsg(conn->fd, &mh, 0);
+	if (n <= 0 || (size_t)n <= len)
+		return n;
+	conn->ahead_len = (size_t)n - len;
+	return (ssize_t)len;
+}
+
 static int bio_read(BIO *bio, char *data, size_t len, size_t *got)
 {
 	struct tls_conn *conn = BIO_get_data(bio);
-	ssize_t n = recv(conn->fd, data, len, 0);
+	ssize_t n;
 
 	BIO_clear_retry_flags(bio);
+	if (conn->ahead_len > 0) {
+		*got = take_ahead(conn, data, len);
+		return 1;
+	}
+	n = receive(conn, data, len);
 	*got = 0;
 	if (n > 0) {
 		keep_first(conn, data, (size_t)n);

@@ -20,6 +20,8 @@
 #include "common/tls.h"
 #include "common/tls_cert.h"
 
+#define TLS_RECORD_HEADER 5
+
 struct tls_ctx {
 	SSL_CTX *ssl;
 	unsigned refs; /* the owner's and one a connection; one thread, so not atomic */
@@ -42,6 +44,13 @@ struct tls_conn {
 	unsigned char first[24]; /* the first bytes that came in */
 	size_t first_len;
 	struct err *refusal; /* why we refuse the peer's certificate; NULL when we do not */
+	unsigned char ahead[TLS_RECORD_HEADER]; /* received and not yet read: the next header */
+	size_t ahead_len;
+	struct bufferevent *bev; /* NULL, and so `output`: none (yet) */
+	struct evbuffer *output; /* its plaintext that waits */
+	size_t sent;             /* of what is in `output`, at least: tls_bio.c */
+	bool corked;             /* the kernel was told that more comes */
+	unsigned rounds;         /* of reading since the loop last looked at the socket */
 };
 
 void tls_ctx_unref(struct tls_ctx *ctx);
@@ -51,6 +60,11 @@ SSL *tls_conn_new(struct tls_ctx *ctx, int fd, const char *host);
 /* A socket BIO that writes with MSG_NOSIGNAL (a library may not ask its program to ignore SIGPIPE)
  * and fills conn. */
 BIO *tls_bio_new(struct tls_conn *conn);
+
+/* ---- tls_flow.c ---- */
+
+/* Follows the buffers of the connection's bufferevent, for as long as that lives. */
+int tls_flow_start(struct tls_conn *conn, struct bufferevent *bev);
 
 /* ---- callbacks of the SSL_CTX ---- */
 

@@ -24,6 +24,7 @@
 #include "agent/worker/session.h"
 #include "agent/worker/worker.h"
 #include "common/log.h"
+#include "common/mem.h"
 #include "common/rpc.h"
 #include "common/tls.h"
 
@@ -290,6 +291,7 @@ int main(void)
 	struct program p = {0};
 	struct err e;
 
+	mem_keep_freed();
 	if (!has_link()) {
 		fputs("telex-worker is a part of telexd, which starts it; it is not a command.\n",
 		    stderr);

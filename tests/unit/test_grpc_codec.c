@@ -141,6 +141,38 @@ static void limits_are_checked_before_memory_is_taken(void **state)
 	grpc_codec_clear(&d);
 }
 
+/* Begins a message of `size` bytes, of which `len` came; returns what was allocated for it. */
+static size_t cap_after(struct grpc_decoder *d, size_t size, size_t len)
+{
+	uint8_t *body = calloc(1, GRPC_PREFIX_SIZE + len);
+	const uint8_t *at = body;
+	size_t left = GRPC_PREFIX_SIZE + len;
+	struct grpc_frame f;
+
+	grpc_codec_prefix(body, false, (uint32_t)size);
+	assert_int_equal(grpc_codec_step(d, &at, &left, &f), 0);
+	free(body);
+	return d->cap;
+}
+
+static void a_message_has_at_once_the_memory_that_the_last_one_had(void **state)
+{
+	static const uint8_t rest[100000 - 1000];
+	struct grpc_decoder d = {.max = 1 << 20};
+	const uint8_t *at = rest;
+	size_t left = sizeof(rest);
+	struct grpc_frame f;
+
+	(void)state;
+	assert_int_equal(cap_after(&d, 100000, 1000), 4000);
+	assert_int_equal(grpc_codec_step(&d, &at, &left, &f), 1);
+	free(f.owned);
+	assert_int_equal(cap_after(&d, 1 << 20, 1000), 100000);
+	grpc_codec_clear(&d);
+	assert_int_equal(cap_after(&d, 1 << 20, 1000), 4000);
+	grpc_codec_clear(&d);
+}
+
 static void the_first_byte_is_a_flag(void **state)
 {
 	(void)state;
@@ -359,6 +391,7 @@ int main(void)
 	    cmocka_unit_test(bodies_are_split_wherever_they_are_cut),
 	    cmocka_unit_test(a_whole_message_is_not_copied),
 	    cmocka_unit_test(limits_are_checked_before_memory_is_taken),
+	    cmocka_unit_test(a_message_has_at_once_the_memory_that_the_last_one_had),
 	    cmocka_unit_test(the_first_byte_is_a_flag),
 	    cmocka_unit_test(gzip_goes_there_and_back),
 	    cmocka_unit_test(what_gzip_does_not_shrink_is_sent_plain),
