@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory for programs that abort when there is none: the CLI and the worker. What libtelex links (tls, h2,
- * grpc, rpc) and the keeper use malloc and report TX_ENOMEM instead.
+ * Memory for programs that abort when there is none: the CLI and the worker. What libtelex links
+ * (tls, h2, grpc, rpc) and the keeper use malloc and report TX_ENOMEM instead.
  */
 #ifndef TX_COMMON_MEM_H
 #define TX_COMMON_MEM_H

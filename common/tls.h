@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TLS 1.3 with certificates on both sides, as telex uses it: ALPN "h2" required, no session tickets, no PSK, no
- * early data, no compression. Both sides present a certificate; its one URI SAN is the identity
- * (spiffe://DOMAIN/{agent,user}/NAME; CN is never read), checked with EKU and CA:FALSE. The connection is a libevent
- * TLS bufferevent; everything above sees only a struct bufferevent.
+ * TLS 1.3 with certificates on both sides, as telex uses it: ALPN "h2" required, no session
+ * tickets, no PSK, no early data, no compression. Both sides present a certificate; its one URI SAN
+ * is the identity (spiffe://DOMAIN/{agent,user}/NAME; CN is never read), checked with EKU and
+ * CA:FALSE. The connection is a libevent TLS bufferevent; everything above sees only a struct
+ * bufferevent.
  *
  * libtelex links this: no abort, TX_ENOMEM instead.
  */
@@ -21,18 +22,20 @@ struct bufferevent;
 struct event_base;
 struct tls_ctx;
 
-/* PEM texts. `certificate` is the leaf, with intermediates after it; `ca` may hold several roots. */
+/* PEM texts. `certificate` is the leaf, with intermediates after it; `ca` may hold several roots.
+ */
 struct tls_material {
 	const char *certificate, *key, *ca;
 	size_t certificate_len, key_len, ca_len;
-	/* What they are called in errors: "/etc/telex/agent.pem"; NULL: "certificate", "key", "ca". */
+	/* What they are called in errors: "/etc/telex/agent.pem"; NULL: "certificate", "key", "ca".
+	 */
 	const char *certificate_name, *key_name, *ca_name;
 };
 
 /*
- * A context for all connections of one kind. Checks that the key belongs to the certificate, that the certificate has
- * exactly one identity and the EKU for its side, and that it has not expired (TX_ECERT, with a sentence that names
- * the file). tls_ctx_identity is our own identity.
+ * A context for all connections of one kind. Checks that the key belongs to the certificate, that
+ * the certificate has exactly one identity and the EKU for its side, and that it has not expired
+ * (TX_ECERT, with a sentence that names the file). tls_ctx_identity is our own identity.
  */
 int tls_server_ctx_new(struct tls_ctx **out, const struct tls_material *m, struct err *e);
 int tls_client_ctx_new(struct tls_ctx **out, const struct tls_material *m, struct err *e);
@@ -41,37 +44,45 @@ const char *tls_ctx_identity(const struct tls_ctx *ctx);
 /* notAfter of our own certificate, seconds since the epoch. */
 int64_t tls_ctx_expires(const struct tls_ctx *ctx);
 
-/* Reads a whole regular file of at most 1 MiB. *text is NUL-terminated and the caller's to free (tls_text_free wipes it). */
+/* Reads a whole regular file of at most 1 MiB. *text is NUL-terminated and the caller's to free
+ * (tls_text_free wipes it). */
 int tls_read_file(const char *path, char **text, size_t *len, struct err *e);
 int tls_read_fd(int fd, const char *name, char **text, size_t *len, struct err *e);
 void tls_text_free(char *text, size_t len);
 
-/* The server's side of an accepted socket. The bufferevent owns fd, also when this fails. Handshake starts at once. */
-int tls_accept(struct bufferevent **out, struct event_base *base, struct tls_ctx *ctx, int fd,
-    struct err *e);
+/* The server's side of an accepted socket. The bufferevent owns fd, also when this fails. Handshake
+ * starts at once. */
+int tls_accept(
+    struct bufferevent **out, struct event_base *base, struct tls_ctx *ctx, int fd, struct err *e);
 
 /*
- * The client's side of a connected (or connecting) socket. `host` is the DNS name or IP address that must be in the agent's
- * certificate; SNI is sent for a name. The bufferevent owns fd, also when this fails.
+ * The client's side of a connected (or connecting) socket. `host` is the DNS name or IP address
+ * that must be in the agent's certificate; SNI is sent for a name. The bufferevent owns fd, also
+ * when this fails.
  */
 int tls_connect(struct bufferevent **out, struct event_base *base, struct tls_ctx *ctx, int fd,
     const char *host, struct err *e);
 
 /*
- * After BEV_EVENT_CONNECTED: checks what the handshake alone does not (ALPN h2; the peer's one identity; "agent" for a
- * client, "user" or "agent" for a server) and copies the identity to out[TLS_IDENTITY_SIZE]. TX_ECERT or TX_ETLS: close.
+ * After BEV_EVENT_CONNECTED: checks what the handshake alone does not (ALPN h2; the peer's one
+ * identity; "agent" for a client, "user" or "agent" for a server) and copies the identity to
+ * out[TLS_IDENTITY_SIZE]. TX_ECERT or TX_ETLS: close.
  */
 int tls_established(struct bufferevent *bev, char *out, struct err *e);
 
 /*
- * After BEV_EVENT_ERROR or EOF: says in one sentence what happened, as well as TLS and the socket tell: not TLS on the other side, name
- * mismatch, unknown authority, expired or not yet valid (ours or theirs), client certificate missing or refused, reset.
- * `what`: the event's flags. Fills *e (code TX_ETLS, TX_ECERT, TX_ECLOSED or TX_ESYS).
+ * After BEV_EVENT_ERROR or EOF: says in one sentence what happened, as well as TLS and the socket
+ * tell: not TLS on the other side, name mismatch, unknown authority, expired or not yet valid (ours
+ * or theirs), client certificate missing or refused, reset. `what`: the event's flags. Fills *e
+ * (code TX_ETLS, TX_ECERT, TX_ECLOSED or TX_ESYS).
  */
 void tls_failure(struct bufferevent *bev, short what, struct err *e);
 
-/* "TLSv1.3", "TLS_AES_128_GCM_SHA256", "X25519": static strings or ones that live as long as bev; "" when unknown. */
-struct tls_description { const char *version, *cipher, *group; };
+/* "TLSv1.3", "TLS_AES_128_GCM_SHA256", "X25519": static strings or ones that live as long as bev;
+ * "" when unknown. */
+struct tls_description {
+	const char *version, *cipher, *group;
+};
 void tls_describe(struct bufferevent *bev, struct tls_description *out);
 
 /* Frees bev: sends close_notify when the handshake was done, does not wait for the peer's. */
