@@ -202,6 +202,8 @@ def main():
     unknown = wanted - {"P1", "P2", "P3", "P5"}
     if unknown:
         raise SystemExit(f"bench: no such target: {', '.join(sorted(unknown))} (there are P1, P2, P3, P5)")
+    # Ended by a signal, it still ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory() as folder:
         agent = Agent(folder)
         try:
