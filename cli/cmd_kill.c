@@ -42,8 +42,11 @@ static void print_json(const char *id, int signo, const struct telex_error *erro
  */
 static int kill_one(struct session *s, const struct cli *cli, const struct kill *k, const char *id)
 {
-	int asked =
-	    telex_signal(s->client, id, k->signo, k->process_only, 0, session_done, s, &s->error);
+	const struct telex_signal_options how = {
+	    .signo = k->signo,
+	    .target = k->process_only ? TELEX_TARGET_PROCESS : TELEX_TARGET_GROUP,
+	};
+	int asked = telex_signal(s->client, id, &how, 0, session_done, s, &s->error);
 	int r = session_wait(s, asked);
 
 	if (cli->json)

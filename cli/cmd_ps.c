@@ -29,6 +29,8 @@ static const char *state_name(enum telex_state state)
 		return "ending";
 	case TELEX_STATE_ENDED:
 		return "ended";
+	case TELEX_STATE_QUEUED:
+		return "queued";
 	}
 	return "unknown";
 }
@@ -138,6 +140,7 @@ static int list(struct cli *cli, bool all)
 {
 	struct session s;
 	struct ps ps = {.json = cli->json};
+	const struct telex_filter filter = {.include_ended = all};
 	int status = session_open(&s, cli);
 
 	if (status != CLI_OK)
@@ -145,7 +148,8 @@ static int list(struct cli *cli, bool all)
 	if (!cli->json)
 		ps.table = output_table_new(headings, COLUMNS);
 	s.data = &ps;
-	status = session_answer(&s, telex_list(s.client, all, 0, each, session_done, &s, &s.error));
+	status = session_answer(
+	    &s, telex_list(s.client, &filter, 0, each, NULL, session_done, &s, &s.error));
 	if (ps.table && status == CLI_OK)
 		output_table_print(ps.table);
 	else

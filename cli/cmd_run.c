@@ -70,7 +70,7 @@ static void on_flushed(void *arg)
 static void send_signal(struct run *r, int signo)
 {
 	r->signalled = signo;
-	telex_run_signal(r->handle, signo, false);
+	telex_run_signal(r->handle, signo, TELEX_TARGET_GROUP);
 }
 
 /* ---- leaving before the end ---- */

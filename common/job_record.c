@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The packed table: a head, then the records, each with its own length and its strings (id, owner,
- * user, argv) at its end. The records fill the table exactly, and the strings fill their record
- * exactly.
+ * user, group, argv) at its end. The records fill the table exactly, and the strings fill their
+ * record exactly.
  */
 #include "common/job_record.h"
 
@@ -13,7 +13,7 @@
 #include "common/memfile.h"
 
 #define MAGIC   0x74787462u
-#define VERSION 1u
+#define VERSION 2u
 
 struct table_head {
 	uint32_t magic, version;
@@ -24,13 +24,16 @@ struct table_head {
 struct record_head {
 	uint32_t size; /* of head and strings */
 	uint32_t argc;
-	uint32_t pid, attached, state, pad;
-	int64_t start_ns;
+	uint32_t pid, attached;
+	uint8_t state, terminal, usage, pad[5];
+	int64_t start_ns, expire_ns;
+	uint64_t oldest[3], newest[3];
+	uint64_t cpu_us, memory;
 	struct km_exit exit;
 };
 
 _Static_assert(sizeof(struct table_head) == 24, "no hidden padding");
-_Static_assert(sizeof(struct record_head) == 32 + sizeof(struct km_exit), "no hidden padding");
+_Static_assert(sizeof(struct record_head) == 104 + sizeof(struct km_exit), "no hidden padding");
 
 /* ---- the keeper ---- */
 
@@ -94,8 +97,8 @@ static uint8_t *put_string(uint8_t *p, const char *s)
 
 int job_records_add(struct job_records *rs, const struct job_record *r)
 {
-	size_t size =
-	    sizeof(struct record_head) + strlen(r->id) + strlen(r->owner) + strlen(r->user) + 3;
+	size_t size = sizeof(struct record_head) + strlen(r->id) + strlen(r->owner) +
+	              strlen(r->user) + strlen(r->group) + 4;
 	struct record_head h;
 	uint8_t *p;
 	int rc;
@@ -111,13 +114,21 @@ int job_records_add(struct job_records *rs, const struct job_record *r)
 	    .pid = r->pid,
 	    .attached = r->attached,
 	    .state = r->state,
+	    .terminal = r->terminal,
+	    .usage = r->usage,
 	    .start_ns = r->start_ns,
+	    .expire_ns = r->expire_ns,
+	    .cpu_us = r->cpu_us,
+	    .memory = r->memory,
 	    .exit = r->exit};
+	memcpy(h.oldest, r->oldest, sizeof(h.oldest));
+	memcpy(h.newest, r->newest, sizeof(h.newest));
 	p = rs->data + rs->used;
 	memcpy(p, &h, sizeof(h));
 	p = put_string(p + sizeof(h), r->id);
 	p = put_string(p, r->owner);
 	p = put_string(p, r->user);
+	p = put_string(p, r->group);
 	for (size_t i = 0; i < r->argc; i++)
 		p = put_string(p, r->argv[i]);
 	rs->used += size;
@@ -176,7 +187,8 @@ static bool take_strings(struct job_record *r, const char **argv, const char *p,
 	r->id = take_string(&p, end);
 	r->owner = r->id != NULL ? take_string(&p, end) : NULL;
 	r->user = r->owner != NULL ? take_string(&p, end) : NULL;
-	if (r->user == NULL)
+	r->group = r->user != NULL ? take_string(&p, end) : NULL;
+	if (r->group == NULL)
 		return false;
 	for (size_t i = 0; i < r->argc; i++) {
 		argv[i] = take_string(&p, end);
@@ -198,17 +210,25 @@ static int64_t parse_record(
 	if (len < sizeof(h))
 		return TX_EPROTO;
 	memcpy(&h, data, sizeof(h));
-	if (h.size < sizeof(h) || h.size > len || h.argc > h.size - sizeof(h) || h.pad != 0)
+	if (h.size < sizeof(h) || h.size > len || h.argc > h.size - sizeof(h))
 		return TX_EPROTO;
-	if (h.state < KM_STATE_RUNNING || h.state > KM_STATE_ENDED ||
-	    memchr(h.exit.by, '\0', sizeof(h.exit.by)) == NULL)
+	if (h.state < KM_STATE_QUEUED || h.state > KM_STATE_ENDED || h.usage > JOB_USAGE_TREE ||
+	    memchr(h.exit.by, '\0', sizeof(h.exit.by)) == NULL ||
+	    memchr(h.exit.text, '\0', sizeof(h.exit.text)) == NULL)
 		return TX_EPROTO;
-	*r = (struct job_record){.state = (uint8_t)h.state,
+	*r = (struct job_record){.state = h.state,
 	    .pid = h.pid,
 	    .attached = h.attached,
 	    .start_ns = h.start_ns,
+	    .expire_ns = h.expire_ns,
+	    .terminal = h.terminal,
+	    .usage = h.usage,
+	    .cpu_us = h.cpu_us,
+	    .memory = h.memory,
 	    .exit = h.exit,
 	    .argc = h.argc};
+	memcpy(r->oldest, h.oldest, sizeof(r->oldest));
+	memcpy(r->newest, h.newest, sizeof(r->newest));
 	if (grow_argv(argv, room, h.argc) < 0)
 		return TX_ENOMEM;
 	if (!take_strings(r, *argv, strings, (const char *)data + h.size))

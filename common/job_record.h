@@ -10,13 +10,21 @@
 #include "common/err.h"
 #include "common/keeper_msg.h"
 
+enum job_usage { JOB_USAGE_NONE = 0, JOB_USAGE_PROCESS = 1, JOB_USAGE_TREE = 2 };
+
 struct job_record {
 	uint8_t state; /* enum km_state */
 	uint32_t pid;
 	uint32_t attached;
 	int64_t start_ns;
 	struct km_exit exit;           /* when ENDED */
+	uint8_t terminal;              /* 1: on a pty */
+	uint64_t oldest[3], newest[3]; /* of each output, by enum km_stream; [0] unused */
+	uint8_t usage;                 /* enum job_usage: what the next two count */
+	uint64_t cpu_us, memory;       /* memory: bytes */
+	int64_t expire_ns;             /* epoch, when ENDED; 0: not known */
 	const char *id, *owner, *user; /* user: "" for the agent's own */
+	const char *group;             /* "" for none */
 	size_t argc;
 	const char *const *argv; /* NUL-terminated strings, argc of them */
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The packed form: a fixed head, the rlimits, then the strings with their NULs in the order argv,
- * env, cwd, user. Nothing points anywhere: the strings follow each other and end exactly where the
- * memfd ends, so that there is one way to write a spec, and no offset to be wrong. Numbers are in
- * the machine's own order; both sides are this machine.
+ * env, cwd, user, group. Nothing points anywhere: the strings follow each other and end exactly
+ * where the memfd ends, so that there is one way to write a spec, and no offset to be wrong.
+ * Numbers are in the machine's own order; both sides are this machine.
  *
  * Broken structure is TX_EPROTO (a hostile or foreign worker), a value out of its range TX_EINVAL
  * (a request to be refused with that sentence).
@@ -11,6 +11,7 @@
 #include "common/job_spec.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -19,9 +20,18 @@
 #include "common/ring.h"
 
 #define MAGIC   0x74787370u
-#define VERSION 1u
+#define VERSION 2u
 
-enum { HAS_CWD = 1, HAS_USER = 2, STDIN_PIPE = 4, ALL_FLAGS = 7 };
+enum {
+	HAS_CWD = 1,
+	HAS_USER = 2,
+	STDIN_PIPE = 4,
+	HAS_GROUP = 8,
+	TERMINAL = 16,
+	CLEAN_ENV = 32,
+	NO_NEW_PRIVS = 64,
+	ALL_FLAGS = 127
+};
 
 struct head {
 	uint32_t magic, version;
@@ -29,11 +39,18 @@ struct head {
 	int32_t stop_signal;
 	uint32_t disconnect;
 	int64_t run_timeout_ns, stop_grace_ns, disconnect_wait_ns;
-	uint64_t output_buffer;
+	uint64_t output_buffer, spool;
+	int64_t keep_ns;
+	uint64_t blocked, ignored;
+	uint64_t memory, pids;
+	uint32_t cpu_millis, group_max;
+	uint32_t output_policy;
+	int32_t nice;
+	uint16_t rows, columns, umask, pad;
 	uint64_t strings; /* bytes */
 };
 
-_Static_assert(sizeof(struct head) == 72, "no hidden padding");
+_Static_assert(sizeof(struct head) == 144, "no hidden padding");
 _Static_assert(sizeof(struct job_rlimit) == 24, "no hidden padding");
 
 /* What job_spec_parse allocates: the spec, then rlimits, pointers and packed bytes that it points
@@ -82,10 +99,30 @@ static uint8_t *put_rlimits(uint8_t *p, const struct job_spec *spec)
 	return p;
 }
 
+/* The single strings that are there, in their order. */
+static size_t list_others(char *out[3], const struct job_spec *spec)
+{
+	char *const all[3] = {spec->cwd, spec->user, spec->group};
+	size_t n = 0;
+
+	for (size_t i = 0; i < 3; i++)
+		if (all[i] != NULL)
+			out[n++] = all[i];
+	return n;
+}
+
+static uint32_t flags_of(const struct job_spec *spec)
+{
+	return (spec->cwd != NULL ? HAS_CWD : 0u) | (spec->user != NULL ? HAS_USER : 0u) |
+	       (spec->group != NULL ? HAS_GROUP : 0u) | (spec->stdin_pipe ? STDIN_PIPE : 0u) |
+	       (spec->terminal ? TERMINAL : 0u) | (spec->clean_env ? CLEAN_ENV : 0u) |
+	       (spec->no_new_privs ? NO_NEW_PRIVS : 0u);
+}
+
 int job_spec_pack(const struct job_spec *spec, uint8_t **data, size_t *len, struct err *e)
 {
-	char *const others[2] = {spec->cwd != NULL ? spec->cwd : spec->user, spec->user};
-	const size_t n_others = (size_t)(spec->cwd != NULL) + (size_t)(spec->user != NULL);
+	char *others[3];
+	const size_t n_others = list_others(others, spec);
 	const size_t fixed = sizeof(struct head) + spec->n_rlimits * sizeof(struct job_rlimit);
 	struct head h;
 	size_t total = fixed;
@@ -101,14 +138,26 @@ int job_spec_pack(const struct job_spec *spec, uint8_t **data, size_t *len, stru
 	    .argc = (uint32_t)spec->argc,
 	    .envc = (uint32_t)spec->envc,
 	    .n_rlimits = (uint32_t)spec->n_rlimits,
-	    .flags = (spec->cwd != NULL ? HAS_CWD : 0u) | (spec->user != NULL ? HAS_USER : 0u) |
-	             (spec->stdin_pipe ? STDIN_PIPE : 0u),
+	    .flags = flags_of(spec),
 	    .stop_signal = spec->stop_signal,
 	    .disconnect = (uint32_t)spec->disconnect,
 	    .run_timeout_ns = spec->run_timeout_ns,
 	    .stop_grace_ns = spec->stop_grace_ns,
 	    .disconnect_wait_ns = spec->disconnect_wait_ns,
 	    .output_buffer = spec->output_buffer,
+	    .spool = spec->spool,
+	    .keep_ns = spec->keep_ns,
+	    .blocked = spec->blocked,
+	    .ignored = spec->ignored,
+	    .memory = spec->memory,
+	    .pids = spec->pids,
+	    .cpu_millis = spec->cpu_millis,
+	    .group_max = spec->group_max,
+	    .output_policy = (uint32_t)spec->output_policy,
+	    .nice = spec->nice,
+	    .rows = spec->rows,
+	    .columns = spec->columns,
+	    .umask = spec->umask,
 	    .strings = total - fixed};
 	*data = malloc(total);
 	if (*data == NULL)
@@ -182,6 +231,8 @@ static int take_all_strings(struct job_spec *s, const struct head *h, char *p, s
 		p = take_strings(&s->cwd, 1, p, end);
 	if (p != NULL && (h->flags & HAS_USER) != 0)
 		p = take_strings(&s->user, 1, p, end);
+	if (p != NULL && (h->flags & HAS_GROUP) != 0)
+		p = take_strings(&s->group, 1, p, end);
 	if (p != end)
 		return err_set(e, TX_EPROTO, "the strings of a spec do not fill it");
 	return 0;
@@ -259,6 +310,52 @@ static int check_strings(const struct job_spec *s, struct err *e)
 		    e, TX_EINVAL, "the working folder is longer than %d bytes", PATH_MAX - 1);
 	if (s->user != NULL && !user_valid(s->user))
 		return err_set(e, TX_EINVAL, "the user is not NAME or NAME:GROUP");
+	if (s->group != NULL && !job_id_valid(s->group, strlen(s->group)))
+		return err_set(e, TX_EINVAL, "the group's name is not valid");
+	return 0;
+}
+
+static int check_terminal(const struct job_spec *s, const struct head *h, struct err *e)
+{
+	if (h->pad != 0)
+		return err_set(e, TX_EPROTO, "a spec with unknown bits");
+	if (s->terminal ? s->rows < 1 || s->rows > JOB_TERMINAL_MAX || s->columns < 1 ||
+	                      s->columns > JOB_TERMINAL_MAX
+	                : s->rows != 0 || s->columns != 0)
+		return err_set(
+		    e, TX_EINVAL, "a terminal of %u rows and %u columns", s->rows, s->columns);
+	if (s->terminal && !s->stdin_pipe)
+		return err_set(e, TX_EINVAL, "a terminal without stdin");
+	return 0;
+}
+
+static int check_control(const struct job_spec *s, struct err *e)
+{
+	if (s->memory != 0 && s->memory < JOB_MEMORY_MIN)
+		return err_set(e, TX_EINVAL, "a memory limit of less than 1 MiB");
+	if (s->cpu_millis != 0 && s->cpu_millis < JOB_CPU_MILLIS_MIN)
+		return err_set(
+		    e, TX_EINVAL, "a cpu limit of less than %u/1000", JOB_CPU_MILLIS_MIN);
+	if (s->group_max != 0 && s->group == NULL)
+		return err_set(e, TX_EINVAL, "a group's maximum without a group");
+	return 0;
+}
+
+static int check_start(const struct job_spec *s, const struct head *h, struct err *e)
+{
+	const uint64_t never = UINT64_C(1) << (SIGKILL - 1) | UINT64_C(1) << (SIGSTOP - 1);
+
+	if (s->umask > 0777)
+		return err_set(e, TX_EINVAL, "umask %o is not in 0..0777", s->umask);
+	if (h->nice < -20 || h->nice > 19)
+		return err_set(e, TX_EINVAL, "nice %d is not in -20..19", h->nice);
+	if (((s->blocked | s->ignored) & never) != 0)
+		return err_set(
+		    e, TX_EINVAL, "SIGKILL and SIGSTOP can be neither blocked nor ignored");
+	if (h->output_policy != JOB_OUTPUT_BLOCK && h->output_policy != JOB_OUTPUT_DROP_OLDEST)
+		return err_set(e, TX_EINVAL, "output policy %u is unknown", h->output_policy);
+	if (s->keep_ns < JOB_KEEP_MIN_NS || s->keep_ns > JOB_KEEP_MAX_NS)
+		return err_set(e, TX_EINVAL, "the time to keep is not between 1s and 30d");
 	return 0;
 }
 
@@ -292,6 +389,22 @@ static void take_numbers(struct job_spec *s, const struct head *h)
 	s->disconnect = (enum job_disconnect)h->disconnect;
 	s->disconnect_wait_ns = h->disconnect_wait_ns;
 	s->output_buffer = h->output_buffer;
+	s->terminal = (h->flags & TERMINAL) != 0;
+	s->clean_env = (h->flags & CLEAN_ENV) != 0;
+	s->no_new_privs = (h->flags & NO_NEW_PRIVS) != 0;
+	s->rows = h->rows;
+	s->columns = h->columns;
+	s->umask = h->umask;
+	s->nice = (int8_t)h->nice;
+	s->blocked = h->blocked;
+	s->ignored = h->ignored;
+	s->output_policy = (enum job_output_policy)h->output_policy;
+	s->spool = h->spool;
+	s->keep_ns = h->keep_ns;
+	s->group_max = h->group_max;
+	s->cpu_millis = h->cpu_millis;
+	s->memory = h->memory;
+	s->pids = h->pids;
 }
 
 int job_spec_parse(struct job_spec **out, const uint8_t *data, size_t len, struct err *e)
@@ -317,6 +430,12 @@ int job_spec_parse(struct job_spec **out, const uint8_t *data, size_t len, struc
 		r = check_strings(&o->spec, e);
 	if (r == 0)
 		r = check_numbers(&o->spec, &h, e);
+	if (r == 0)
+		r = check_terminal(&o->spec, &h, e);
+	if (r == 0)
+		r = check_start(&o->spec, &h, e);
+	if (r == 0)
+		r = check_control(&o->spec, e);
 	if (r == 0)
 		r = check_rlimits(&o->spec, e);
 	if (r < 0) {

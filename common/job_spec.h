@@ -24,7 +24,17 @@
 #define JOB_RLIMITS_MAX       16
 #define JOB_STRINGS_MAX       ((size_t)700000) /* argv + env: more than the kernel takes in any case */
 
+#define JOB_KEEP_MIN_NS     (INT64_C(1) * 1000000000)
+#define JOB_KEEP_MAX_NS     (INT64_C(30) * 86400 * 1000000000)
+#define JOB_KEEP_DEFAULT_NS (INT64_C(3600) * 1000000000)
+#define JOB_TERMINAL_MAX    10000u /* rows, columns */
+#define JOB_MEMORY_MIN      ((uint64_t)1 << 20)
+#define JOB_CPU_MILLIS_MIN  10u
+
 enum job_disconnect { JOB_DISCONNECT_HANGUP = 1, JOB_DISCONNECT_KEEP = 2, JOB_DISCONNECT_KILL = 3 };
+
+/* What becomes of an output that nobody takes. */
+enum job_output_policy { JOB_OUTPUT_BLOCK = 1, JOB_OUTPUT_DROP_OLDEST = 2 };
 
 struct job_rlimit {
 	uint32_t resource; /* RLIMIT_… */
@@ -38,16 +48,32 @@ struct job_spec {
 	size_t argc, envc;
 	char **argv;
 	char **env;
-	char *cwd;  /* absolute, or NULL */
-	char *user; /* "NAME" or "NAME:GROUP", or NULL: the agent's own */
-	bool stdin_pipe;
-	int64_t run_timeout_ns; /* 0: none */
-	int stop_signal;        /* 1..64 */
-	int64_t stop_grace_ns;  /* 0..JOB_STOP_GRACE_MAX_NS */
+	char *cwd;       /* absolute, or NULL */
+	char *user;      /* "NAME" or "NAME:GROUP", or NULL: the agent's own */
+	char *group;     /* of processes: as job_id_valid, or NULL */
+	bool stdin_pipe; /* also with a terminal */
+	bool terminal;   /* a pty of rows x columns (1..JOB_TERMINAL_MAX), else both 0 */
+	bool clean_env;  /* nothing but env */
+	bool no_new_privs;
+	uint16_t rows, columns;
+	uint16_t umask;            /* 0..0777 */
+	int8_t nice;               /* -20..19, added to the agent's plain priority */
+	uint64_t blocked, ignored; /* signals, bit n-1 for signal n; SIGKILL and SIGSTOP never */
+	int64_t run_timeout_ns;    /* 0: none */
+	int stop_signal;           /* 1..64 */
+	int64_t stop_grace_ns;     /* 0..JOB_STOP_GRACE_MAX_NS */
 	enum job_disconnect disconnect;
 	int64_t disconnect_wait_ns; /* 0..JOB_WAIT_MAX_NS */
 	uint64_t output_buffer;     /* bytes a stream; 0: the agent's default */
-	size_t n_rlimits;           /* at most JOB_RLIMITS_MAX, each resource once */
+	enum job_output_policy output_policy;
+	uint64_t spool;     /* bytes a stream beyond the buffer, in a file; 0: none */
+	int64_t keep_ns;    /* after its end: JOB_KEEP_MIN_NS..JOB_KEEP_MAX_NS */
+	uint32_t group_max; /* sets the group's maximum; 0: leaves it */
+	/* Of a control group; 0: no limit. memory: bytes, at least JOB_MEMORY_MIN; cpu_millis: at
+	 * least JOB_CPU_MILLIS_MIN. */
+	uint32_t cpu_millis;
+	uint64_t memory, pids;
+	size_t n_rlimits; /* at most JOB_RLIMITS_MAX, each resource once */
 	struct job_rlimit *rlimits;
 };
 

@@ -47,7 +47,10 @@ const struct km_row km_table[] = {
     {KM_RING,       KM_KEEPER, 1, sizeof(struct km_ring),       WORKING,    "ring",       NONE},
     {KM_WAKE,       KM_KEEPER, 0, sizeof(struct km_wake),       WORKING,    "wake",       NONE},
     {KM_INPUT_DONE, KM_KEEPER, 0, sizeof(struct km_input_done), WORKING,    "input_done", NONE},
-    {KM_ENDED,      KM_KEEPER, 0, sizeof(struct km_ended),      WORKING,    "ended",      {STRING(km_ended, exit.by)}},
+    {KM_ENDED,      KM_KEEPER, 0, sizeof(struct km_ended),      WORKING,    "ended",      {STRING(km_ended, exit.by), STRING(km_ended, exit.text)}},
+    {KM_SPOOL,      KM_KEEPER, 1, sizeof(struct km_spool),      WORKING,    "spool",      NONE},
+    {KM_RUNNING,    KM_KEEPER, 0, sizeof(struct km_running),    WORKING,    "running",    NONE},
+    {KM_GROUP_REPLY, KM_KEEPER, 0, sizeof(struct km_group_reply), WORKING,  "group_reply", NONE},
     {KM_READY,      KM_WORKER, 0, sizeof(struct km_ready),      CONFIGURED, "ready",      NONE},
     {KM_FAILED,     KM_WORKER, 0, sizeof(struct km_failed),     ANY,        "failed",     {STRING(km_failed, text)}},
     {KM_PONG,       KM_WORKER, 0, sizeof(struct km_pong),       AWAKE,      "pong",       NONE},
@@ -57,7 +60,11 @@ const struct km_row km_table[] = {
     {KM_RELEASE,    KM_WORKER, 0, sizeof(struct km_release),    WORKING,    "release",    NONE},
     {KM_INPUT,      KM_WORKER, 0, sizeof(struct km_input),      WORKING,    "input",      NONE},
     {KM_SIGNAL,     KM_WORKER, 0, sizeof(struct km_signal),     WORKING,    "signal",     {STRING(km_signal, id), STRING(km_signal, by)}},
-    {KM_LIST,       KM_WORKER, 0, sizeof(struct km_list),       WORKING,    "list",       {STRING(km_list, id)}},
+    {KM_LIST,       KM_WORKER, 0, sizeof(struct km_list),       WORKING,    "list",       {STRING(km_list, id), STRING(km_list, group), STRING(km_list, owner)}},
+    {KM_REMOVE,     KM_WORKER, 0, sizeof(struct km_remove),     WORKING,    "remove",     {STRING(km_remove, id), STRING(km_remove, by)}},
+    {KM_UPDATE,     KM_WORKER, 0, sizeof(struct km_update),     WORKING,    "update",     {STRING(km_update, id), STRING(km_update, by)}},
+    {KM_RESIZE,     KM_WORKER, 0, sizeof(struct km_resize),     WORKING,    "resize",     {STRING(km_resize, id), STRING(km_resize, by)}},
+    {KM_GROUP,      KM_WORKER, 0, sizeof(struct km_group),      WORKING,    "group",      {STRING(km_group, name), STRING(km_group, by)}},
     {KM_INFO,       KM_WORKER, 0, sizeof(struct km_info),       WORKING,    "info",       NONE},
 };
 /* clang-format on */
@@ -67,13 +74,14 @@ const size_t km_table_rows = sizeof(km_table) / sizeof(km_table[0]);
  * chance. */
 #define HDR sizeof(struct km_hdr)
 _Static_assert(HDR == 16, "km_hdr");
-_Static_assert(sizeof(struct km_exit) == 8 + 4 * 8 + 9 * 8 + KM_IDENTITY_SIZE, "km_exit");
-_Static_assert(sizeof(struct km_config) == HDR + 16 + 24 + 8 + KM_USER_SIZE, "km_config");
+_Static_assert(sizeof(struct km_exit) == 8 + 4 * 8 + 9 * 8 + 8 + KM_IDENTITY_SIZE + KM_TEXT_SIZE,
+    "km_exit");
+_Static_assert(sizeof(struct km_config) == HDR + 40 + 24 + 8 + KM_USER_SIZE, "km_config");
 _Static_assert(sizeof(struct km_listen) == HDR + KM_TEXT_SIZE, "km_listen");
 _Static_assert(
     sizeof(struct km_job) == HDR + 16 + 24 + 48 + KM_ID_SIZE + KM_IDENTITY_SIZE + 7, "km_job");
 _Static_assert(sizeof(struct km_refused) == HDR + 16 + 16 + KM_TEXT_SIZE, "km_refused");
-_Static_assert(sizeof(struct km_table_msg) == HDR + 16, "km_table_msg");
+_Static_assert(sizeof(struct km_table_msg) == HDR + 24, "km_table_msg");
 _Static_assert(sizeof(struct km_info_reply) == HDR + 8, "km_info_reply");
 _Static_assert(sizeof(struct km_ring) == HDR + 8 + 24, "km_ring");
 _Static_assert(sizeof(struct km_wake) == HDR + 8, "km_wake");
@@ -81,15 +89,27 @@ _Static_assert(sizeof(struct km_input_done) == HDR + 16, "km_input_done");
 _Static_assert(sizeof(struct km_ended) == HDR + 8 + sizeof(struct km_exit), "km_ended");
 _Static_assert(sizeof(struct km_failed) == HDR + KM_TEXT_SIZE, "km_failed");
 _Static_assert(
-    sizeof(struct km_start) == HDR + 8 + 24 + KM_ID_SIZE + KM_IDENTITY_SIZE + 7, "km_start");
+    sizeof(struct km_start) == HDR + 8 + 32 + KM_ID_SIZE + KM_IDENTITY_SIZE + 7, "km_start");
 _Static_assert(
-    sizeof(struct km_attach) == HDR + 8 + 24 + KM_ID_SIZE + KM_IDENTITY_SIZE + 7, "km_attach");
+    sizeof(struct km_attach) == HDR + 8 + 32 + KM_ID_SIZE + KM_IDENTITY_SIZE + 7, "km_attach");
 _Static_assert(sizeof(struct km_detach) == HDR + 8, "km_detach");
 _Static_assert(sizeof(struct km_release) == HDR + 8 + 16, "km_release");
 _Static_assert(sizeof(struct km_input) == HDR + 16, "km_input");
 _Static_assert(
-    sizeof(struct km_signal) == HDR + 8 + KM_ID_SIZE + KM_IDENTITY_SIZE + 7, "km_signal");
-_Static_assert(sizeof(struct km_list) == HDR + 8 + KM_ID_SIZE + 7, "km_list");
+    sizeof(struct km_signal) == HDR + 24 + KM_ID_SIZE + KM_IDENTITY_SIZE + 7, "km_signal");
+_Static_assert(
+    sizeof(struct km_list) == HDR + 8 + 2 * KM_ID_SIZE + KM_IDENTITY_SIZE + 6, "km_list");
+_Static_assert(sizeof(struct km_remove) == HDR + KM_ID_SIZE + KM_IDENTITY_SIZE + 7, "km_remove");
+_Static_assert(
+    sizeof(struct km_resize) == HDR + 8 + KM_ID_SIZE + KM_IDENTITY_SIZE + 7, "km_resize");
+_Static_assert(sizeof(struct km_update) == HDR + 32 + JOB_RLIMITS_MAX * sizeof(struct job_rlimit) +
+                                               KM_ID_SIZE + KM_IDENTITY_SIZE + 7,
+    "km_update");
+_Static_assert(
+    sizeof(struct km_group) == HDR + 24 + KM_ID_SIZE + KM_IDENTITY_SIZE + 7, "km_group");
+_Static_assert(sizeof(struct km_spool) == HDR + 16, "km_spool");
+_Static_assert(sizeof(struct km_running) == HDR + 16, "km_running");
+_Static_assert(sizeof(struct km_group_reply) == HDR + 24, "km_group_reply");
 
 const struct km_row *km_row(uint16_t type)
 {

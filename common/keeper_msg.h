@@ -10,7 +10,12 @@
  * Attachments. A worker numbers its attachments itself (`att`, not 0, not in use on its link).
  * Attached, it gets for that job: KM_RING when a stream's ring exists (an output's is made at its
  * first byte), KM_WAKE when there is more to see, and KM_ENDED once, last. All of them are
- * withdrawn by KM_DETACH or by the end of the link.
+ * withdrawn by KM_DETACH or by the end of the link. A ring may be replaced: a later KM_RING for the
+ * same stream, whose bytes begin where that ring's tail is. What an attachment still refers to in
+ * the old one stays as it is. Bytes before the ring's tail may be in the spool (KM_SPOOL).
+ *
+ * Whose. Every request carries the identity it is made for (owner, by); a job of another identity
+ * is answered as one that does not exist.
  *
  * Waking. Per attachment and output stream the keeper sends one KM_WAKE and then none until
  * KM_RELEASE told what the worker has seen; if there is more than that by then, it wakes again at
@@ -24,8 +29,9 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "common/job_spec.h"
 
-#define KM_VERSION       1
+#define KM_VERSION       2
 #define KM_ID_SIZE       65  /* process_id and its NUL */
 #define KM_IDENTITY_SIZE 256 /* an identity and its NUL */
 #define KM_TEXT_SIZE     256
@@ -39,17 +45,20 @@ enum km_type {
 	KM_CONFIG = 1, /* first message; fds: certificate, key, ca */
 	KM_LISTEN = 2, /* one a listening socket, after KM_CONFIG; fd: the socket */
 	KM_GO = 3, /* the configuration is complete: load it, drop what you hold, answer KM_READY */
-	KM_PING = 4,        /* answer KM_PONG */
-	KM_DRAIN = 5,       /* accept no more, send GOAWAY, exit when the last call is over */
-	KM_JOB = 6,         /* answer to KM_START and KM_ATTACH */
-	KM_REFUSED = 7,     /* answer to any request: no */
-	KM_DONE = 8,        /* answer to KM_SIGNAL: done */
-	KM_TABLE = 9,       /* answer to KM_LIST; fd: the records, sealed memfd (job_record.h) */
-	KM_INFO_REPLY = 10, /* answer to KM_INFO */
-	KM_RING = 11,       /* a stream's ring; fd: its memfd */
-	KM_WAKE = 12,       /* more output, or its end */
-	KM_INPUT_DONE = 13, /* stdin was written, or is closed */
-	KM_ENDED = 14,      /* the exit; the last message of an attachment */
+	KM_PING = 4,         /* answer KM_PONG */
+	KM_DRAIN = 5,        /* accept no more, send GOAWAY, exit when the last call is over */
+	KM_JOB = 6,          /* answer to KM_START and KM_ATTACH */
+	KM_REFUSED = 7,      /* answer to any request: no */
+	KM_DONE = 8,         /* answer to KM_SIGNAL: done */
+	KM_TABLE = 9,        /* answer to KM_LIST; fd: the records, sealed memfd (job_record.h) */
+	KM_INFO_REPLY = 10,  /* answer to KM_INFO */
+	KM_RING = 11,        /* a stream's ring; fd: its memfd */
+	KM_WAKE = 12,        /* more output, or its end */
+	KM_INPUT_DONE = 13,  /* stdin was written, or is closed */
+	KM_ENDED = 14,       /* the exit; the last message of an attachment */
+	KM_SPOOL = 15,       /* what its ring holds no longer; fd: the file, to be read only */
+	KM_RUNNING = 16,     /* a job that was queued was started */
+	KM_GROUP_REPLY = 17, /* answer to KM_GROUP */
 	/* worker -> keeper */
 	KM_READY = 64,
 	KM_FAILED = 65, /* cannot serve; the worker exits */
@@ -62,6 +71,10 @@ enum km_type {
 	KM_SIGNAL = 72,
 	KM_LIST = 73,
 	KM_INFO = 74,
+	KM_REMOVE = 75, /* forget an ended job */
+	KM_UPDATE = 76, /* new limits */
+	KM_RESIZE = 77, /* a terminal's size */
+	KM_GROUP = 78,  /* about a group */
 };
 /* clang-format on */
 
@@ -77,9 +90,25 @@ struct km_hdr {
 enum km_stream { KM_STDIN = 0, KM_STDOUT = 1, KM_STDERR = 2 };
 #define KM_BIT(stream) (1u << (stream))
 
-enum km_target { KM_TARGET_PROCESS = 1, KM_TARGET_GROUP = 2 };
+enum km_target { KM_TARGET_PROCESS = 1, KM_TARGET_GROUP = 2, KM_TARGET_TREE = 3 };
 
-enum km_state { KM_STATE_RUNNING = 1, KM_STATE_ENDING = 2, KM_STATE_ENDED = 3 };
+enum km_state {
+	KM_STATE_QUEUED = 1, /* its group has no room; not started */
+	KM_STATE_RUNNING = 2,
+	KM_STATE_ENDING = 3,
+	KM_STATE_ENDED = 4,
+};
+#define KM_STATE_BIT(state) (1u << (state))
+
+/* What the host lets the keeper do; in KM_CONFIG. */
+enum km_can {
+	KM_CAN_TREE_CGROUP2 = 1, /* one of the three */
+	KM_CAN_TREE_CGROUP1 = 2,
+	KM_CAN_TREE_BEST_EFFORT = 4,
+	KM_CAN_LIMIT_MEMORY = 8,
+	KM_CAN_LIMIT_CPU = 16,
+	KM_CAN_LIMIT_PIDS = 32,
+};
 
 /* The stages of a start, in order, for KM_REFUSED with KM_WHY_START. */
 enum km_stage {
@@ -102,12 +131,23 @@ enum km_why {
 	KM_WHY_STDIN_HELD, /* another attachment holds stdin: text says whose */
 	KM_WHY_LIMIT,      /* too many processes: text says how many are allowed */
 	KM_WHY_SHUTTING_DOWN,
-	KM_WHY_SYSTEM,  /* sys_errno and text */
-	KM_WHY_DROPPED, /* the offset is no longer held: oldest, newest */
-	KM_WHY_AHEAD,   /* the offset is not there yet: oldest, newest */
+	KM_WHY_SYSTEM,      /* sys_errno and text */
+	KM_WHY_DROPPED,     /* the offset is no longer held: oldest, newest */
+	KM_WHY_AHEAD,       /* the offset is not there yet: oldest, newest */
+	KM_WHY_RUNNING,     /* it has not ended */
+	KM_WHY_MAXIMUM,     /* a size is above the agent's maximum: newest says which */
+	KM_WHY_NO_GROUP,    /* no such group */
+	KM_WHY_NO_TERMINAL, /* the process has none */
+	KM_WHY_NO_CGROUP,   /* this host cannot: text says what */
+	KM_WHY_BAD_FIELD,   /* a value out of range: text says which */
 };
 
-enum km_end_kind { KM_END_CODE = 1, KM_END_SIGNAL = 2, KM_END_UNKNOWN = 3 };
+enum km_end_kind {
+	KM_END_CODE = 1,
+	KM_END_SIGNAL = 2,
+	KM_END_UNKNOWN = 3,
+	KM_END_NOT_STARTED = 4, /* value: errno or 0; stage; text */
+};
 
 enum km_reason {
 	KM_REASON_EXITED = 1,
@@ -115,6 +155,7 @@ enum km_reason {
 	KM_REASON_RUN_TIMEOUT = 3,
 	KM_REASON_DISCONNECT = 4,
 	KM_REASON_SHUTDOWN = 5,
+	KM_REASON_OUT_OF_MEMORY = 6,
 };
 
 /* How a process ended. Times: nanoseconds since the epoch; usage: as struct rusage. */
@@ -128,7 +169,10 @@ struct km_exit {
 	uint64_t stdout_length, stderr_length;
 	int64_t utime_us, stime_us;
 	uint64_t maxrss_kib, minflt, majflt, inblock, oublock, nvcsw, nivcsw;
-	char by[KM_IDENTITY_SIZE]; /* KM_REASON_SIGNALLED: who; KM_END_UNKNOWN: why */
+	uint32_t stage; /* KM_END_NOT_STARTED: enum km_stage */
+	uint32_t pad;
+	char by[KM_IDENTITY_SIZE]; /* whose request ended it; "" */
+	char text[KM_TEXT_SIZE];   /* KM_END_UNKNOWN, KM_END_NOT_STARTED: why */
 };
 
 /* ---- keeper -> worker ---- */
@@ -137,8 +181,11 @@ struct km_config {
 	struct km_hdr hdr;
 	int64_t keeper_start_ns; /* epoch */
 	uint64_t output_buffer;  /* default ring size, bytes */
-	uint32_t workers;        /* how many are configured */
-	uint32_t index;          /* which of them this is, from 0 */
+	uint64_t max_output_buffer, max_spool;
+	uint32_t can; /* enum km_can, ored */
+	uint32_t max_ended;
+	uint32_t workers; /* how many are configured */
+	uint32_t index;   /* which of them this is, from 0 */
 	uint32_t max_processes;
 	uint32_t max_connections; /* of this worker */
 	uint32_t uid,
@@ -177,11 +224,14 @@ struct km_job {
 	uint8_t stdin_pipe;
 	uint8_t stdin_held;   /* 1: by this attachment */
 	uint8_t stdin_closed; /* 1: EOF was given or the process closed it */
-	uint8_t pad[3];
+	uint8_t terminal;
+	uint8_t pad[2];
 	int64_t start_ns;
-	uint64_t stdin_head;       /* next byte of stdin that the keeper has not got */
-	uint64_t stdin_written;    /* next byte that is not in the pipe yet */
-	uint64_t tail[3], head[3]; /* of each output stream, by enum km_stream; [0] unused */
+	uint64_t stdin_head;    /* next byte of stdin that the keeper has not got */
+	uint64_t stdin_written; /* next byte that is not in the pipe yet */
+	/* Of each output stream, by enum km_stream ([0] unused): the oldest byte held, in the ring
+	 * or the spool, and the next one to come. */
+	uint64_t tail[3], head[3];
 	char id[KM_ID_SIZE];
 	char owner[KM_IDENTITY_SIZE];
 	char pad2[7];
@@ -202,6 +252,7 @@ struct km_table_msg {
 	uint32_t count;
 	uint32_t pad;
 	uint64_t bytes;
+	uint64_t dropped; /* ended jobs that were dropped unacknowledged since the agent began */
 };
 
 struct km_info_reply {
@@ -215,6 +266,30 @@ struct km_ring {
 	uint32_t att;
 	uint32_t stream; /* enum km_stream */
 	uint64_t size, head, tail;
+};
+
+/* The bytes of an output before its ring's tail: byte `offset` of the stream is at offset - base in
+ * the file. How far it is held, the ring's header says (ring_oldest). */
+struct km_spool {
+	struct km_hdr hdr;
+	uint32_t att;
+	uint32_t stream;
+	uint64_t base;
+};
+
+/* A queued job was started. */
+struct km_running {
+	struct km_hdr hdr;
+	uint32_t att;
+	uint32_t pid;
+	int64_t start_ns;
+};
+
+struct km_group_reply {
+	struct km_hdr hdr;
+	uint32_t maximum; /* 0: none */
+	uint32_t queued, running, ended;
+	uint32_t did[2]; /* SIGNAL: signalled, dequeued; REMOVE: removed, 0 */
 };
 
 struct km_wake {
@@ -258,18 +333,33 @@ struct km_start {
 	uint32_t pad;
 	uint64_t
 	    offset[3]; /* outputs: where to read from, for a start that finds the job running */
+	uint64_t key;  /* of the attachment; 0: none */
 	char id[KM_ID_SIZE];
 	char owner[KM_IDENTITY_SIZE];
 	char pad2[7];
+};
+
+enum km_from { KM_FROM_OFFSET = 0, KM_FROM_OLDEST = 1, KM_FROM_NEWEST = 2 };
+
+/* How an attachment counts. */
+enum km_attach_flag {
+	KM_ATTACH_PASSIVE = 1,   /* it is no client's presence: the disconnect policy ignores it */
+	KM_ATTACH_LOSSY = 2,     /* the process never waits for it; it may be overtaken */
+	KM_ATTACH_NO_OUTPUT = 4, /* it wants no rings and no wake-ups */
+	KM_ATTACH_ACKNOWLEDGE = 8, /* everything before offset[] counts as acknowledged */
 };
 
 struct km_attach {
 	struct km_hdr hdr;
 	uint32_t att;
 	uint8_t want_stdin;
-	uint8_t from_oldest; /* 1: offset[] is ignored */
-	uint8_t pad[2];
+	uint8_t from;  /* enum km_from; not OFFSET: offset[] is ignored */
+	uint8_t flags; /* enum km_attach_flag */
+	uint8_t pad;
 	uint64_t offset[3];
+	/* Not 0: an attachment of the same owner with the same key is withdrawn, and this one takes
+	 * its place, stdin included. */
+	uint64_t key;
 	char id[KM_ID_SIZE];
 	char owner[KM_IDENTITY_SIZE]; /* who attaches */
 	char pad2[7];
@@ -300,18 +390,79 @@ struct km_input {
 
 struct km_signal {
 	struct km_hdr hdr;
-	uint32_t signo;
+	uint32_t signo;  /* 1..64; 0: its stop signal */
 	uint32_t target; /* enum km_target */
+	int32_t value;   /* with has_value (target PROCESS only): as sigqueue(3) */
+	uint8_t has_value;
+	uint8_t pad[3];
+	int64_t kill_after_ns; /* SIGKILL to the tree follows; negative: not */
+	char id[KM_ID_SIZE];
+	char by[KM_IDENTITY_SIZE];
+	char pad2[7];
+};
+
+struct km_list {
+	struct km_hdr hdr;
+	uint32_t states; /* KM_STATE_BIT()s, ored; 0: all but ENDED */
+	uint8_t one;     /* 1: only `id` (KM_REFUSED with NO_SUCH when there is none) */
+	uint8_t usage;   /* 1: with what each uses now */
+	uint8_t pad[2];
+	char id[KM_ID_SIZE];
+	char group[KM_ID_SIZE]; /* ""; or only its members (NO_GROUP when there is none) */
+	char owner[KM_IDENTITY_SIZE];
+	char pad2[6];
+};
+
+/* Forget an ended job. Answer: KM_DONE. */
+struct km_remove {
+	struct km_hdr hdr;
 	char id[KM_ID_SIZE];
 	char by[KM_IDENTITY_SIZE];
 	char pad[7];
 };
 
-struct km_list {
+/* A terminal's new size. Answer: KM_DONE. */
+struct km_resize {
 	struct km_hdr hdr;
-	uint32_t include_ended;
-	uint32_t one; /* 1: only `id` (KM_REFUSED with NO_SUCH when there is none) */
+	uint16_t rows, columns;
+	uint32_t pad;
 	char id[KM_ID_SIZE];
+	char by[KM_IDENTITY_SIZE];
+	char pad2[7];
+};
+
+/* New limits of a running job. Answer: KM_DONE. */
+struct km_update {
+	struct km_hdr hdr;
+	uint32_t n_rlimits;
+	uint8_t set_nice;
+	int8_t nice;
+	uint8_t pad[2];
+	uint32_t cpu_millis; /* 0: as it is; so memory and pids */
+	uint32_t pad2;
+	uint64_t memory, pids;
+	struct job_rlimit rlimits[JOB_RLIMITS_MAX];
+	char id[KM_ID_SIZE];
+	char by[KM_IDENTITY_SIZE];
+	char pad3[7];
+};
+
+enum km_group_op {
+	KM_GROUP_GET = 1,
+	KM_GROUP_SIGNAL = 2,
+	KM_GROUP_REMOVE = 3,
+	KM_GROUP_UPDATE = 4,
+};
+
+/* About a group of the identity's. Answer: KM_GROUP_REPLY. */
+struct km_group {
+	struct km_hdr hdr;
+	uint32_t op;            /* enum km_group_op */
+	uint32_t signo, target; /* SIGNAL: as km_signal */
+	uint32_t maximum;       /* UPDATE */
+	int64_t kill_after_ns;  /* SIGNAL: as km_signal */
+	char name[KM_ID_SIZE];
+	char by[KM_IDENTITY_SIZE];
 	char pad[7];
 };
 
@@ -339,6 +490,13 @@ union km_any {
 	struct km_input input;
 	struct km_signal signal;
 	struct km_list list;
+	struct km_spool spool;
+	struct km_running running;
+	struct km_group_reply group_reply;
+	struct km_remove remove;
+	struct km_resize resize;
+	struct km_update update;
+	struct km_group group;
 };
 
 /* ---- the table ---- */

@@ -115,6 +115,8 @@ int convert_process(struct convert_process *out, const Telex__V1__Process *in)
 	out->process.process_id = in->process_id;
 	out->process.owner = in->owner;
 	out->process.user = in->user;
+	out->process.group = in->group;
+	out->process.terminal = in->terminal;
 	out->process.state = (enum telex_state)in->state;
 	out->process.pid = in->pid;
 	out->process.attached = in->attached;

@@ -14,7 +14,7 @@
 struct question {
 	struct call call;
 	const struct question_kind *kind;
-	union question_answer to;
+	struct question_answer to;
 	telex_done *done;
 	void *arg;
 	size_t len;
@@ -81,7 +81,7 @@ static const struct call_ops question_ops = {
     .opened = on_opened, .message = on_message, .done = on_done, .drop = on_drop};
 
 int question_ask(struct telex_client *client, const struct question_kind *kind,
-    const ProtobufCMessage *request, int64_t timeout_ms, const union question_answer *to,
+    const ProtobufCMessage *request, int64_t timeout_ms, const struct question_answer *to,
     telex_done *done, void *arg, struct telex_error *error)
 {
 	size_t len = protobuf_c_message_get_packed_size(request);

@@ -9,8 +9,9 @@
 #include "lib/telex.h"
 
 /* The caller's functions of all questions, as telex.h declares them. */
-union question_answer {
+struct question_answer {
 	void (*process)(const struct telex_process *process, void *arg);
+	void (*summary)(const struct telex_list_summary *summary, void *arg);
 	void (*info)(const struct telex_info *info, void *arg);
 	void (*serving)(bool serving, void *arg);
 };
@@ -20,12 +21,12 @@ struct question_kind {
 	struct call_method method;
 	/* Gives one answer to the caller. 0, TX_ENOMEM, or TX_EPROTO: something is missing in it.
 	 */
-	int (*answer)(const ProtobufCMessage *msg, const union question_answer *to, void *arg);
+	int (*answer)(const ProtobufCMessage *msg, const struct question_answer *to, void *arg);
 };
 
 /* request is packed before this returns. timeout_ms 0: 30 s. 0, or -1 and *error. */
 int question_ask(struct telex_client *client, const struct question_kind *kind,
-    const ProtobufCMessage *request, int64_t timeout_ms, const union question_answer *to,
+    const ProtobufCMessage *request, int64_t timeout_ms, const struct question_answer *to,
     telex_done *done, void *arg, struct telex_error *error);
 
 #endif

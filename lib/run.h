@@ -52,7 +52,7 @@ struct telex_run {
 
 	struct {
 		int signo;
-		bool process_only;
+		enum telex_target target;
 	} signals[RUN_SIGNALS_MAX]; /* until it has started */
 	size_t n_signals;
 

@@ -256,14 +256,13 @@ out:
 
 /* ---- on the way ---- */
 
-int run_request_signal(struct rpc_call *rpc, int signo, bool process_only)
+int run_request_signal(struct rpc_call *rpc, int signo, enum telex_target target)
 {
 	Telex__V1__RunRequest request = TELEX__V1__RUN_REQUEST__INIT;
 	Telex__V1__RunSignal sig = TELEX__V1__RUN_SIGNAL__INIT;
 
 	sig.signal = (uint32_t)signo;
-	sig.target = process_only ? TELEX__V1__SIGNAL_TARGET__SIGNAL_TARGET_PROCESS
-	                          : TELEX__V1__SIGNAL_TARGET__SIGNAL_TARGET_GROUP;
+	sig.target = (Telex__V1__SignalTarget)target;
 	request.request_case = TELEX__V1__RUN_REQUEST__REQUEST_SIGNAL;
 	request.signal = &sig;
 	return rpc_send(rpc, &request.base);

@@ -22,7 +22,7 @@ int run_request_start(uint8_t **out, size_t *len, const struct telex_command *co
     const char *process_id, int64_t heartbeat_ms, struct telex_error *error);
 
 /* These send at once; 0 or a negative TX_E…. */
-int run_request_signal(struct rpc_call *rpc, int signo, bool process_only);
+int run_request_signal(struct rpc_call *rpc, int signo, enum telex_target target);
 int run_request_ack(struct rpc_call *rpc, enum telex_stream stream, uint64_t offset);
 /* One message of at most `max` unsent bytes; with eof and none left behind them, it says so:
  * *eof_sent. */

@@ -168,18 +168,18 @@ void telex_run_consumed(struct telex_run *run, enum telex_stream stream, size_t 
 
 /* ---- signals ---- */
 
-int telex_run_signal(struct telex_run *run, int signo, bool process_only)
+int telex_run_signal(struct telex_run *run, int signo, enum telex_target target)
 {
 	struct rpc_call *rpc = call_rpc(&run->call);
 
 	if (run->detached || signo < 1 || run->call.state == CALL_ENDING)
 		return -1;
 	if (run->started && rpc != NULL)
-		return run_request_signal(rpc, signo, process_only) == 0 ? 0 : -1;
+		return run_request_signal(rpc, signo, target) == 0 ? 0 : -1;
 	if (run->n_signals == RUN_SIGNALS_MAX)
 		return -1;
 	run->signals[run->n_signals].signo = signo;
-	run->signals[run->n_signals].process_only = process_only;
+	run->signals[run->n_signals].target = target;
 	run->n_signals++;
 	return 0;
 }
@@ -189,7 +189,7 @@ void run_started(struct telex_run *run)
 	struct rpc_call *rpc = call_rpc(&run->call);
 
 	for (size_t i = 0; rpc != NULL && i < run->n_signals; i++)
-		run_send_check(run,
-		    run_request_signal(rpc, run->signals[i].signo, run->signals[i].process_only));
+		run_send_check(
+		    run, run_request_signal(rpc, run->signals[i].signo, run->signals[i].target));
 	run->n_signals = 0;
 }

@@ -7,7 +7,7 @@
 #include "lib/question.h"
 #include "telex/v1/system.pb-c.h"
 
-static int info_answer(const ProtobufCMessage *msg, const union question_answer *to, void *arg)
+static int info_answer(const ProtobufCMessage *msg, const struct question_answer *to, void *arg)
 {
 	struct telex_info info;
 
@@ -17,7 +17,7 @@ static int info_answer(const ProtobufCMessage *msg, const union question_answer 
 	return 0;
 }
 
-static int health_answer(const ProtobufCMessage *msg, const union question_answer *to, void *arg)
+static int health_answer(const ProtobufCMessage *msg, const struct question_answer *to, void *arg)
 {
 	const Grpc__Health__V1__HealthCheckResponse *m =
 	    (const Grpc__Health__V1__HealthCheckResponse *)msg;
@@ -45,7 +45,7 @@ int telex_info(struct telex_client *client, int64_t timeout_ms,
     struct telex_error *error)
 {
 	Telex__V1__GetInfoRequest request = TELEX__V1__GET_INFO_REQUEST__INIT;
-	const union question_answer to = {.info = each};
+	const struct question_answer to = {.info = each};
 
 	return question_ask(client, &info_kind, &request.base, timeout_ms, &to, done, arg, error);
 }
@@ -54,7 +54,7 @@ int telex_health(struct telex_client *client, const char *service, int64_t timeo
     void (*answer)(bool serving, void *arg), telex_done *done, void *arg, struct telex_error *error)
 {
 	Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
-	const union question_answer to = {.serving = answer};
+	const struct question_answer to = {.serving = answer};
 
 	/* protobuf-c's structs have no const; packing does not write. */
 	if (service != NULL)

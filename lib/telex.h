@@ -82,6 +82,13 @@ struct telex_options {
 	const char *server_name; /* the name to check instead of the host; NULL: the host */
 	const char *certificate_file, *key_file, *ca_file; /* PEM */
 	int64_t connect_timeout_ms;                        /* name, TCP and TLS together; 0: 10 s */
+	/*
+	 * For how long a run that has lost its connection tries to come back, with jittered
+	 * back-off; 0: 60 s, negative: not at all. It goes on where it was: no byte is lost or
+	 * given twice, in either direction. What cannot get better (a refused certificate, a
+	 * process that the agent no longer knows) ends it at once.
+	 */
+	int64_t reconnect_ms;
 };
 
 /* The options' strings are copied. Reads the files now. 0, or -1 and *error (may be NULL). */
@@ -106,6 +113,13 @@ enum telex_disconnect {
 	TELEX_DISCONNECT_KILL = 3
 };
 
+/* What becomes of an output whose buffer and spool are full. */
+enum telex_output_policy {
+	TELEX_OUTPUT_DEFAULT = 0, /* BLOCK */
+	TELEX_OUTPUT_BLOCK = 1,   /* the process waits for a reader */
+	TELEX_OUTPUT_DROP_OLDEST = 2
+};
+
 struct telex_limit {
 	const char *name;    /* as prlimit(1): "nofile" */
 	uint64_t soft, hard; /* UINT64_MAX: unlimited */
@@ -117,9 +131,11 @@ struct telex_command {
 	const char *const *argv; /* NULL-terminated */
 	/* NULL-terminated "NAME=VALUE", added to the agent's basic environment; or NULL */
 	const char *const *env;
-	const char *directory;  /* NULL: the user's home */
-	const char *user;       /* "NAME" or "NAME:GROUP"; NULL: the agent's own */
-	bool stdin_pipe;        /* false: /dev/null */
+	const char *directory; /* NULL: the user's home */
+	const char *user;      /* "NAME" or "NAME:GROUP"; NULL: the agent's own */
+	bool stdin_pipe;       /* false: /dev/null */
+	/* A terminal of this size, 1 to 10000 each; 0, 0: pipes. stdin is the terminal then. */
+	uint16_t rows, columns;
 	int64_t run_timeout_ms; /* 0: none */
 	int stop_signal;        /* 0: SIGTERM */
 	int64_t stop_grace_ms;  /* 0: the default, 10 s; negative: SIGKILL at once */
@@ -127,11 +143,34 @@ struct telex_command {
 	int64_t disconnect_wait_ms; /* 0: the default, 60 s; negative: at once */
 	const struct telex_limit *limits;
 	size_t n_limits;
+	bool clean_env; /* nothing but env */
+	bool no_new_privs;
+	bool set_umask;
+	unsigned umask;                            /* 0 to 0777; not set: 022 */
+	int nice;                                  /* -20 to 19 */
+	uint64_t blocked_signals, ignored_signals; /* bit n-1 for signal n */
+	/* Of a control group; 0: none. */
+	uint64_t memory_bytes, max_pids;
+	uint32_t cpu_millis; /* thousandths of a processor */
+	/* How much of each output the agent holds, in bytes. 0: its default; no file. */
+	uint64_t output_buffer, spool_bytes;
+	enum telex_output_policy output_policy;
+	const char *group;  /* NULL: none */
+	uint32_t group_max; /* sets the group's maximum of running members; 0: as it is */
+	int64_t keep_ms;    /* after its end; 0: 1 hour */
 	/* 0: 15 s; negative: none. Two and a half of them without a word: the connection is LOST */
 	int64_t heartbeat_ms;
 };
 
-enum telex_end { TELEX_END_CODE = 1, TELEX_END_SIGNAL = 2, TELEX_END_UNKNOWN = 3 };
+enum telex_end {
+	TELEX_END_CODE = 1,
+	TELEX_END_SIGNAL = 2,
+	TELEX_END_UNKNOWN = 3,
+	TELEX_END_NOT_STARTED = 4 /* it was queued and never ran */
+};
+
+/* Whom a signal is for. The same numbers as telex.v1.SignalTarget. */
+enum telex_target { TELEX_TARGET_PROCESS = 1, TELEX_TARGET_GROUP = 2, TELEX_TARGET_TREE = 3 };
 
 /* The same numbers as telex.v1.EndReason. */
 enum telex_reason {
@@ -140,6 +179,7 @@ enum telex_reason {
 	TELEX_REASON_RUN_TIMEOUT = 3,
 	TELEX_REASON_DISCONNECT = 4,
 	TELEX_REASON_SHUTDOWN = 5,
+	TELEX_REASON_OUT_OF_MEMORY = 6,
 };
 
 struct telex_exit {
@@ -148,8 +188,10 @@ struct telex_exit {
 	const char *signal_name; /* SIGNAL: "SIGTERM"; else NULL */
 	bool core_dumped;
 	enum telex_reason reason;
-	const char *ended_by;     /* SIGNALLED: an identity; else "" */
-	const char *unknown_why;  /* UNKNOWN: a sentence; else NULL */
+	const char *ended_by;     /* the identity whose request ended it; else "" */
+	const char *unknown_why;  /* UNKNOWN, NOT_STARTED: a sentence; else NULL */
+	const char *stage;        /* NOT_STARTED, and a start was tried: "exec"; else NULL */
+	int start_errno;          /* then: the agent's errno */
 	int64_t start_ns, end_ns; /* epoch */
 	int64_t user_us, system_us;
 	uint64_t max_resident_kib;
@@ -159,8 +201,11 @@ struct telex_exit {
 
 struct telex_started {
 	const char *process_id;
-	uint32_t pid;
+	uint32_t pid; /* 0: queued */
 	bool created;
+	bool queued; /* its group is full: `running` follows */
+	bool terminal;
+	bool stdin_held; /* telex_run_write goes to it */
 };
 
 struct telex_run_ops {
@@ -177,10 +222,23 @@ struct telex_run_ops {
 	void (*stdin_room)(struct telex_run *run, void *arg);
 	/* The process has closed its stdin; further writes are dropped. May be NULL. */
 	void (*stdin_closed)(struct telex_run *run, void *arg);
+	/* A process that was queued runs now. May be NULL. */
+	void (*running)(struct telex_run *run, uint32_t pid, void *arg);
+	/* The connection is lost and the run tries to come back; then, that it is back. Nothing
+	 * else comes between the two but done. May be NULL. */
+	void (*interrupted)(struct telex_run *run, const struct telex_error *why, void *arg);
+	void (*resumed)(struct telex_run *run, void *arg);
+	/*
+	 * Bytes [from, to) of the stream are lost to this client: the agent holds them no longer
+	 * (it was too slow, or the output's policy dropped them). Output goes on at `to`. NULL:
+	 * that ends the run instead, with the error OFFSET_DROPPED.
+	 */
+	void (*skipped)(
+	    struct telex_run *run, enum telex_stream stream, uint64_t from, uint64_t to, void *arg);
 	/*
 	 * The end, once, last; the run is freed after it returns. Exactly one of exit and error is
-	 * given. All output was delivered before an exit (but perhaps not consumed yet: the
-	 * caller's own business from here).
+	 * given. An exit comes when all output was delivered and consumed, and is acknowledged to
+	 * the agent then: of a process whose policy is not KEEP, nothing is held after it.
 	 */
 	void (*done)(struct telex_run *run, const struct telex_exit *exit,
 	    const struct telex_error *error, void *arg);
@@ -202,25 +260,97 @@ TELEX_API size_t telex_run_write(struct telex_run *run, const void *data, size_t
 TELEX_API void telex_run_write_eof(struct telex_run *run);
 /* n more bytes of that stream are dealt with. */
 TELEX_API void telex_run_consumed(struct telex_run *run, enum telex_stream stream, size_t n);
-/* To its process group (or the process alone); before started: as soon as it is. 0, or -1 when the
- * run is ending or too many signals wait for the start. */
-TELEX_API int telex_run_signal(struct telex_run *run, int signo, bool process_only);
+/* Before started, or while interrupted: as soon as it can be sent. 0, or -1 when the run is ending
+ * or too many signals wait. */
+TELEX_API int telex_run_signal(struct telex_run *run, int signo, enum telex_target target);
+/* The terminal's new size; the last one counts. Ignored without a terminal. */
+TELEX_API void telex_run_resize(struct telex_run *run, uint16_t rows, uint16_t columns);
 /* Leaves; the process is up to its disconnect policy. No callback comes any more. Allowed in
  * callbacks. */
 TELEX_API void telex_run_detach(struct telex_run *run);
 
+/* ---- attach ---- */
+
+enum telex_from { TELEX_FROM_OLDEST = 0, TELEX_FROM_NEWEST = 1, TELEX_FROM_OFFSET = 2 };
+
+/* What is left out has its default. */
+struct telex_attach {
+	const char *process_id;
+	bool stdin_pipe; /* feed its stdin; one client at a time may */
+	bool lossy;      /* never keep the process waiting: see `skipped` */
+	enum telex_from from;
+	uint64_t stdout_offset, stderr_offset; /* FROM_OFFSET */
+	int64_t heartbeat_ms;                  /* as in telex_command */
+};
+
+/* A run on a process that is there already: the same callbacks and functions as of telex_run. */
+TELEX_API int telex_attach(struct telex_client *client, struct telex_run **out,
+    const struct telex_attach *attach, const struct telex_run_ops *ops, void *arg,
+    struct telex_error *error);
+
 /* ---- questions ---- */
 
-enum telex_state { TELEX_STATE_RUNNING = 1, TELEX_STATE_ENDING = 2, TELEX_STATE_ENDED = 3 };
+/* The same numbers as telex.v1.ProcessState. */
+enum telex_state {
+	TELEX_STATE_RUNNING = 1,
+	TELEX_STATE_ENDING = 2,
+	TELEX_STATE_ENDED = 3,
+	TELEX_STATE_QUEUED = 4
+};
 
 struct telex_process {
 	const char *process_id, *owner, *user;
+	const char *group; /* "" for none */
 	enum telex_state state;
 	uint32_t pid, attached;
 	size_t argc;
 	const char *const *argv;
 	int64_t start_ns;
+	bool terminal;
+	/* What is held of each output: [oldest, newest). */
+	uint64_t stdout_oldest, stdout_newest, stderr_oldest, stderr_newest;
+	bool has_usage;  /* cpu_us and memory_bytes were asked for and are known */
+	bool usage_tree; /* of it and its descendants */
+	int64_t cpu_us;
+	uint64_t memory_bytes;
 	const struct telex_exit *exit; /* NULL unless ENDED */
+	int64_t expire_ns;             /* then: when it is dropped; 0: not known */
+};
+
+struct telex_filter {
+	bool include_ended;
+	const char *group; /* NULL: all */
+	bool usage;        /* also what each uses now */
+};
+
+struct telex_list_summary {
+	uint64_t dropped; /* ended ones that were dropped before anybody acknowledged them */
+	uint32_t held_maximum;
+};
+
+/* What is left out has its default. */
+struct telex_signal_options {
+	int signo;                /* 0: the process's own stop signal */
+	enum telex_target target; /* 0: GROUP */
+	bool has_value;           /* as sigqueue(3), to the process alone */
+	int value;
+	bool kills;            /* SIGKILL to the tree follows */
+	int64_t kill_after_ms; /* then: after this */
+};
+
+struct telex_update {
+	const struct telex_limit *limits;
+	size_t n_limits;
+	bool set_nice;
+	int nice;
+	uint64_t memory_bytes, max_pids; /* 0: as it is */
+	uint32_t cpu_millis;
+};
+
+struct telex_group {
+	const char *name;
+	uint32_t maximum; /* 0: none */
+	uint32_t queued, running, ended;
 };
 
 struct telex_info {
@@ -229,6 +359,8 @@ struct telex_info {
 	const char *tls_version, *tls_cipher, *tls_group;
 	uint32_t processors, workers, processes, max_processes, max_streams;
 	uint64_t memory_bytes, max_message_bytes, output_buffer_bytes;
+	uint64_t max_output_buffer_bytes, max_spool_bytes;
+	uint32_t max_ended_processes;
 	int64_t start_ns;
 	size_t n_capabilities;
 	const char *const *capabilities;
@@ -238,14 +370,58 @@ struct telex_info {
  * callbacks are given lives during the call. timeout_ms 0: 30 s. */
 typedef void telex_done(const struct telex_error *error, void *arg);
 
-TELEX_API int telex_list(struct telex_client *client, bool include_ended, int64_t timeout_ms,
-    void (*each)(const struct telex_process *process, void *arg), telex_done *done, void *arg,
-    struct telex_error *error);
+/* Either filter or summary may be NULL. */
+TELEX_API int telex_list(struct telex_client *client, const struct telex_filter *filter,
+    int64_t timeout_ms, void (*each)(const struct telex_process *process, void *arg),
+    void (*summary)(const struct telex_list_summary *summary, void *arg), telex_done *done,
+    void *arg, struct telex_error *error);
 TELEX_API int telex_get(struct telex_client *client, const char *process_id, int64_t timeout_ms,
     void (*each)(const struct telex_process *process, void *arg), telex_done *done, void *arg,
     struct telex_error *error);
-TELEX_API int telex_signal(struct telex_client *client, const char *process_id, int signo,
-    bool process_only, int64_t timeout_ms, telex_done *done, void *arg, struct telex_error *error);
+/* Starts and does not stay. command's heartbeat_ms is not used; DISCONNECT_DEFAULT is KEEP. */
+TELEX_API int telex_start(struct telex_client *client, const struct telex_command *command,
+    int64_t timeout_ms, void (*each)(const struct telex_process *process, void *arg),
+    telex_done *done, void *arg, struct telex_error *error);
+/* Waits for the end, for as long as it takes when timeout_ms is 0, and across lost connections as
+ * telex_options.reconnect_ms says. forget: the agent need not hold it any longer. */
+TELEX_API int telex_wait(struct telex_client *client, const char *process_id, bool forget,
+    int64_t timeout_ms, void (*each)(const struct telex_exit *exit, void *arg), telex_done *done,
+    void *arg, struct telex_error *error);
+TELEX_API int telex_signal(struct telex_client *client, const char *process_id,
+    const struct telex_signal_options *options, int64_t timeout_ms, telex_done *done, void *arg,
+    struct telex_error *error);
+TELEX_API int telex_remove(struct telex_client *client, const char *process_id, int64_t timeout_ms,
+    telex_done *done, void *arg, struct telex_error *error);
+TELEX_API int telex_update(struct telex_client *client, const char *process_id,
+    const struct telex_update *update, int64_t timeout_ms, telex_done *done, void *arg,
+    struct telex_error *error);
+/* Bytes for stdin, at most 1 MiB, at this offset; each() tells the next offset, and whether the
+ * process has closed its stdin. */
+TELEX_API int telex_write_input(struct telex_client *client, const char *process_id,
+    uint64_t offset, const void *data, size_t len, bool eof, int64_t timeout_ms,
+    void (*each)(uint64_t offset, bool closed, void *arg), telex_done *done, void *arg,
+    struct telex_error *error);
+
+TELEX_API int telex_group_get(struct telex_client *client, const char *name, int64_t timeout_ms,
+    void (*each)(const struct telex_group *group, void *arg), telex_done *done, void *arg,
+    struct telex_error *error);
+/* each() for every member as it ends; done when all have. As telex_wait. */
+TELEX_API int telex_group_wait(struct telex_client *client, const char *name, int64_t timeout_ms,
+    void (*each)(const struct telex_process *process, void *arg), telex_done *done, void *arg,
+    struct telex_error *error);
+/* each(): how many were signalled, and how many queued ones were ended. */
+TELEX_API int telex_group_signal(struct telex_client *client, const char *name,
+    const struct telex_signal_options *options, int64_t timeout_ms,
+    void (*each)(uint32_t signalled, uint32_t dequeued, void *arg), telex_done *done, void *arg,
+    struct telex_error *error);
+TELEX_API int telex_group_set_maximum(struct telex_client *client, const char *name,
+    uint32_t maximum, int64_t timeout_ms, void (*each)(const struct telex_group *group, void *arg),
+    telex_done *done, void *arg, struct telex_error *error);
+/* Forgets the members that have ended; each(): how many. */
+TELEX_API int telex_group_remove(struct telex_client *client, const char *name, int64_t timeout_ms,
+    void (*each)(uint32_t removed, void *arg), telex_done *done, void *arg,
+    struct telex_error *error);
+
 TELEX_API int telex_info(struct telex_client *client, int64_t timeout_ms,
     void (*each)(const struct telex_info *info, void *arg), telex_done *done, void *arg,
     struct telex_error *error);

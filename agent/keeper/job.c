@@ -251,7 +251,7 @@ void job_free(struct job *j)
 
 static const char *state_name(enum km_state state)
 {
-	static const char *const names[] = {"new", "running", "ending", "ended"};
+	static const char *const names[] = {"new", "queued", "running", "ending", "ended"};
 
 	return names[state];
 }

@@ -58,6 +58,14 @@ static int answer_system(struct link *l, uint64_t seq, int sys_errno, const char
 	return answer_refused(l, seq, &m);
 }
 
+/* A job of this identity's: one of another's is as unknown as one that is not there. */
+static struct job *find_own(const struct link *l, const char *id, const char *owner)
+{
+	struct job *j = jobs_find(l->env->jobs, id);
+
+	return j != NULL && strcmp(j->owner, owner) == 0 ? j : NULL;
+}
+
 static int answer_job(struct link *l, uint64_t seq, const struct job *j, uint32_t att, bool created)
 {
 	struct attachment *a = att != 0 ? attach_find(l->table, att) : NULL;
@@ -194,12 +202,13 @@ static int on_attach(struct link *l, const union km_any *any, int *fds)
 		return violation(l, "an attachment's number is 0 or in use");
 	if (m->owner[0] == '\0')
 		return violation(l, "an attachment without an owner");
-	j = jobs_find(l->env->jobs, m->id);
+	j = find_own(l, m->id, m->owner);
 	if (j == NULL)
 		return answer_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
 	memcpy(offset, m->offset, sizeof(offset));
-	for (int s = KM_STDOUT; s <= KM_STDERR && m->from_oldest; s++)
-		offset[s] = pump_out_tail(j->out[s]);
+	for (int s = KM_STDOUT; s <= KM_STDERR && m->from != KM_FROM_OFFSET; s++)
+		offset[s] =
+		    m->from == KM_FROM_OLDEST ? pump_out_tail(j->out[s]) : pump_out_head(j->out[s]);
 	if (!attach_offsets_held(j, offset, &why))
 		return answer_refused(l, m->hdr.seq, &why);
 	if (m->want_stdin && j->stdin_holder != NULL) {
@@ -257,7 +266,7 @@ static int on_signal(struct link *l, const union km_any *any, int *fds)
 	if (m->signo < 1 || m->signo > 64 || m->by[0] == '\0' ||
 	    (m->target != KM_TARGET_PROCESS && m->target != KM_TARGET_GROUP))
 		return violation(l, "a signal that is none");
-	j = jobs_find(l->env->jobs, m->id);
+	j = find_own(l, m->id, m->by);
 	if (j == NULL)
 		return answer_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
 	switch (ending_signal(j, (int)m->signo, (enum km_target)m->target, m->by, &sys_errno)) {
@@ -283,6 +292,7 @@ static int add_record(struct job_records *rs, const struct job *j)
 	    .id = j->id,
 	    .owner = j->owner,
 	    .user = spec->user != NULL ? spec->user : "",
+	    .group = spec->group != NULL ? spec->group : "",
 	    .argc = spec->argc,
 	    .argv = (const char *const *)spec->argv,
 	};
@@ -290,10 +300,17 @@ static int add_record(struct job_records *rs, const struct job *j)
 	return job_records_add(rs, &r);
 }
 
+static bool in_states(const struct km_list *m, enum km_state state)
+{
+	if (m->states == 0)
+		return state != KM_STATE_ENDED;
+	return (m->states & KM_STATE_BIT(state)) != 0;
+}
+
 static int on_list(struct link *l, const union km_any *any, int *fds)
 {
 	const struct km_list *m = &any->list;
-	struct job *j = m->one ? jobs_find(l->env->jobs, m->id) : jobs_first(l->env->jobs);
+	struct job *j = m->one ? find_own(l, m->id, m->owner) : jobs_first(l->env->jobs);
 	struct job_records *rs;
 	struct km_table_msg table = {0};
 	struct err e = {0};
@@ -307,7 +324,7 @@ static int on_list(struct link *l, const union km_any *any, int *fds)
 	if (rs == NULL)
 		return answer_system(l, m->hdr.seq, ENOMEM, "cannot list");
 	for (; j != NULL && rc == 0; j = m->one ? NULL : jobs_next(j))
-		if (m->one || m->include_ended || j->state != KM_STATE_ENDED)
+		if (m->one || (strcmp(j->owner, m->owner) == 0 && in_states(m, j->state)))
 			rc = add_record(rs, j);
 	if (rc == 0)
 		rc = job_records_seal(rs, &fd, &table.count, &table.bytes, &e);

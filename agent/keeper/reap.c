@@ -127,7 +127,7 @@ static void reap_job(struct job *j)
 		fill_exit(&j->exit, status, &ru);
 	} else {
 		j->exit.kind = KM_END_UNKNOWN;
-		snprintf(j->exit.by, sizeof(j->exit.by), "its status could not be had: %s",
+		snprintf(j->exit.text, sizeof(j->exit.text), "its status could not be had: %s",
 		    strerror(errno));
 	}
 	j->exit.end_ns = clock_realtime_ns();

@@ -6,12 +6,13 @@
 
 #include "agent/worker/process_reply.h"
 
-int process_lookup(struct keeper_client *k, const char *id, keeper_answer *answer, void *arg,
-    struct keeper_call **out)
+int process_lookup(struct keeper_client *k, const char *id, const char *owner,
+    keeper_answer *answer, void *arg, struct keeper_call **out)
 {
-	struct km_list m = {.include_ended = 1, .one = 1};
+	struct km_list m = {.one = 1};
 
 	snprintf(m.id, sizeof(m.id), "%s", id);
+	snprintf(m.owner, sizeof(m.owner), "%s", owner);
 	return keeper_call(k, KM_LIST, &m, -1, answer, arg, out);
 }
 

@@ -7,9 +7,9 @@
 #include "common/job_record.h"
 #include "common/rpc_status.h"
 
-/* Asks; as keeper_call. */
-int process_lookup(struct keeper_client *k, const char *id, keeper_answer *answer, void *arg,
-    struct keeper_call **out);
+/* Asks for a process of `owner`; as keeper_call. */
+int process_lookup(struct keeper_client *k, const char *id, const char *owner,
+    keeper_answer *answer, void *arg, struct keeper_call **out);
 
 /*
  * Reads the answer (msg and fd as keeper_answer got them) to a KM_LIST, and calls each() for every

@@ -30,6 +30,13 @@ static const struct {
     {KM_WHY_SHUTTING_DOWN, RPC_UNAVAILABLE, "SHUTTING_DOWN", "the agent is shutting down"},
     {KM_WHY_DROPPED, RPC_OUT_OF_RANGE, "OFFSET_DROPPED", "the offset is no longer held"},
     {KM_WHY_AHEAD, RPC_OUT_OF_RANGE, "OFFSET_AHEAD", "the offset has not been reached"},
+    {KM_WHY_RUNNING, RPC_FAILED_PRECONDITION, "PROCESS_RUNNING", "the process has not ended"},
+    {KM_WHY_MAXIMUM, RPC_RESOURCE_EXHAUSTED, "LIMIT", "a size is above the agent's maximum"},
+    {KM_WHY_NO_GROUP, RPC_NOT_FOUND, "NO_SUCH_GROUP", "there is no such group"},
+    {KM_WHY_NO_TERMINAL, RPC_FAILED_PRECONDITION, "NO_TERMINAL", "the process has no terminal"},
+    {KM_WHY_NO_CGROUP, RPC_FAILED_PRECONDITION, "NO_CONTROL_GROUP",
+        "this host has no control groups for that"},
+    {KM_WHY_BAD_FIELD, RPC_INVALID_ARGUMENT, "BAD_REQUEST", "a field is out of its range"},
 };
 
 /* strerrorname_np is not everywhere; these are what starting a process can meet. */
@@ -130,6 +137,8 @@ void process_reply_refused(struct rpc_status *out, const struct km_refused *why)
 			rpc_status_meta(out, "ending", "%s", text);
 		else if (why->why == KM_WHY_DROPPED || why->why == KM_WHY_AHEAD)
 			refused_offset(out, why);
+		else if (why->why == KM_WHY_MAXIMUM)
+			rpc_status_meta(out, "maximum", "%" PRIu64, why->newest);
 		return;
 	}
 	rpc_status_set(out,
@@ -211,10 +220,19 @@ static void fill_status(struct process_exit *out, const struct km_exit *how)
 		e->status_case = TELEX__V1__EXIT__STATUS_SIGNAL;
 		e->signal = &out->signal;
 		break;
+	case KM_END_NOT_STARTED:
+		telex__v1__not_started__init(&out->not_started);
+		out->not_started.why = (char *)how->text;
+		if (how->stage != KM_STAGE_NONE)
+			out->not_started.stage = (char *)km_stage_name((int)how->stage);
+		out->not_started.error_number = how->value;
+		e->status_case = TELEX__V1__EXIT__STATUS_NOT_STARTED;
+		e->not_started = &out->not_started;
+		break;
 	default: /* an ending of a kind that we do not know is unknown, too */
 		telex__v1__unknown_ending__init(&out->unknown);
-		out->unknown.why = how->kind == KM_END_UNKNOWN && how->by[0] != '\0'
-		                       ? (char *)how->by
+		out->unknown.why = how->kind == KM_END_UNKNOWN && how->text[0] != '\0'
+		                       ? (char *)how->text
 		                       : (char *)"nobody saw how it ended";
 		e->status_case = TELEX__V1__EXIT__STATUS_UNKNOWN;
 		e->unknown = &out->unknown;
@@ -234,6 +252,8 @@ static Telex__V1__EndReason reason_of(uint8_t reason)
 		return TELEX__V1__END_REASON__END_REASON_DISCONNECT;
 	case KM_REASON_SHUTDOWN:
 		return TELEX__V1__END_REASON__END_REASON_SHUTDOWN;
+	case KM_REASON_OUT_OF_MEMORY:
+		return TELEX__V1__END_REASON__END_REASON_OUT_OF_MEMORY;
 	default:
 		return TELEX__V1__END_REASON__END_REASON_UNSPECIFIED;
 	}
@@ -246,8 +266,7 @@ void process_reply_exit(struct process_exit *out, const struct km_exit *how)
 	telex__v1__exit__init(e);
 	fill_status(out, how);
 	e->reason = reason_of(how->reason);
-	if (how->reason == KM_REASON_SIGNALLED)
-		e->ended_by = (char *)how->by;
+	e->ended_by = (char *)how->by;
 	process_reply_time(&out->start, how->start_ns);
 	process_reply_time(&out->end, how->end_ns);
 	e->start_time = &out->start;
@@ -265,6 +284,8 @@ void process_reply_exit(struct process_exit *out, const struct km_exit *how)
 static Telex__V1__ProcessState state_of(uint8_t state)
 {
 	switch (state) {
+	case KM_STATE_QUEUED:
+		return TELEX__V1__PROCESS_STATE__PROCESS_STATE_QUEUED;
 	case KM_STATE_RUNNING:
 		return TELEX__V1__PROCESS_STATE__PROCESS_STATE_RUNNING;
 	case KM_STATE_ENDING:
@@ -284,6 +305,7 @@ void process_reply_process(struct process_message *out, const struct job_record 
 	p->process_id = (char *)r->id;
 	p->owner = (char *)r->owner;
 	p->user = (char *)r->user;
+	p->group = (char *)r->group;
 	p->state = state_of(r->state);
 	p->pid = r->pid;
 	p->attached = r->attached;

@@ -25,6 +25,7 @@ struct process_exit {
 	Telex__V1__Exit exit;
 	Telex__V1__SignalDeath signal;
 	Telex__V1__UnknownEnding unknown;
+	Telex__V1__NotStarted not_started;
 	Google__Protobuf__Timestamp start, end;
 	Telex__V1__ResourceUsage usage;
 	Google__Protobuf__Duration user, system;

@@ -14,6 +14,7 @@
 #include "common/keeper_msg.h"
 #include "common/mem.h"
 
+#define DEFAULT_UMASK         022
 #define DEFAULT_STOP_GRACE_NS (10 * NS_PER_S)
 #define DEFAULT_WAIT_NS       (60 * NS_PER_S)
 #define USER_MAX              255
@@ -301,6 +302,9 @@ int process_spec_parse(struct job_spec **out, const Telex__V1__ProcessSpec *in, 
 	if (in == NULL)
 		return process_bad_field(refuse, "spec", "is missing");
 	spec = xcalloc(1, sizeof(*spec));
+	spec->umask = DEFAULT_UMASK;
+	spec->output_policy = JOB_OUTPUT_BLOCK;
+	spec->keep_ns = JOB_KEEP_DEFAULT_NS;
 	if ((rc = parse_argv(spec, in, refuse)) == 0 &&
 	    (rc = parse_environment(spec, in, refuse)) == 0 &&
 	    (rc = parse_directory(spec, in, refuse)) == 0 &&
@@ -339,6 +343,7 @@ void process_spec_free(struct job_spec *spec)
 	free(spec->env);
 	free(spec->cwd);
 	free(spec->user);
+	free(spec->group);
 	free(spec->rlimits);
 	free(spec);
 }

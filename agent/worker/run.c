@@ -178,6 +178,7 @@ static void send_started_from_job(struct run *r)
 	    .id = r->job.id,
 	    .owner = r->job.owner,
 	    .user = "",
+	    .group = "",
 	};
 
 	if (r->spec != NULL) {
@@ -229,7 +230,7 @@ static void on_job(const struct km_job *job, void *arg)
 		send_started_from_job(r);
 		return;
 	}
-	rc = process_lookup(r->worker->keeper, r->id, on_looked_up, r, &r->lookup);
+	rc = process_lookup(r->worker->keeper, r->id, job->owner, on_looked_up, r, &r->lookup);
 	if (rc < 0)
 		run_fail_link(r, rc);
 }

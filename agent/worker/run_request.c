@@ -34,7 +34,7 @@ void run_request_signals(struct run *r)
 {
 	const struct peer *peer = rpc_call_peer(r->call);
 	int target = r->signals[KM_TARGET_PROCESS] != 0 ? KM_TARGET_PROCESS : KM_TARGET_GROUP;
-	struct km_signal m = {.target = (uint32_t)target};
+	struct km_signal m = {.target = (uint32_t)target, .kill_after_ns = -1};
 	int bit, rc;
 
 	if (r->signals[target] == 0 || r->signal != NULL || r->ended || run_is_over(r) ||
@@ -121,7 +121,7 @@ static int take_attach(struct run *r, const Telex__V1__RunAttach *attach, struct
 	r->feeds = attach->stdin;
 	r->from_oldest = attach->resume == NULL;
 	m.want_stdin = r->feeds;
-	m.from_oldest = r->from_oldest;
+	m.from = r->from_oldest ? KM_FROM_OLDEST : KM_FROM_OFFSET;
 	snprintf(m.id, sizeof(m.id), "%s", r->id);
 	snprintf(m.owner, sizeof(m.owner), "%s", peer->identity);
 	rc = keeper_attach(&r->att, r->worker->keeper, &m, &run_attachment_ops, r);

@@ -130,8 +130,8 @@ static void on_start_answer(const union km_any *msg, int fd, void *arg)
 		return;
 	}
 	if (!msg->job.created) {
-		rc =
-		    process_lookup(keeper_of(a->call), msg->job.id, on_found_answer, a, &a->keeper);
+		rc = process_lookup(keeper_of(a->call), msg->job.id, identity_of(a->call),
+		    on_found_answer, a, &a->keeper);
 		if (rc < 0)
 			finish_link(a->call, rc);
 		return;
@@ -139,6 +139,7 @@ static void on_start_answer(const union km_any *msg, int fd, void *arg)
 	record.state = msg->job.state;
 	record.pid = msg->job.pid;
 	record.start_ns = msg->job.start_ns;
+	record.group = a->spec->group != NULL ? a->spec->group : "";
 	record.id = msg->job.id;
 	record.owner = msg->job.owner;
 	record.user = a->spec->user != NULL ? a->spec->user : "";
@@ -195,7 +196,7 @@ static void signal_process(struct rpc_call *c, const ProtobufCMessage *msg)
 {
 	const Telex__V1__SignalRequest *q = (const void *)msg;
 	struct asked *a = ask(c);
-	struct km_signal m = {0};
+	struct km_signal m = {.kill_after_ns = -1};
 	struct rpc_status status;
 	int rc;
 
@@ -249,7 +250,8 @@ static void get(struct rpc_call *c, const ProtobufCMessage *msg)
 		rpc_finish(c, &status);
 		return;
 	}
-	rc = process_lookup(keeper_of(c), q->process_id, on_get_answer, a, &a->keeper);
+	rc = process_lookup(
+	    keeper_of(c), q->process_id, identity_of(c), on_get_answer, a, &a->keeper);
 	if (rc < 0)
 		finish_link(c, rc);
 }
@@ -265,6 +267,7 @@ static void on_listed(const struct job_record *record, void *arg)
 	if (a->at++ < a->sent || rpc_pending(a->call) >= H2_SEND_HIGH)
 		return;
 	process_reply_process(&m, record);
+	response.item_case = TELEX__V1__LIST_RESPONSE__ITEM_PROCESS;
 	response.process = &m.process;
 	rpc_send(a->call, &response.base);
 	process_reply_process_clear(&m);
@@ -320,9 +323,12 @@ static void list_writable(struct rpc_call *c)
 static void list(struct rpc_call *c, const ProtobufCMessage *msg)
 {
 	const Telex__V1__ListRequest *q = (const void *)msg;
-	struct km_list m = {.include_ended = q->include_ended ? 1 : 0};
+	struct km_list m = {.states = q->include_ended ? UINT32_MAX : 0};
 	struct asked *a = ask(c);
-	int rc = keeper_call(keeper_of(c), KM_LIST, &m, -1, on_list_answer, a, &a->keeper);
+	int rc;
+
+	snprintf(m.owner, sizeof(m.owner), "%s", identity_of(c));
+	rc = keeper_call(keeper_of(c), KM_LIST, &m, -1, on_list_answer, a, &a->keeper);
 
 	if (rc < 0)
 		finish_link(c, rc);

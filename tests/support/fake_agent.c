@@ -464,6 +464,7 @@ static void list_message(struct rpc_call *c, const ProtobufCMessage *msg)
 		Telex__V1__ListResponse out = TELEX__V1__LIST_RESPONSE__INIT;
 
 		fill_process(&p, ids[i], argv);
+		out.item_case = TELEX__V1__LIST_RESPONSE__ITEM_PROCESS;
 		out.process = &p;
 		rpc_send(c, &out.base);
 	}

@@ -367,6 +367,8 @@ void peer_spec(struct job_spec *spec, char *argv[4], char *script)
 	    .argv = argv,
 	    .env = no_env,
 	    .cwd = (char *)(uintptr_t) "/",
+	    .output_policy = JOB_OUTPUT_BLOCK,
+	    .keep_ns = JOB_KEEP_DEFAULT_NS,
 	    .stop_signal = SIGTERM,
 	    .stop_grace_ns = 10 * NS_PER_S,
 	    .disconnect = JOB_DISCONNECT_HANGUP,

@@ -48,6 +48,8 @@ static struct job_spec full_spec(void)
 	    .user = person,
 	    .stdin_pipe = true,
 	    .run_timeout_ns = 5 * SECOND,
+	    .output_policy = JOB_OUTPUT_BLOCK,
+	    .keep_ns = JOB_KEEP_DEFAULT_NS,
 	    .stop_signal = 15,
 	    .stop_grace_ns = 10 * SECOND,
 	    .disconnect = JOB_DISCONNECT_HANGUP,
@@ -121,8 +123,12 @@ static void everything_comes_back(void **state)
 static void the_least_comes_back(void **state)
 {
 	char *argv[] = {T("true"), NULL};
-	struct job_spec in = {
-	    .argc = 1, .argv = argv, .stop_signal = 1, .disconnect = JOB_DISCONNECT_KEEP};
+	struct job_spec in = {.argc = 1,
+	    .argv = argv,
+	    .stop_signal = 1,
+	    .disconnect = JOB_DISCONNECT_KEEP,
+	    .output_policy = JOB_OUTPUT_BLOCK,
+	    .keep_ns = JOB_KEEP_DEFAULT_NS};
 	struct job_spec *out = through_memfd(&in);
 
 	(void)state;

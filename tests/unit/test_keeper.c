@@ -122,7 +122,7 @@ static void note_state(const struct job_record *rec, void *arg)
 static int job_state(struct peer *p, const char *id)
 {
 	struct probe probe = {p, id, 0};
-	struct km_list list = {.include_ended = 1, .one = 1};
+	struct km_list list = {.one = 1};
 	union km_any m;
 	struct err e;
 	int fd;
@@ -390,7 +390,7 @@ static void offsets_that_are_not_held_are_refused(void **state)
 	peer_expect(&p, KM_REFUSED, &m);
 	assert_int_equal(m.refused.why, KM_WHY_AHEAD);
 	/* From the oldest there is: the end, and the exit. */
-	attach.from_oldest = 1;
+	attach.from = KM_FROM_OLDEST;
 	peer_send(&p, KM_ATTACH, 1, &attach, -1);
 	peer_expect(&p, KM_JOB, &m);
 	assert_int_equal(m.job.tail[KM_STDOUT], 11);

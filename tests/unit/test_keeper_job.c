@@ -54,6 +54,8 @@ static void rig_open(struct rig *r)
 	const struct job_spec spec = {.argc = 1,
 	    .argv = argv,
 	    .env = env,
+	    .output_policy = JOB_OUTPUT_BLOCK,
+	    .keep_ns = JOB_KEEP_DEFAULT_NS,
 	    .stop_signal = 15,
 	    .disconnect = JOB_DISCONNECT_HANGUP};
 	struct err e;
@@ -406,8 +408,14 @@ static void large_specs_of_the_ended_are_bounded(void **state)
 	static char text[(1 << 20) + 3];
 	char *argv[] = {(char[]){"true"}, NULL};
 	char *env[] = {text, NULL};
-	const struct job_spec spec = {
-	    .argc = 1, .argv = argv, .env = env, .envc = 1, .stop_signal = 15, .disconnect = 1};
+	const struct job_spec spec = {.argc = 1,
+	    .argv = argv,
+	    .env = env,
+	    .envc = 1,
+	    .output_policy = JOB_OUTPUT_BLOCK,
+	    .keep_ns = JOB_KEEP_DEFAULT_NS,
+	    .stop_signal = 15,
+	    .disconnect = 1};
 	const uint32_t n = (uint32_t)(JOB_KEEP_BYTES >> 20);
 	struct rig r;
 	struct err e;

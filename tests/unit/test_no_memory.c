@@ -80,6 +80,8 @@ static void on_answer(const struct telex_error *error, void *arg)
 
 static void talk(struct session *s)
 {
+	static const struct telex_filter filter = {.include_ended = true};
+
 	const char *argv[] = {"cat", NULL}, *env[] = {"A=B", NULL};
 	const struct telex_command command = {.argv = argv, .env = env, .stdin_pipe = true};
 	char data[70000];
@@ -90,7 +92,7 @@ static void talk(struct session *s)
 	s->run.pattern = true;
 	if (telex_run(s->client, &s->run.run, &command, &heard_ops, &s->run, &s->error) != 0)
 		s->run.done = true;
-	if (telex_list(s->client, true, 0, NULL, on_answer, s, &s->error) != 0)
+	if (telex_list(s->client, &filter, 0, NULL, NULL, on_answer, s, &s->error) != 0)
 		s->answered = true;
 	if (!s->run.done) {
 		taken = telex_run_write(s->run.run, data, sizeof(data));

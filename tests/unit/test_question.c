@@ -19,6 +19,10 @@ struct answer {
 	struct telex_error error;
 };
 
+static const struct telex_filter everything = {.include_ended = true};
+static const struct telex_signal_options hup = {.signo = SIGHUP, .target = TELEX_TARGET_PROCESS};
+static const struct telex_signal_options no_signal = {.signo = 65};
+
 static void on_done(const struct telex_error *error, void *arg)
 {
 	struct answer *a = arg;
@@ -68,8 +72,9 @@ static void list_gives_each_process(void **state)
 	struct fixture *f = *state;
 	struct answer a = {0}, all = {0};
 
-	assert_int_equal(telex_list(f->client, false, 0, on_process, on_done, &a, NULL), 0);
-	assert_int_equal(telex_list(f->client, true, 0, on_process, on_done, &all, NULL), 0);
+	assert_int_equal(telex_list(f->client, NULL, 0, on_process, NULL, on_done, &a, NULL), 0);
+	assert_int_equal(
+	    telex_list(f->client, &everything, 0, on_process, NULL, on_done, &all, NULL), 0);
 	fixture_until(f, &a.done);
 	fixture_until(f, &all.done);
 	assert_false(a.failed || all.failed);
@@ -121,7 +126,7 @@ static void signal_arrives(void **state)
 	struct fixture *f = *state;
 	struct answer a = {0};
 
-	assert_int_equal(telex_signal(f->client, "p1", SIGHUP, true, 0, on_done, &a, NULL), 0);
+	assert_int_equal(telex_signal(f->client, "p1", &hup, 0, on_done, &a, NULL), 0);
 	fixture_until(f, &a.done);
 	assert_false(a.failed);
 	assert_int_equal(fake_agent_seen(f->agent)->signo, SIGHUP);
@@ -154,7 +159,8 @@ static void nobody_need_listen_to_the_answer(void **state)
 	struct answer a[3] = {0};
 
 	assert_int_equal(telex_info(f->client, 0, NULL, NULL, NULL, NULL), 0);
-	assert_int_equal(telex_list(f->client, true, 0, NULL, on_done, &a[0], NULL), 0);
+	assert_int_equal(
+	    telex_list(f->client, &everything, 0, NULL, NULL, on_done, &a[0], NULL), 0);
 	assert_int_equal(telex_info(f->client, 0, NULL, on_done, &a[1], NULL), 0);
 	assert_int_equal(telex_health(f->client, NULL, 0, NULL, on_done, &a[2], NULL), 0);
 	for (int i = 0; i < 3; i++) {
@@ -198,9 +204,9 @@ static void bad_arguments_are_refused_at_once(void **state)
 
 	assert_int_equal(telex_get(f->client, NULL, 0, on_process, on_done, &a, &error), -1);
 	assert_int_equal(error.kind, TELEX_ERROR_USAGE);
-	assert_int_equal(telex_signal(f->client, NULL, 1, false, 0, on_done, &a, &error), -1);
+	assert_int_equal(telex_signal(f->client, NULL, &hup, 0, on_done, &a, &error), -1);
 	assert_int_equal(error.kind, TELEX_ERROR_USAGE);
-	assert_int_equal(telex_signal(f->client, "p1", 0, false, 0, on_done, &a, &error), -1);
+	assert_int_equal(telex_signal(f->client, "p1", &no_signal, 0, on_done, &a, &error), -1);
 	assert_int_equal(error.kind, TELEX_ERROR_USAGE);
 	assert_int_equal(telex_info(f->client, -1, on_info, on_done, &a, &error), -1);
 	assert_int_equal(error.kind, TELEX_ERROR_USAGE);

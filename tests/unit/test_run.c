@@ -270,7 +270,7 @@ static void stdin_that_the_process_closed_is_dropped(void **state)
 	fixture_until(f, &h.room);
 	assert_true(feed(&h, &offset, 50000000));
 	telex_run_write_eof(h.run);
-	assert_int_equal(telex_run_signal(h.run, SIGTERM, false), 0);
+	assert_int_equal(telex_run_signal(h.run, SIGTERM, TELEX_TARGET_GROUP), 0);
 	finish(f, &h);
 	assert_true(fake_agent_seen(f->agent)->stdin_bytes <= 1 << 20);
 }
@@ -284,7 +284,7 @@ static void without_a_pipe_writes_are_dropped(void **state)
 	assert_int_equal(telex_run_write(h.run, "xyz", 3), 3);
 	telex_run_write_eof(h.run);
 	fixture_until(f, &h.started);
-	assert_int_equal(telex_run_signal(h.run, SIGTERM, false), 0);
+	assert_int_equal(telex_run_signal(h.run, SIGTERM, TELEX_TARGET_GROUP), 0);
 	finish(f, &h);
 	assert_int_equal(fake_agent_seen(f->agent)->stdin_chunks, 0);
 }
@@ -314,8 +314,8 @@ static void a_signal_arrives_and_its_death_is_typed(void **state)
 
 	heard_run(f, &h, false, "sleep", NULL, NULL);
 	fixture_until(f, &h.started);
-	assert_int_equal(telex_run_signal(h.run, 0, false), -1);
-	assert_int_equal(telex_run_signal(h.run, SIGTERM, true), 0);
+	assert_int_equal(telex_run_signal(h.run, 0, TELEX_TARGET_GROUP), -1);
+	assert_int_equal(telex_run_signal(h.run, SIGTERM, TELEX_TARGET_PROCESS), 0);
 	finish(f, &h);
 	assert_int_equal(fake_agent_seen(f->agent)->signo, SIGTERM);
 	assert_true(fake_agent_seen(f->agent)->process_only);
@@ -330,7 +330,7 @@ static void a_signal_before_the_start_waits_for_it(void **state)
 	struct heard h = {0};
 
 	heard_run(f, &h, false, "sleep", NULL, NULL);
-	assert_int_equal(telex_run_signal(h.run, SIGINT, false), 0);
+	assert_int_equal(telex_run_signal(h.run, SIGINT, TELEX_TARGET_GROUP), 0);
 	finish(f, &h);
 	assert_int_equal(fake_agent_seen(f->agent)->signo, SIGINT);
 	assert_false(fake_agent_seen(f->agent)->process_only);

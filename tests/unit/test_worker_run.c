@@ -411,7 +411,7 @@ static void attaching_asks_for_the_record_first(void **state)
 
 	send_attach(f, false);
 	assert_true(fake_keeper_take(f->keeper, KM_ATTACH, &msg, NULL));
-	assert_int_equal(msg.attach.from_oldest, 1);
+	assert_int_equal(msg.attach.from, KM_FROM_OLDEST);
 	assert_int_equal(msg.attach.want_stdin, 0);
 	f->att = job.att = msg.attach.att;
 	job.tail[KM_STDOUT] = job.head[KM_STDOUT] = 100;

@@ -500,7 +500,7 @@ static void a_list_may_be_empty(void **state)
 	q.include_ended = true;
 	ask_process(f, "List", &telex__v1__list_response__descriptor, &q.base);
 	assert_true(fake_keeper_take(f->keeper, KM_LIST, &msg, NULL));
-	assert_int_equal(msg.list.include_ended, 1);
+	assert_int_equal(msg.list.states, UINT32_MAX);
 	assert_int_equal(msg.list.one, 0);
 	fake_keeper_table(f->keeper, msg.hdr.seq, NULL, 0);
 	worker_rig_settle(&f->rig);
