@@ -10,9 +10,12 @@
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
 #include <event2/util.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/tls_internal.h"
@@ -38,6 +41,7 @@ static void conn_free(
 	tls_ctx_unref(conn->ctx);
 	free(conn->host);
 	free(conn->refusal);
+	free(conn->batch);
 	free(conn);
 }
 
@@ -120,6 +124,33 @@ static bool expect_host(SSL *ssl, const char *host)
 	       SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
+static bool is_loopback(const struct sockaddr_storage *a)
+{
+	const struct sockaddr_in6 *in6 = (const void *)a;
+
+	if (a->ss_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >>
+		           24 ==
+		       IN_LOOPBACKNET;
+	if (a->ss_family != AF_INET6)
+		return false;
+	return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) ||
+	       (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) &&
+	           in6->sin6_addr.s6_addr[12] == IN_LOOPBACKNET);
+}
+
+/* A connection inside of one machine needs none of what paces and probes a network, which costs a
+ * timer a segment with BBR. */
+static void tune(int fd)
+{
+	static const char plain[] = "reno"; /* which every Linux has and lets anyone choose */
+	struct sockaddr_storage peer = {0};
+	socklen_t len = sizeof(peer);
+
+	if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && is_loopback(&peer))
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, plain, sizeof(plain) - 1);
+}
+
 /* Takes ssl and fd. */
 static int start(struct bufferevent **out, struct event_base *base, SSL *ssl, int fd,
     enum bufferevent_ssl_state state, struct err *e)
@@ -132,6 +163,7 @@ static int start(struct bufferevent **out, struct event_base *base, SSL *ssl, in
 		ERR_clear_error();
 		return err_set(e, TX_ENOMEM, "out of memory");
 	}
+	tune(fd);
 	/* It frees ssl also when it fails, but closes fd only with a bufferevent. */
 	bev = bufferevent_openssl_socket_new(
 	    base, fd, ssl, state, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
@@ -244,6 +276,7 @@ void tls_free(struct bufferevent *bev)
 		return;
 	ssl = bufferevent_openssl_get_ssl(bev);
 	ERR_clear_error();
+	tls_conn_of(ssl)->output = NULL; /* nothing follows the last record */
 	if (SSL_is_init_finished(ssl))
 		SSL_shutdown(ssl);
 	ERR_clear_error();

@@ -7,16 +7,25 @@
  * OpenSSL asks for a record's header, then for its body: with the body comes the next header, into
  * `ahead`, so that a record costs one system call. No whole record is ever held back in it: what
  * makes the socket readable is still to come.
+ *
+ * Records that others follow wait in `batch` to be sent with them: one system call and one wake-up
+ * of the reader for several. The last one is only taken together with what waits, so that nothing
+ * is left here when the output is empty.
  */
 #include <errno.h>
 #include <event2/buffer.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "common/tls_internal.h"
+
+#define BATCH_SIZE ((size_t)64 * 1024)
 
 static CRYPTO_ONCE method_once = CRYPTO_ONCE_STATIC_INIT;
 static BIO_METHOD *method;
@@ -27,7 +36,7 @@ static bool may_retry(int error)
 }
 
 /*
- * Whether bytes are waiting behind these, so that the kernel may fill its segments. What was sent
+ * Whether bytes are waiting behind these, which will come here soon. What was sent
  * since the output was last seen empty is counted with the records' own bytes: the sum is too large
  * rather than too small, and the last record is never taken for one that others follow.
  */
@@ -37,17 +46,78 @@ static bool more_to_come(const struct tls_conn *conn, size_t len)
 	       conn->sent + len < evbuffer_get_length(conn->output);
 }
 
+/* Sends the batch and data[len] behind it. As send(2) of data[len]: when none of it went, that is
+ * -1 with EAGAIN. */
+static ssize_t send_behind_batch(struct tls_conn *conn, const char *data, size_t len, bool more)
+{
+	struct iovec iov[] = {
+	    {conn->batch + conn->batch_sent, conn->batch_len - conn->batch_sent},
+	    {(void *)(uintptr_t)data, len},
+	};
+	struct msghdr mh = {.msg_iov = iov, .msg_iovlen = len > 0 ? 2 : 1};
+	ssize_t n = sendmsg(conn->fd, &mh, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+
+	if (n < 0)
+		return -1;
+	conn->corked = more;
+	if ((size_t)n < iov[0].iov_len) {
+		conn->batch_sent += (size_t)n;
+		errno = EAGAIN;
+		return -1;
+	}
+	conn->batch_len = conn->batch_sent = 0;
+	if ((size_t)n == iov[0].iov_len && len > 0) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return n - (ssize_t)iov[0].iov_len;
+}
+
+/* Whether data[len] may wait in the batch. */
+static bool batch_has_room(struct tls_conn *conn, size_t len)
+{
+	if (conn->batch == NULL)
+		conn->batch = malloc(BATCH_SIZE);
+	return conn->batch != NULL && len <= BATCH_SIZE - conn->batch_len;
+}
+
+static ssize_t send_or_batch(struct tls_conn *conn, const char *data, size_t len)
+{
+	bool more = more_to_come(conn, len);
+
+	if (more && batch_has_room(conn, len)) {
+		memcpy(conn->batch + conn->batch_len, data, len);
+		conn->batch_len += len;
+		return (ssize_t)len;
+	}
+	if (conn->batch_len > 0)
+		return send_behind_batch(conn, data, len, more);
+	conn->corked = more;
+	return send(conn->fd, data, len, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+}
+
+void tls_bio_push(struct tls_conn *conn)
+{
+	static const int on = 1;
+
+	if (conn->batch_len > 0 && send_behind_batch(conn, NULL, 0, false) < 0)
+		return;
+	free(conn->batch);
+	conn->batch = NULL;
+	if (conn->corked)
+		(void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	conn->corked = false;
+}
+
 static int bio_write(BIO *bio, const char *data, size_t len, size_t *written)
 {
 	struct tls_conn *conn = BIO_get_data(bio);
-	bool more = more_to_come(conn, len);
-	ssize_t n = send(conn->fd, data, len, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+	ssize_t n = send_or_batch(conn, data, len);
 
 	BIO_clear_retry_flags(bio);
 	*written = 0;
 	if (n >= 0) {
 		conn->sent += (size_t)n;
-		conn->corked = more;
 		*written = (size_t)n;
 		return 1;
 	}

@@ -52,14 +52,6 @@ static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info
 	}
 }
 
-static void push(struct tls_conn *conn)
-{
-	static const int on = 1;
-
-	conn->corked = false;
-	(void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-}
-
 /* Added first: libevent does not add an event that is active already, and would then not wait for
  * a socket that is full. */
 static void write_soon(struct tls_conn *conn)
@@ -81,8 +73,7 @@ static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *in
 		if (evbuffer_get_length(output) > 0)
 			return;
 		conn->sent = 0;
-		if (conn->corked)
-			push(conn);
+		tls_bio_push(conn);
 	}
 	if (info->n_added > 0 && info->orig_size == 0)
 		write_soon(conn);

@@ -46,11 +46,13 @@ struct tls_conn {
 	struct err *refusal; /* why we refuse the peer's certificate; NULL when we do not */
 	unsigned char ahead[TLS_RECORD_HEADER]; /* received and not yet read: the next header */
 	size_t ahead_len;
-	struct bufferevent *bev; /* NULL, and so `output`: none (yet) */
-	struct evbuffer *output; /* its plaintext that waits */
-	size_t sent;             /* of what is in `output`, at least: tls_bio.c */
-	bool corked;             /* the kernel was told that more comes */
-	unsigned rounds;         /* of reading since the loop last looked at the socket */
+	struct bufferevent *bev;      /* NULL, and so `output`: none (yet) */
+	struct evbuffer *output;      /* its plaintext that waits */
+	size_t sent;                  /* of what is in `output`, at least: tls_bio.c */
+	unsigned char *batch;         /* records that wait to be sent together with a later one */
+	size_t batch_len, batch_sent; /* what is in it, and how much of that went */
+	bool corked;                  /* the kernel was told that more comes */
+	unsigned rounds;              /* of reading since the loop last looked at the socket */
 };
 
 void tls_ctx_unref(struct tls_ctx *ctx);
@@ -60,6 +62,9 @@ SSL *tls_conn_new(struct tls_ctx *ctx, int fd, const char *host);
 /* A socket BIO that writes with MSG_NOSIGNAL (a library may not ask its program to ignore SIGPIPE)
  * and fills conn. */
 BIO *tls_bio_new(struct tls_conn *conn);
+
+/* Sends what waited for a later record, and gives the batch's memory back. */
+void tls_bio_push(struct tls_conn *conn);
 
 /* ---- tls_flow.c ---- */
 

@@ -101,7 +101,6 @@ static void established(struct world *w)
 	take_end(&w->client, w->pair.client.bev);
 }
 
-/* The sockets of a pair, without a congestion control that paces what is sent. */
 static void tcp(int fds[2])
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
@@ -110,8 +109,6 @@ static void tcp(int fds[2])
 
 	assert_true(listener >= 0);
 	fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	(void)setsockopt(listener, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
-	(void)setsockopt(fds[0], IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
 	assert_int_equal(bind(listener, (struct sockaddr *)&address, len), 0);
 	assert_int_equal(listen(listener, 1), 0);
 	assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
@@ -554,14 +551,81 @@ static void what_was_held_back_is_pushed_when_nothing_follows(void **state)
 	bufferevent_disable(w->server.bev, EV_WRITE);
 	bufferevent_write(w->server.bev, data, 1000);
 	assert_int_equal(SSL_write(ssl, "abc", 3), 3);
-	assert_true(tls_conn_of(ssl)->corked);
-	assert_int_equal(unsent(&w->server), 3 + 22);
+	assert_int_equal(tls_conn_of(ssl)->batch_len, 3 + 22);
 	assert_int_equal(evbuffer_drain(output, 1000), 0);
-	assert_false(tls_conn_of(ssl)->corked);
+	assert_null(tls_conn_of(ssl)->batch);
+	assert_int_equal(tls_conn_of(ssl)->batch_len, 0);
 	assert_int_equal(unsent(&w->server), 0);
 	run_until(w, &w->client, 3);
 	assert_got(&w->client, (const uint8_t *)"abc", 3);
 	free(data);
+}
+
+static void what_was_held_back_goes_before_the_end(void **state)
+{
+	struct world *w = *state;
+	SSL *ssl = bufferevent_openssl_get_ssl(w->server.bev);
+	uint8_t *data = pattern(1000);
+
+	bufferevent_disable(w->server.bev, EV_WRITE);
+	bufferevent_write(w->server.bev, data, 1000);
+	assert_int_equal(SSL_write(ssl, "abc", 3), 3);
+	assert_int_equal(tls_conn_of(ssl)->batch_len, 3 + 22);
+	tls_free(w->pair.server.bev);
+	w->pair.server.bev = NULL;
+	run_until(w, &w->client, SIZE_MAX);
+	assert_true((w->client.event & BEV_EVENT_EOF) != 0);
+	assert_got(&w->client, (const uint8_t *)"abc", 3);
+	free(data);
+}
+
+/* The bytes of n records of `len` written by hand while others wait, and how many fit. */
+static size_t write_by_hand(SSL *ssl, const uint8_t *data, size_t len, size_t n)
+{
+	size_t done = 0;
+
+	while (done < n && SSL_write(ssl, data + done * len, (int)len) == (int)len)
+		done++;
+	return done;
+}
+
+static void a_batch_that_does_not_go_at_once_goes_in_order(void **state)
+{
+	enum { LEN = 16000, MOST = 4000 };
+	struct world *w = *state;
+	SSL *ssl = bufferevent_openssl_get_ssl(w->server.bev);
+	struct evbuffer *output = bufferevent_get_output(w->server.bev);
+	uint8_t *data = pattern((size_t)LEN * MOST);
+	size_t done, rest;
+
+	bufferevent_disable(w->client.bev, EV_READ);
+	bufferevent_disable(w->server.bev, EV_WRITE);
+	bufferevent_write(w->server.bev, data, (size_t)LEN * MOST);
+	done = write_by_hand(ssl, data, LEN, MOST);
+	assert_in_range(done, 1, MOST - 1);
+	assert_true(tls_conn_of(ssl)->batch_len > tls_conn_of(ssl)->batch_sent);
+	/* The record that was refused is the one that follows. */
+	rest = (size_t)LEN * (MOST - done);
+	assert_int_equal(evbuffer_drain(output, (size_t)LEN * done), 0);
+	bufferevent_enable(w->client.bev, EV_READ);
+	while (SSL_write(ssl, data + done * LEN, LEN) != LEN)
+		event_base_loop(w->pair.base, EVLOOP_ONCE);
+	assert_int_equal(evbuffer_drain(output, LEN), 0);
+	bufferevent_enable(w->server.bev, EV_WRITE);
+	run_until(w, &w->client, (size_t)LEN * done + rest);
+	assert_got(&w->client, data, (size_t)LEN * MOST);
+	assert_null(tls_conn_of(ssl)->batch);
+	free(data);
+}
+
+static void inside_of_a_machine_nothing_is_paced(void **state)
+{
+	struct world *w = *state;
+	char name[16] = "";
+	socklen_t len = sizeof(name) - 1;
+
+	assert_int_equal(getsockopt(fd_of(&w->server), IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+	assert_string_equal(name, "reno");
 }
 
 static void a_full_socket_is_waited_for(void **state)
@@ -619,6 +683,9 @@ int main(void)
 	    WITH_PAIR(tiny_writes_arrive_in_order),
 	    WITH_PAIR(what_was_written_is_not_held_back_by_the_kernel),
 	    WITH_PAIR(what_was_held_back_is_pushed_when_nothing_follows),
+	    WITH_PAIR(what_was_held_back_goes_before_the_end),
+	    WITH_PAIR(a_batch_that_does_not_go_at_once_goes_in_order),
+	    WITH_PAIR(inside_of_a_machine_nothing_is_paced),
 	    WITH_PAIR(a_full_socket_is_waited_for),
 	    WITH_PAIR(both_ends_may_be_busy),
 	};
