@@ -376,7 +376,7 @@ void peer_spec(struct job_spec *spec, char *argv[4], char *script)
 	};
 }
 
-static const char owner[] = "spiffe://test/user/one";
+static const char owner[] = PEER_OWNER;
 
 void peer_start(
     struct peer *p, uint32_t att, const char *id, const struct job_spec *spec, union km_any *m)

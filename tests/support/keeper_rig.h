@@ -15,6 +15,7 @@
 #include "common/keeper_msg.h"
 
 #define RIG_DEADLINE_MS 30000
+#define PEER_OWNER      "spiffe://test/user/one" /* for whom peers ask */
 
 struct rig {
 	char dir[64];

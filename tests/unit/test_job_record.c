@@ -14,7 +14,7 @@
 #include "common/memfile.h"
 
 #define TABLE_HEAD  24u
-#define RECORD_HEAD (32u + (uint32_t)sizeof(struct km_exit))
+#define RECORD_HEAD (104u + (uint32_t)sizeof(struct km_exit))
 
 static const char *const argv2[] = {"sleep", "100", NULL};
 
@@ -27,6 +27,7 @@ static struct job_record running(const char *id)
 	    .id = id,
 	    .owner = "spiffe://d/user/u",
 	    .user = "",
+	    .group = "",
 	    .argc = 2,
 	    .argv = argv2};
 }
@@ -44,6 +45,7 @@ static void same_record(const struct job_record *r, void *arg)
 	assert_true(r->start_ns == 1700000000123456789);
 	assert_string_equal(r->owner, "spiffe://d/user/u");
 	assert_string_equal(r->user, "");
+	assert_string_equal(r->group, "");
 	assert_int_equal(r->argc, 2);
 	assert_string_equal(r->argv[0], "sleep");
 	assert_string_equal(r->argv[1], "100");
@@ -54,7 +56,8 @@ static void count_record(const struct job_record *r, void *arg)
 {
 	size_t *n = arg;
 
-	assert_true(strlen(r->id) + strlen(r->owner) + strlen(r->user) < JOB_RECORDS_MAX);
+	assert_true(strlen(r->id) + strlen(r->owner) + strlen(r->user) + strlen(r->group) <
+	            JOB_RECORDS_MAX);
 	for (size_t i = 0; i < r->argc; i++)
 		assert_true(strlen(r->argv[i]) < JOB_RECORDS_MAX);
 	(*n)++;
@@ -123,6 +126,50 @@ static void an_exit_comes_back(void **state)
 	assert_int_equal(job_records_add(rs, &r), 0);
 	assert_int_equal(job_records_seal(rs, &fd, &count, &bytes, NULL), 0);
 	assert_int_equal(job_records_read(fd, bytes, count, check_ended, &seen, NULL), 0);
+	assert_int_equal(seen, 1);
+	close(fd);
+	job_records_free(rs);
+}
+
+static void check_fields(const struct job_record *r, void *arg)
+{
+	size_t *n = arg;
+
+	(*n)++;
+	assert_int_equal(r->state, KM_STATE_QUEUED);
+	assert_string_equal(r->group, "build.7");
+	assert_int_equal(r->terminal, 1);
+	assert_true(r->oldest[KM_STDOUT] == 7 && r->newest[KM_STDOUT] == UINT64_C(1) << 33);
+	assert_true(r->oldest[KM_STDERR] == 5 && r->newest[KM_STDERR] == 6);
+	assert_int_equal(r->usage, JOB_USAGE_TREE);
+	assert_true(r->cpu_us == 1234567 && r->memory == UINT64_C(3) << 32);
+	assert_true(r->expire_ns == 1800000000123456789);
+}
+
+static void all_fields_come_back(void **state)
+{
+	struct job_records *rs = job_records_new();
+	struct job_record r = running("x");
+	uint32_t count;
+	uint64_t bytes;
+	size_t seen = 0;
+	int fd;
+
+	(void)state;
+	r.state = KM_STATE_QUEUED;
+	r.group = "build.7";
+	r.terminal = 1;
+	r.oldest[KM_STDOUT] = 7;
+	r.newest[KM_STDOUT] = UINT64_C(1) << 33;
+	r.oldest[KM_STDERR] = 5;
+	r.newest[KM_STDERR] = 6;
+	r.usage = JOB_USAGE_TREE;
+	r.cpu_us = 1234567;
+	r.memory = UINT64_C(3) << 32;
+	r.expire_ns = 1800000000123456789;
+	assert_int_equal(job_records_add(rs, &r), 0);
+	assert_int_equal(job_records_seal(rs, &fd, &count, &bytes, NULL), 0);
+	assert_int_equal(job_records_read(fd, bytes, count, check_fields, &seen, NULL), 0);
 	assert_int_equal(seen, 1);
 	close(fd);
 	job_records_free(rs);
@@ -239,7 +286,7 @@ static void broken_tables_are_refused(void **state)
 	for (size_t len = 0; len < b.len; len++)
 		assert_int_equal(parse_bytes(b.data, len, 2), TX_EPROTO);
 	assert_int_equal(with_u32(0, 0), TX_EPROTO);
-	assert_int_equal(with_u32(4, 2), TX_EPROTO);
+	assert_int_equal(with_u32(4, 1), TX_EPROTO);
 	assert_int_equal(with_u32(12, 1), TX_EPROTO);
 	assert_int_equal(with_u32(TABLE_HEAD, size), 0);
 	assert_int_equal(with_u32(TABLE_HEAD, size - 1), TX_EPROTO);
@@ -251,9 +298,13 @@ static void broken_tables_are_refused(void **state)
 	assert_int_equal(with_u32(TABLE_HEAD + 4, 3), TX_EPROTO);          /* argc */
 	assert_int_equal(with_u32(TABLE_HEAD + 4, UINT32_MAX), TX_EPROTO); /* argc */
 	assert_int_equal(with_u32(TABLE_HEAD + 16, 0), TX_EPROTO);         /* state */
-	assert_int_equal(with_u32(TABLE_HEAD + 16, 4), TX_EPROTO);         /* state */
-	memset(b.data + TABLE_HEAD + RECORD_HEAD - KM_IDENTITY_SIZE, 'x', KM_IDENTITY_SIZE);
+	assert_int_equal(with_u32(TABLE_HEAD + 16, 5), TX_EPROTO);         /* state */
+	memset(b.data + TABLE_HEAD + 104 + offsetof(struct km_exit, by), 'x', KM_IDENTITY_SIZE);
 	assert_int_equal(parse_bytes(b.data, b.len, 2), TX_EPROTO); /* exit.by without its NUL */
+	free(b.data);
+	b = packed();
+	memset(b.data + TABLE_HEAD + 104 + offsetof(struct km_exit, text), 'x', KM_TEXT_SIZE);
+	assert_int_equal(parse_bytes(b.data, b.len, 2), TX_EPROTO); /* so exit.text */
 	free(b.data);
 }
 
@@ -308,6 +359,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(records_come_back_in_order),
 	    cmocka_unit_test(an_exit_comes_back),
+	    cmocka_unit_test(all_fields_come_back),
 	    cmocka_unit_test(no_records_are_a_table_too),
 	    cmocka_unit_test(what_is_too_large_is_not_added),
 	    cmocka_unit_test(broken_tables_are_refused),

@@ -24,8 +24,9 @@ enum {
 	AT_ENVC = 12,
 	AT_LIMITS = 16,
 	AT_FLAGS = 20,
-	AT_STRINGS = 64,
-	AT_RLIMITS = 72,
+	AT_PAD = 134,
+	AT_STRINGS = 136,
+	AT_RLIMITS = 144,
 };
 
 /* A string that can be written, as the spec has them. */
@@ -33,7 +34,7 @@ enum {
 
 static char *argv3[] = {T("/bin/sh"), T("-c"), T("exit 7"), NULL};
 static char *env2[] = {T("A=1"), T("B="), NULL};
-static char folder[] = "/tmp", person[] = "joe:staff";
+static char folder[] = "/tmp", person[] = "joe:staff", many[] = "build.7";
 static struct job_rlimit limits2[] = {
     {RLIMIT_NOFILE, 0, 100, 200}, {RLIMIT_CORE, 0, 0, UINT64_MAX}};
 
@@ -46,10 +47,25 @@ static struct job_spec full_spec(void)
 	    .env = env2,
 	    .cwd = folder,
 	    .user = person,
+	    .group = many,
 	    .stdin_pipe = true,
+	    .terminal = true,
+	    .clean_env = true,
+	    .no_new_privs = true,
+	    .rows = 24,
+	    .columns = 80,
+	    .umask = 027,
+	    .nice = -5,
+	    .blocked = UINT64_C(1) << 11,
+	    .ignored = UINT64_C(1) << 63,
 	    .run_timeout_ns = 5 * SECOND,
-	    .output_policy = JOB_OUTPUT_BLOCK,
-	    .keep_ns = JOB_KEEP_DEFAULT_NS,
+	    .output_policy = JOB_OUTPUT_DROP_OLDEST,
+	    .spool = UINT64_C(5) << 30,
+	    .keep_ns = 90 * SECOND,
+	    .group_max = 3,
+	    .cpu_millis = 1500,
+	    .memory = UINT64_C(64) << 20,
+	    .pids = 100,
 	    .stop_signal = 15,
 	    .stop_grace_ns = 10 * SECOND,
 	    .disconnect = JOB_DISCONNECT_HANGUP,
@@ -120,6 +136,29 @@ static void everything_comes_back(void **state)
 	job_spec_free(NULL);
 }
 
+static void how_it_runs_comes_back(void **state)
+{
+	struct job_spec in = full_spec();
+	struct job_spec *out = through_memfd(&in);
+
+	(void)state;
+	assert_string_equal(out->group, "build.7");
+	assert_int_equal(out->group_max, 3);
+	assert_true(out->terminal && out->clean_env && out->no_new_privs);
+	assert_int_equal(out->rows, 24);
+	assert_int_equal(out->columns, 80);
+	assert_int_equal(out->umask, 027);
+	assert_int_equal(out->nice, -5);
+	assert_true(out->blocked == UINT64_C(1) << 11);
+	assert_true(out->ignored == UINT64_C(1) << 63);
+	assert_int_equal(out->output_policy, JOB_OUTPUT_DROP_OLDEST);
+	assert_true(out->spool == UINT64_C(5) << 30);
+	assert_true(out->keep_ns == 90 * SECOND);
+	assert_int_equal(out->cpu_millis, 1500);
+	assert_true(out->memory == UINT64_C(64) << 20 && out->pids == 100);
+	job_spec_free(out);
+}
+
 static void the_least_comes_back(void **state)
 {
 	char *argv[] = {T("true"), NULL};
@@ -137,7 +176,9 @@ static void the_least_comes_back(void **state)
 	assert_null(out->env[0]);
 	assert_null(out->cwd);
 	assert_null(out->user);
+	assert_null(out->group);
 	assert_false(out->stdin_pipe);
+	assert_false(out->terminal || out->clean_env || out->no_new_privs);
 	assert_int_equal(out->n_rlimits, 0);
 	job_spec_free(out);
 }
@@ -287,6 +328,53 @@ static void numbers_out_of_range_are_refused(void **state)
 	assert_int_equal(WITH(output_buffer, UINT64_MAX), TX_EINVAL);
 }
 
+static void modes_out_of_range_are_refused(void **state)
+{
+	struct job_spec s;
+
+	(void)state;
+	assert_int_equal(WITH(rows, 1), 0);
+	assert_int_equal(WITH(rows, 0), TX_EINVAL);
+	assert_int_equal(WITH(rows, JOB_TERMINAL_MAX), 0);
+	assert_int_equal(WITH(rows, JOB_TERMINAL_MAX + 1), TX_EINVAL);
+	assert_int_equal(WITH(columns, 0), TX_EINVAL);
+	assert_int_equal(WITH(columns, UINT16_MAX), TX_EINVAL);
+	assert_int_equal(WITH(terminal, false), TX_EINVAL);   /* with a size */
+	assert_int_equal(WITH(stdin_pipe, false), TX_EINVAL); /* with a terminal */
+	assert_int_equal(WITH(umask, 0777), 0);
+	assert_int_equal(WITH(umask, 01000), TX_EINVAL);
+	assert_int_equal(WITH(nice, -20), 0);
+	assert_int_equal(WITH(nice, 19), 0);
+	assert_int_equal(WITH(nice, -21), TX_EINVAL);
+	assert_int_equal(WITH(nice, 20), TX_EINVAL);
+	assert_int_equal(WITH(blocked, UINT64_C(1) << 8), TX_EINVAL);  /* SIGKILL */
+	assert_int_equal(WITH(ignored, UINT64_C(1) << 18), TX_EINVAL); /* SIGSTOP */
+}
+
+static void sizes_out_of_range_are_refused(void **state)
+{
+	struct job_spec s;
+
+	(void)state;
+	assert_int_equal(WITH(output_policy, JOB_OUTPUT_BLOCK), 0);
+	assert_int_equal(WITH(output_policy, 0), TX_EINVAL);
+	assert_int_equal(WITH(output_policy, 3), TX_EINVAL);
+	assert_int_equal(WITH(keep_ns, JOB_KEEP_MIN_NS), 0);
+	assert_int_equal(WITH(keep_ns, JOB_KEEP_MIN_NS - 1), TX_EINVAL);
+	assert_int_equal(WITH(keep_ns, JOB_KEEP_MAX_NS), 0);
+	assert_int_equal(WITH(keep_ns, JOB_KEEP_MAX_NS + 1), TX_EINVAL);
+	assert_int_equal(WITH(memory, 0), 0);
+	assert_int_equal(WITH(memory, JOB_MEMORY_MIN), 0);
+	assert_int_equal(WITH(memory, JOB_MEMORY_MIN - 1), TX_EINVAL);
+	assert_int_equal(WITH(cpu_millis, 0), 0);
+	assert_int_equal(WITH(cpu_millis, JOB_CPU_MILLIS_MIN), 0);
+	assert_int_equal(WITH(cpu_millis, JOB_CPU_MILLIS_MIN - 1), TX_EINVAL);
+	assert_int_equal(WITH(group, T("a b")), TX_EINVAL);
+	assert_int_equal(WITH(group, T("")), TX_EINVAL);
+	assert_int_equal(WITH(group, T("-x")), TX_EINVAL);
+	assert_int_equal(WITH(group, NULL), TX_EINVAL); /* with a maximum */
+}
+
 static int with_limit(uint32_t resource, uint64_t soft, uint64_t hard)
 {
 	struct job_rlimit l = {resource, 0, soft, hard};
@@ -396,9 +484,9 @@ static void broken_heads_are_refused(void **state)
 
 	(void)state;
 	assert_int_equal(with_u32(AT_MAGIC, 0), TX_EPROTO);
-	assert_int_equal(with_u32(AT_VERSION, 2), TX_EPROTO);
-	assert_int_equal(with_u32(AT_FLAGS, 8), TX_EPROTO);
-	assert_int_equal(with_u32(AT_FLAGS, 0), TX_EPROTO); /* two strings too many */
+	assert_int_equal(with_u32(AT_VERSION, 1), TX_EPROTO);
+	assert_int_equal(with_u32(AT_FLAGS, 128), TX_EPROTO);
+	assert_int_equal(with_u32(AT_FLAGS, 0), TX_EPROTO); /* three strings too many */
 	assert_int_equal(with_u32(AT_ARGC, 3), 0);
 	assert_int_equal(with_u32(AT_ENVC, 2), 0);
 	assert_int_equal(with_u32(AT_LIMITS, 2), 0);
@@ -410,6 +498,7 @@ static void broken_heads_are_refused(void **state)
 		}
 	}
 	assert_int_equal(with_u32(AT_RLIMITS + 4, 1), TX_EPROTO); /* a limit's padding */
+	assert_int_equal(with_u32(AT_PAD - 2, 0xffff0012), TX_EPROTO);
 }
 
 static void lengths_that_lie_are_refused(void **state)
@@ -447,15 +536,16 @@ static int with_strings(const char *strings, size_t n)
 static void strings_must_fill_their_room_exactly(void **state)
 {
 	(void)state;
-	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0/\0joe\0"), 0);
-	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0/\0joe"), TX_EPROTO);     /* no last NUL */
-	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0/\0joe\0\0"), TX_EPROTO); /* one more */
-	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0/\0joe\0x"), TX_EPROTO);  /* rest */
-	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0/\0"), TX_EPROTO);        /* one less */
-	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0/\0jo\0e\0"), TX_EPROTO); /* a NUL inside */
-	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0joe\0/\0"), TX_EINVAL);   /* moved */
-	assert_int_equal(STRINGS("a\0b\0A=1\0B=2\0/\0joe\0z\0"), TX_EINVAL);   /* shifted */
-	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0/\0\0"), TX_EINVAL);      /* empty user */
+	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0/\0joe\0g\0"), 0);
+	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0/\0joe\0g"), TX_EPROTO);     /* no last NUL */
+	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0/\0joe\0g\0\0"), TX_EPROTO); /* one more */
+	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0/\0joe\0g\0x"), TX_EPROTO);  /* rest */
+	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0/\0joe\0"), TX_EPROTO);      /* one less */
+	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0/\0jo\0e\0g\0"), TX_EPROTO); /* a NUL inside */
+	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0joe\0/\0g\0"), TX_EINVAL);   /* moved */
+	assert_int_equal(STRINGS("a\0b\0A=1\0B=2\0/\0joe\0z\0g\0"), TX_EINVAL);   /* shifted */
+	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0/\0\0g\0"), TX_EINVAL);      /* empty user */
+	assert_int_equal(STRINGS("a\0b\0c\0A=1\0B=2\0/\0joe\0.g\0"), TX_EINVAL);
 	assert_int_equal(STRINGS(""), TX_EPROTO);
 }
 
@@ -518,6 +608,10 @@ static void assert_sane(const struct job_spec *s)
 	assert_in_range(s->stop_signal, 1, 64);
 	assert_in_range(s->disconnect, JOB_DISCONNECT_HANGUP, JOB_DISCONNECT_KILL);
 	assert_true(s->n_rlimits <= JOB_RLIMITS_MAX);
+	assert_true(s->group == NULL || job_id_valid(s->group, strlen(s->group)));
+	assert_true(s->keep_ns >= JOB_KEEP_MIN_NS && s->keep_ns <= JOB_KEEP_MAX_NS);
+	assert_in_range(s->output_policy, JOB_OUTPUT_BLOCK, JOB_OUTPUT_DROP_OLDEST);
+	assert_true(!s->terminal || (s->rows >= 1 && s->columns >= 1));
 }
 
 static uint32_t next_random(uint32_t *seed)
@@ -599,6 +693,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(everything_comes_back),
+	    cmocka_unit_test(how_it_runs_comes_back),
 	    cmocka_unit_test(the_least_comes_back),
 	    cmocka_unit_test(a_user_without_a_folder_is_not_mistaken_for_one),
 	    cmocka_unit_test(empty_arguments_are_arguments),
@@ -607,6 +702,8 @@ int main(void)
 	    cmocka_unit_test(folders_must_be_absolute),
 	    cmocka_unit_test(an_empty_user_is_refused),
 	    cmocka_unit_test(numbers_out_of_range_are_refused),
+	    cmocka_unit_test(modes_out_of_range_are_refused),
+	    cmocka_unit_test(sizes_out_of_range_are_refused),
 	    cmocka_unit_test(limits_are_checked),
 	    cmocka_unit_test(too_large_is_refused_before_it_is_made),
 	    cmocka_unit_test(broken_heads_are_refused),

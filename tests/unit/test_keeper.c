@@ -69,7 +69,7 @@ static void a_run_gives_both_outputs_and_then_the_exit(void **state)
 	assert_int_equal(pj.job.created, 1);
 	assert_int_equal(pj.job.stdin_pipe, 0);
 	assert_string_equal(pj.job.id, "one");
-	assert_string_equal(pj.job.owner, "spiffe://test/user/one");
+	assert_string_equal(pj.job.owner, PEER_OWNER);
 	peer_finish(&p, &pj);
 	assert_output(&pj, KM_STDOUT, "out\n");
 	assert_output(&pj, KM_STDERR, "err\n");
@@ -122,7 +122,7 @@ static void note_state(const struct job_record *rec, void *arg)
 static int job_state(struct peer *p, const char *id)
 {
 	struct probe probe = {p, id, 0};
-	struct km_list list = {.one = 1};
+	struct km_list list = {.one = 1, .owner = PEER_OWNER};
 	union km_any m;
 	struct err e;
 	int fd;
@@ -363,7 +363,8 @@ static void a_killed_worker_loses_no_byte(void **state)
 
 static void offsets_that_are_not_held_are_refused(void **state)
 {
-	struct km_attach attach = {.att = 9, .owner = "x", .id = "held", .offset = {0, 0, 0}};
+	struct km_attach attach = {
+	    .att = 9, .owner = PEER_OWNER, .id = "held", .offset = {0, 0, 0}};
 	struct rig r;
 	struct peer p;
 	struct peer_job pj;
@@ -426,7 +427,7 @@ static void one_wake_until_the_release(void **state)
 	while (pj.input_done.written < 2);
 	for (uint64_t head = 0; head < 2;) {
 		struct km_attach attach = {
-		    .att = 2, .id = "wake", .owner = "x", .offset = {0, 0, 0}};
+		    .att = 2, .id = "wake", .owner = PEER_OWNER, .offset = {0, 0, 0}};
 		struct km_detach detach = {.att = 2};
 
 		peer_send(&p, KM_ATTACH, 3, &attach, -1);
@@ -770,8 +771,7 @@ static void no_more_processes_than_allowed(void **state)
 static void send_signal(
     struct peer *p, const char *id, int signo, enum km_target target, union km_any *m)
 {
-	struct km_signal sig = {
-	    .signo = (uint32_t)signo, .target = target, .by = "spiffe://test/user/killer"};
+	struct km_signal sig = {.signo = (uint32_t)signo, .target = target, .by = PEER_OWNER};
 	int fd;
 
 	snprintf(sig.id, sizeof(sig.id), "%s", id);
@@ -801,7 +801,7 @@ static void a_signal_through_telex_is_told_with_its_sender(void **state)
 	assert_int_equal(pj.exit.kind, KM_END_SIGNAL);
 	assert_int_equal(pj.exit.value, SIGUSR1);
 	assert_int_equal(pj.exit.reason, KM_REASON_SIGNALLED);
-	assert_string_equal(pj.exit.by, "spiffe://test/user/killer");
+	assert_string_equal(pj.exit.by, PEER_OWNER);
 	send_signal(&p, "s", SIGTERM, KM_TARGET_PROCESS, &m);
 	assert_int_equal(m.hdr.type, KM_REFUSED);
 	assert_int_equal(m.refused.why, KM_WHY_ENDED);

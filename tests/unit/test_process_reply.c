@@ -151,7 +151,6 @@ static void a_code_is_a_code(void **state)
 	    .stime_us = 7,
 	    .maxrss_kib = 3000,
 	    .nvcsw = 4,
-	    .by = "never shown",
 	};
 	struct process_exit x;
 
@@ -199,7 +198,7 @@ static void a_signal_is_told_apart_and_says_whose(void **state)
 
 static void what_is_not_known_is_never_a_code(void **state)
 {
-	struct km_exit how = {.kind = KM_END_UNKNOWN, .by = "the agent was restarted"};
+	struct km_exit how = {.kind = KM_END_UNKNOWN, .text = "the agent was restarted"};
 	struct process_exit x;
 
 	(void)state;
@@ -210,6 +209,27 @@ static void what_is_not_known_is_never_a_code(void **state)
 	process_reply_exit(&x, &how);
 	assert_int_equal(x.exit.status_case, TELEX__V1__EXIT__STATUS_UNKNOWN);
 	assert_true(x.exit.unknown->why[0] != '\0');
+}
+
+static void what_never_ran_says_where_it_failed(void **state)
+{
+	struct km_exit how = {.kind = KM_END_NOT_STARTED,
+	    .value = 2,
+	    .stage = KM_STAGE_EXEC,
+	    .text = "x: no such file"};
+	struct process_exit x;
+
+	(void)state;
+	process_reply_exit(&x, &how);
+	assert_int_equal(x.exit.status_case, TELEX__V1__EXIT__STATUS_NOT_STARTED);
+	assert_string_equal(x.exit.not_started->why, "x: no such file");
+	assert_string_equal(x.exit.not_started->stage, "exec");
+	assert_int_equal(x.exit.not_started->error_number, 2);
+	how = (struct km_exit){.kind = KM_END_NOT_STARTED, .by = "a", .text = "by a"};
+	process_reply_exit(&x, &how);
+	assert_string_equal(x.exit.not_started->stage, "");
+	assert_int_equal(x.exit.not_started->error_number, 0);
+	assert_string_equal(x.exit.ended_by, "a");
 }
 
 static void each_reason_has_its_name(void **state)
@@ -244,6 +264,7 @@ static void a_record_becomes_a_process(void **state)
 	    .id = "p1",
 	    .owner = "spiffe://d/user/alice",
 	    .user = "",
+	    .group = "build",
 	    .argc = 2,
 	    .argv = argv,
 	};
@@ -252,6 +273,7 @@ static void a_record_becomes_a_process(void **state)
 	(void)state;
 	process_reply_process(&m, &r);
 	assert_string_equal(m.process.process_id, "p1");
+	assert_string_equal(m.process.group, "build");
 	assert_int_equal(m.process.state, TELEX__V1__PROCESS_STATE__PROCESS_STATE_RUNNING);
 	assert_int_equal(m.process.pid, 42);
 	assert_int_equal(m.process.attached, 3);
@@ -290,6 +312,7 @@ int main(void)
 	    cmocka_unit_test(a_code_is_a_code),
 	    cmocka_unit_test(a_signal_is_told_apart_and_says_whose),
 	    cmocka_unit_test(what_is_not_known_is_never_a_code),
+	    cmocka_unit_test(what_never_ran_says_where_it_failed),
 	    cmocka_unit_test(each_reason_has_its_name),
 	    cmocka_unit_test(a_record_becomes_a_process),
 	    cmocka_unit_test(times_before_the_epoch_have_positive_nanos),

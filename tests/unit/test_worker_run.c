@@ -405,6 +405,7 @@ static void attaching_asks_for_the_record_first(void **state)
 	    .id = "p1",
 	    .owner = RIG_USER,
 	    .user = "",
+	    .group = "",
 	    .argc = 1,
 	    .argv = argv};
 	union km_any msg;

@@ -364,6 +364,7 @@ static struct job_record a_record(const char *id)
 	    .id = id,
 	    .owner = RIG_USER,
 	    .user = "",
+	    .group = "",
 	    .argc = 2,
 	    .argv = sleep_argv};
 
