@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a worker asks about its attachments: to start a job, to attach to one, and what comes of it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/keeper/attach.h"
+#include "agent/keeper/ending.h"
+#include "agent/keeper/job.h"
+#include "agent/keeper/link_internal.h"
+#include "agent/keeper/pump.h"
+#include "agent/keeper/start.h"
+#include "common/job_spec.h"
+#include "common/log.h"
+
+static int answer_job(struct link *l, uint64_t seq, const struct job *j, uint32_t att, bool created)
+{
+	struct attachment *a = att != 0 ? attach_find(l->table, att) : NULL;
+	struct km_job m = {
+	    .att = att,
+	    .pid = (uint32_t)j->pid,
+	    .created = created,
+	    .state = (uint8_t)j->state,
+	    .stdin_pipe = j->in != NULL,
+	    .stdin_held = a != NULL && attach_holds_stdin(a),
+	    .stdin_closed = j->in == NULL || pump_in_ended(j->in),
+	    .start_ns = j->start_ns,
+	};
+
+	if (j->in != NULL) {
+		m.stdin_head = pump_in_head(j->in);
+		m.stdin_written = pump_in_written(j->in);
+	}
+	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
+		m.tail[s] = pump_out_tail(j->out[s]);
+		m.head[s] = pump_out_head(j->out[s]);
+	}
+	memcpy(m.id, j->id, sizeof(m.id));
+	memcpy(m.owner, j->owner, sizeof(m.owner));
+	return km_send(l->chan, KM_JOB, seq, &m, NULL, 0);
+}
+
+/* ---- start and attach ---- */
+
+/* Attaches and answers KM_JOB; what there is to see follows. */
+static int attach_and_answer(struct link *l, uint64_t seq, uint32_t att, struct job *j,
+    const uint64_t offset[3], bool stdin_too, const char *who, bool created)
+{
+	struct attachment *a;
+	int rc;
+
+	if (attach_add(&a, l->table, att, j, offset, stdin_too) != 0) {
+		if (created)
+			ending_kill(j, KM_REASON_DISCONNECT);
+		return link_refuse_system(l, seq, ENOMEM, "cannot attach");
+	}
+	attach_set_owner(a, who);
+	rc = answer_job(l, seq, j, att, created);
+	attach_flush(a);
+	return rc;
+}
+
+/* The id is in use: the same request again, or somebody else's. */
+static int start_again(
+    struct link *l, const struct km_start *m, struct job *j, const struct job_spec *spec)
+{
+	struct km_refused why = {0};
+
+	if (strcmp(j->owner, m->owner) != 0 || !job_spec_equal(j->spec, spec))
+		return link_refuse_why(l, m->hdr.seq, KM_WHY_EXISTS,
+		    strcmp(j->owner, m->owner) != 0
+		        ? "the process id is in use by another identity; take another id"
+		        : "the process id is in use for another command; take another id, or the "
+		          "same command");
+	if (m->att == 0)
+		return answer_job(l, m->hdr.seq, j, 0, false);
+	if (!attach_offsets_held(j, m->offset, &why))
+		return link_refuse(l, m->hdr.seq, &why);
+	return attach_and_answer(
+	    l, m->hdr.seq, m->att, j, m->offset, j->in != NULL, m->owner, false);
+}
+
+static int start_new(struct link *l, const struct km_start *m, struct job_spec **spec)
+{
+	struct km_refused why = {0};
+	struct job *j;
+
+	if (l->env->stopping)
+		return link_refuse_why(
+		    l, m->hdr.seq, KM_WHY_SHUTTING_DOWN, "the agent is being shut down");
+	if (m->offset[KM_STDOUT] != 0 || m->offset[KM_STDERR] != 0) {
+		/* Its client has seen output: it ran before and is forgotten. It must not run
+		 * twice. */
+		why.why = KM_WHY_AHEAD;
+		why.stream = m->offset[KM_STDOUT] != 0 ? KM_STDOUT : KM_STDERR;
+		snprintf(why.text, sizeof(why.text), "no such process is held any longer");
+		return link_refuse(l, m->hdr.seq, &why);
+	}
+	if (start_job(l->env->starter, m->id, m->owner, *spec, &j, &why) != 0) {
+		log_info("job %s: not started: %s", m->id, why.text);
+		return link_refuse(l, m->hdr.seq, &why);
+	}
+	*spec = NULL;
+	if (m->att == 0)
+		return answer_job(l, m->hdr.seq, j, 0, true);
+	j->was_attached = true;
+	return attach_and_answer(
+	    l, m->hdr.seq, m->att, j, m->offset, j->in != NULL, m->owner, true);
+}
+
+int link_on_start(struct link *l, const union km_any *any, int *fds)
+{
+	const struct km_start *m = &any->start;
+	struct km_refused why = {.why = KM_WHY_START, .stage = KM_STAGE_SPEC, .sys_errno = EINVAL};
+	struct job_spec *spec = NULL;
+	struct job *j;
+	struct err e = {0};
+	int rc;
+
+	if (!job_id_valid(m->id, strlen(m->id)) || m->owner[0] == '\0')
+		return link_violation(l, "a start without a valid id and owner");
+	if (m->att != 0 && attach_find(l->table, m->att) != NULL)
+		return link_violation(l, "an attachment's number is in use");
+	rc = job_spec_open(&spec, fds[0], &e);
+	if (rc == TX_EINVAL || rc == TX_ETOOBIG) {
+		snprintf(why.text, sizeof(why.text), "%.*s", (int)sizeof(why.text) - 1, e.message);
+		return link_refuse(l, m->hdr.seq, &why);
+	}
+	if (rc == TX_ENOMEM || rc == TX_ESYS)
+		return link_refuse_system(
+		    l, m->hdr.seq, rc == TX_ESYS ? e.sys_errno : ENOMEM, "cannot take the spec");
+	if (rc != 0)
+		return link_violation(l, e.message);
+	j = jobs_find(l->env->jobs, m->id);
+	rc = j != NULL ? start_again(l, m, j, spec) : start_new(l, m, &spec);
+	job_spec_free(spec);
+	return rc;
+}
+
+int link_on_attach(struct link *l, const union km_any *any, int *fds)
+{
+	const struct km_attach *m = &any->attach;
+	struct km_refused why = {0};
+	uint64_t offset[3];
+	struct job *j;
+
+	(void)fds;
+	if (m->att == 0 || attach_find(l->table, m->att) != NULL)
+		return link_violation(l, "an attachment's number is 0 or in use");
+	if (m->owner[0] == '\0')
+		return link_violation(l, "an attachment without an owner");
+	j = link_find_own(l, m->id, m->owner);
+	if (j == NULL)
+		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
+	memcpy(offset, m->offset, sizeof(offset));
+	for (int s = KM_STDOUT; s <= KM_STDERR && m->from != KM_FROM_OFFSET; s++)
+		offset[s] =
+		    m->from == KM_FROM_OLDEST ? pump_out_tail(j->out[s]) : pump_out_head(j->out[s]);
+	if (!attach_offsets_held(j, offset, &why))
+		return link_refuse(l, m->hdr.seq, &why);
+	if (m->want_stdin && j->stdin_holder != NULL) {
+		why.why = KM_WHY_STDIN_HELD;
+		snprintf(why.text, sizeof(why.text), "stdin is held by %.200s",
+		    attach_owner(j->stdin_holder));
+		return link_refuse(l, m->hdr.seq, &why);
+	}
+	return attach_and_answer(l, m->hdr.seq, m->att, j, offset, m->want_stdin, m->owner, false);
+}
+
+/* ---- messages of an attachment: one that is gone is no violation, they cross on the way ---- */
+
+int link_on_detach(struct link *l, const union km_any *any, int *fds)
+{
+	struct attachment *a = attach_find(l->table, any->detach.att);
+
+	(void)fds;
+	if (a != NULL)
+		attach_detach(a, any->detach.delivered != 0);
+	return 0;
+}
+
+int link_on_release(struct link *l, const union km_any *any, int *fds)
+{
+	struct attachment *a = attach_find(l->table, any->release.att);
+
+	(void)fds;
+	if (a != NULL && attach_release(a, &any->release) != 0)
+		return link_violation(l, "a release of what was never there");
+	return 0;
+}
+
+int link_on_input(struct link *l, const union km_any *any, int *fds)
+{
+	struct attachment *a = attach_find(l->table, any->input.att);
+
+	(void)fds;
+	if (a != NULL && attach_input(a, &any->input) != 0)
+		return link_violation(l, "an input offset outside of the ring");
+	return 0;
+}
