@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/keeper/clone_into.h"
 #include "common/job_spec.h"
 #include "common/keeper_msg.h"
 #include "common/log.h"
@@ -155,6 +156,14 @@ IN_CHILD void child_fds(struct child *c)
 	child_close_rest(c);
 }
 
+/* As root still, and while its descriptors are those of the keeper. */
+IN_CHILD void child_cgroups(const struct child *c)
+{
+	for (size_t i = 0; i < c->plan->n_cgroup_fds; i++)
+		if (write(c->plan->cgroup_fds[i], "0", 1) != 1)
+			child_fail(c, KM_STAGE_CGROUP, errno);
+}
+
 IN_CHILD void child_user(const struct child *c)
 {
 	const struct spawn_plan *p = c->plan;
@@ -216,6 +225,7 @@ IN_CHILD int child_main(void *arg)
 	const struct spawn_plan *p = c.plan;
 	const char *file = p->argv[0];
 
+	child_cgroups(&c);
 	child_fds(&c);
 	child_signals();
 	(void)setsid();
@@ -250,24 +260,36 @@ static const char *find_path(char *const *envp)
 	return NULL;
 }
 
-/* A plain fork where the system does not let us choose. */
-static pid_t clone_child(struct child *c, int *pidfd)
+/* The one stack of all children, one after the other. NULL: no memory. */
+static char *child_stack(void)
 {
 	static char *stack;
-	int flags = CLONE_PIDFD | SIGCHLD;
-	pid_t pid;
 
 	if (stack == NULL) {
 		void *p = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 
-		if (p == MAP_FAILED)
-			return -1;
-		stack = p;
+		if (p != MAP_FAILED)
+			stack = p;
 	}
+	return stack;
+}
+
+/* A plain fork where the system does not let us choose. */
+static pid_t clone_child(struct child *c, int *pidfd)
+{
+	char *stack = child_stack();
+	int flags = CLONE_PIDFD | SIGCHLD;
+	pid_t pid;
+
+	if (stack == NULL)
+		return -1;
 	if (!c->plan->change_user)
 		flags |= CLONE_VM | CLONE_VFORK;
 	*pidfd = -1;
+	if (c->plan->born_in)
+		return clone_into(
+		    child_main, stack, STACK_SIZE, flags, c, pidfd, c->plan->born_in_fd);
 	pid = clone(child_main, stack + STACK_SIZE, flags, c, pidfd);
 	if (pid >= 0 || (errno != EINVAL && errno != ENOSYS && errno != EPERM))
 		return pid;
@@ -277,6 +299,37 @@ static pid_t clone_child(struct child *c, int *pidfd)
 	if (pid > 0)
 		*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	return pid;
+}
+
+/* Where it hangs in the kernel it is reaped later, as any child that is no job. */
+static void reap_failed(pid_t pid, int pidfd, bool hangs)
+{
+	while (waitpid(pid, NULL, hangs ? WNOHANG : 0) < 0 && errno == EINTR)
+		;
+	if (pidfd >= 0)
+		close(pidfd);
+}
+
+IN_CHILD int child_nothing(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+bool spawn_can_be_born_in(int cgroup_fd)
+{
+	char *stack = child_stack();
+	int pidfd = -1;
+	pid_t pid;
+
+	if (stack == NULL)
+		return false;
+	pid = clone_into(child_nothing, stack, STACK_SIZE, CLONE_VM | CLONE_VFORK | SIGCHLD, NULL,
+	    &pidfd, cgroup_fd);
+	if (pid < 0)
+		return false;
+	reap_failed(pid, pidfd, false);
+	return true;
 }
 
 /* 0: it runs; 1: *r says why not. Whoever does not come to execute in time is killed. */
@@ -297,15 +350,6 @@ static int await_report(int fd, pid_t pid, struct report *r)
 		n = read(fd, r, sizeof(*r));
 	while (n < 0 && errno == EINTR);
 	return n == (ssize_t)sizeof(*r);
-}
-
-/* Where it hangs in the kernel it is reaped later, as any child that is no job. */
-static void reap_failed(pid_t pid, int pidfd, bool hangs)
-{
-	while (waitpid(pid, NULL, hangs ? WNOHANG : 0) < 0 && errno == EINTR)
-		;
-	if (pidfd >= 0)
-		close(pidfd);
 }
 
 /* From here, not in the child: where memory is shared this would be the keeper's own. */
@@ -343,6 +387,9 @@ static void describe(const struct spawn_plan *p, const struct report *r, struct 
 	case KM_STAGE_USER:
 		snprintf(why->text, sizeof(why->text), "cannot become user %u: %s",
 		    (unsigned)p->uid, error);
+		break;
+	case KM_STAGE_CGROUP:
+		snprintf(why->text, sizeof(why->text), "cannot join its control group: %s", error);
 		break;
 	case KM_STAGE_LIMITS:
 		name = job_rlimit_name(r->resource);

@@ -19,7 +19,8 @@ struct spawn_rlimit {
 	struct rlimit value;
 };
 
-#define SPAWN_FDS_MAX 4
+#define SPAWN_FDS_MAX     4
+#define SPAWN_CGROUPS_MAX 4
 
 /* All pointers are the caller's and are only read. */
 struct spawn_plan {
@@ -41,6 +42,12 @@ struct spawn_plan {
 	size_t n_groups;
 	const struct spawn_rlimit *rlimits;
 	size_t n_rlimits;
+	/* Control groups that it joins before anything else: files (cgroup.procs, tasks) into which
+	 * it writes "0"; and the folder of a v2 one to be born in, when born_in is set. */
+	int cgroup_fds[SPAWN_CGROUPS_MAX];
+	size_t n_cgroup_fds;
+	bool born_in;
+	int born_in_fd;
 	bool plain_priority; /* nice 0 and oom_score_adj 0, where the agent's own differ and it may
 	                      */
 };
@@ -61,6 +68,9 @@ struct spawn_failure {
  * session of its own, with default signals, an empty mask and umask 022.
  */
 int spawn_run(const struct spawn_plan *plan, struct spawn_result *out, struct spawn_failure *why);
+
+/* Whether a child can be born in the v2 control group (its folder): tries it. */
+bool spawn_can_be_born_in(int cgroup_fd);
 
 /* Remembers what is to be undone in children (nice, oom_score_adj). Once, before the first
  * spawn_run. */

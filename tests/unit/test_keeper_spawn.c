@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/keeper/cgroup_find.h"
 #include "agent/keeper/spawn.h"
 #include "common/keeper_msg.h"
 
@@ -354,6 +355,77 @@ static void a_limit_that_may_not_be_set_is_a_failure_of_that_stage(void **state)
 	close(out);
 }
 
+static void it_joins_its_control_groups_first(void **state)
+{
+	char path[] = "/tmp/telex-spawn-XXXXXX", argv_script[] = "true", text[16];
+	struct spawn_failure why;
+	struct spawn_result got;
+	struct spawn_plan p;
+	char *argv[4];
+	int fd = mkstemp(path), out;
+
+	(void)state;
+	assert_true(fd >= 0);
+	plan_script(&p, argv, argv_script, &out);
+	p.cgroup_fds[p.n_cgroup_fds++] = fd;
+	assert_int_equal(run(&p, out, text, sizeof(text)), 0);
+	assert_int_equal(pread(fd, text, sizeof(text), 0), 1);
+	assert_int_equal(text[0], '0');
+	/* It cannot: nothing runs. */
+	close(fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	plan_script(&p, argv, argv_script, &out);
+	p.cgroup_fds[p.n_cgroup_fds++] = fd;
+	assert_int_equal(spawn_run(&p, &got, &why), TX_ESYS);
+	assert_int_equal(why.stage, KM_STAGE_CGROUP);
+	assert_int_equal(why.sys_errno, EBADF);
+	assert_string_equal(why.text, "cannot join its control group: Bad file descriptor");
+	close_plan(&p);
+	close(out);
+	close(fd);
+	unlink(path);
+}
+
+/* A folder of our own in the v2 hierarchy; skips where there is none. */
+static void make_cgroup2(char *path, size_t size)
+{
+	struct cgroup_texts t;
+	char own[4000];
+	int rc;
+
+	assert_int_equal(cgroup_texts_read(&t), 0);
+	rc = cgroup_find(&t, NULL, own, sizeof(own));
+	cgroup_texts_free(&t);
+	snprintf(path, size, "%s/test-spawn-%d", rc == 0 ? own : "/nowhere", (int)getpid());
+	if (rc != 0 || mkdir(path, 0755) != 0)
+		skip();
+}
+
+static void it_is_born_in_a_control_group(void **state)
+{
+	char script[] = "cat /proc/self/cgroup";
+	char path[4096], text[4096];
+	struct spawn_plan p;
+	char *argv[4];
+	int out;
+
+	(void)state;
+	make_cgroup2(path, sizeof(path));
+	plan_script(&p, argv, script, &out);
+	p.born_in_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	p.born_in = spawn_can_be_born_in(p.born_in_fd);
+	if (p.born_in) {
+		assert_int_equal(run(&p, out, text, sizeof(text)), 0);
+		assert_non_null(strstr(text, strrchr(path, '/')));
+	}
+	/* What is no group is said to be none. */
+	assert_false(spawn_can_be_born_in(STDERR_FILENO));
+	close(p.born_in_fd);
+	assert_int_equal(rmdir(path), 0);
+	if (!p.born_in)
+		skip();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -369,6 +441,8 @@ int main(void)
 	    cmocka_unit_test(a_file_without_a_format_is_not_given_to_a_shell),
 	    cmocka_unit_test(a_user_that_it_may_not_become_is_a_failure_of_that_stage),
 	    cmocka_unit_test(a_limit_that_may_not_be_set_is_a_failure_of_that_stage),
+	    cmocka_unit_test(it_joins_its_control_groups_first),
+	    cmocka_unit_test(it_is_born_in_a_control_group),
 	};
 
 	spawn_init();
