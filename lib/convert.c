@@ -50,6 +50,13 @@ static void convert_status(struct telex_exit *out, const Telex__V1__Exit *in)
 		out->end = TELEX_END_UNKNOWN;
 		out->unknown_why = in->unknown->why;
 		return;
+	case TELEX__V1__EXIT__STATUS_NOT_STARTED:
+		out->end = TELEX_END_NOT_STARTED;
+		out->unknown_why = in->not_started->why;
+		if (in->not_started->stage[0] != '\0')
+			out->stage = in->not_started->stage;
+		out->start_errno = in->not_started->error_number;
+		return;
 	default:
 		out->end = TELEX_END_UNKNOWN;
 		out->unknown_why = "the agent did not say how the process ended";
@@ -105,6 +112,28 @@ static int convert_argv(struct convert_process *out, const Telex__V1__Process *i
 	return 0;
 }
 
+static void convert_ranges(struct telex_process *out, const Telex__V1__Process *in)
+{
+	if (in->stdout_range != NULL) {
+		out->stdout_oldest = in->stdout_range->oldest;
+		out->stdout_newest = in->stdout_range->newest;
+	}
+	if (in->stderr_range != NULL) {
+		out->stderr_oldest = in->stderr_range->oldest;
+		out->stderr_newest = in->stderr_range->newest;
+	}
+}
+
+static void convert_usage(struct telex_process *out, const Telex__V1__LiveUsage *in)
+{
+	if (in == NULL)
+		return;
+	out->has_usage = true;
+	out->usage_tree = in->tree;
+	out->cpu_us = duration_us(in->cpu_time);
+	out->memory_bytes = in->memory_bytes;
+}
+
 int convert_process(struct convert_process *out, const Telex__V1__Process *in)
 {
 	memset(out, 0, sizeof(*out));
@@ -121,6 +150,9 @@ int convert_process(struct convert_process *out, const Telex__V1__Process *in)
 	out->process.pid = in->pid;
 	out->process.attached = in->attached;
 	out->process.start_ns = timestamp_ns(in->start_time);
+	out->process.expire_ns = timestamp_ns(in->expire_time);
+	convert_ranges(&out->process, in);
+	convert_usage(&out->process, in->usage);
 	if (in->exit != NULL) {
 		convert_exit(&out->exit, in->exit);
 		out->process.exit = &out->exit;
@@ -161,6 +193,15 @@ static void convert_tls(struct telex_info *out, const Telex__V1__TlsInfo *in)
 	out->tls_group = in->group;
 }
 
+void convert_group(struct telex_group *out, const Telex__V1__ProcessGroup *in)
+{
+	out->name = in->name;
+	out->maximum = in->maximum;
+	out->queued = in->queued;
+	out->running = in->running;
+	out->ended = in->ended;
+}
+
 void convert_info(struct telex_info *out, const Telex__V1__GetInfoResponse *in)
 {
 	memset(out, 0, sizeof(*out));
@@ -178,6 +219,9 @@ void convert_info(struct telex_info *out, const Telex__V1__GetInfoResponse *in)
 		out->max_streams = in->limits->max_concurrent_streams;
 		out->max_processes = in->limits->max_processes;
 		out->output_buffer_bytes = in->limits->output_buffer_bytes;
+		out->max_output_buffer_bytes = in->limits->max_output_buffer_bytes;
+		out->max_spool_bytes = in->limits->max_spool_bytes;
+		out->max_ended_processes = in->limits->max_ended_processes;
 	}
 	out->n_capabilities = in->n_capabilities;
 	out->capabilities = (const char *const *)in->capabilities;

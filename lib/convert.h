@@ -21,6 +21,8 @@ struct convert_process {
 int convert_process(struct convert_process *out, const Telex__V1__Process *in);
 void convert_process_free(struct convert_process *p);
 
+void convert_group(struct telex_group *out, const Telex__V1__ProcessGroup *in);
+
 /* capabilities: in->n_capabilities pointers are in->capabilities itself. */
 void convert_info(struct telex_info *out, const Telex__V1__GetInfoResponse *in);
 

@@ -77,6 +77,14 @@ static void on_drop(struct call *c)
 	free(question_of(c));
 }
 
+int question_no_answer(const ProtobufCMessage *msg, const struct question_answer *to, void *arg)
+{
+	(void)msg;
+	(void)to;
+	(void)arg;
+	return 0;
+}
+
 static const struct call_ops question_ops = {
     .opened = on_opened, .message = on_message, .done = on_done, .drop = on_drop};
 
@@ -90,7 +98,7 @@ int question_ask(struct telex_client *client, const struct question_kind *kind,
 	if (timeout_ms < 0 || timeout_ms > QUESTION_TIMEOUT_MAX_MS)
 		return error_set(
 		    error, TELEX_ERROR_USAGE, "timeout_ms must be between 0 and a year");
-	if (timeout_ms == 0)
+	if (timeout_ms == 0 && !kind->waits)
 		timeout_ms = QUESTION_TIMEOUT_MS;
 	q = calloc(1, sizeof(*q) + len);
 	if (q == NULL)

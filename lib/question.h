@@ -8,8 +8,16 @@
 #include "lib/client.h"
 #include "lib/telex.h"
 
+/* How often the agent is to say that it is still there, where a question asks that. */
+#define QUESTION_HEARTBEAT_MS 15000
+
 /* The caller's functions of all questions, as telex.h declares them. */
 struct question_answer {
+	void (*exit)(const struct telex_exit *exit, void *arg);
+	void (*input)(uint64_t offset, bool closed, void *arg);
+	void (*group)(const struct telex_group *group, void *arg);
+	void (*group_signal)(uint32_t signalled, uint32_t dequeued, void *arg);
+	void (*group_remove)(uint32_t removed, void *arg);
 	void (*process)(const struct telex_process *process, void *arg);
 	void (*summary)(const struct telex_list_summary *summary, void *arg);
 	void (*info)(const struct telex_info *info, void *arg);
@@ -19,12 +27,16 @@ struct question_answer {
 /* What a question is; a const table row. */
 struct question_kind {
 	struct call_method method;
+	bool waits; /* timeout_ms 0: as long as it takes */
 	/* Gives one answer to the caller. 0, TX_ENOMEM, or TX_EPROTO: something is missing in it.
 	 */
 	int (*answer)(const ProtobufCMessage *msg, const struct question_answer *to, void *arg);
 };
 
-/* request is packed before this returns. timeout_ms 0: 30 s. 0, or -1 and *error. */
+/* For kinds whose answer is empty. */
+int question_no_answer(const ProtobufCMessage *msg, const struct question_answer *to, void *arg);
+
+/* request is packed before this returns. timeout_ms 0: 30 s, or none. 0, or -1 and *error. */
 int question_ask(struct telex_client *client, const struct question_kind *kind,
     const ProtobufCMessage *request, int64_t timeout_ms, const struct question_answer *to,
     telex_done *done, void *arg, struct telex_error *error);

@@ -122,7 +122,9 @@ static void on_opened(struct call *c)
 	run_send_check(run, rc);
 	run->heard_ns = clock_monotonic_ns();
 	arm_watchdog(run);
-	run_send_stdin(run, true);
+	/* An attachment does not know yet where its stdin goes on. */
+	if (!run->attaching)
+		run_send_stdin(run, true);
 }
 
 static void on_raw(struct call *c, const uint8_t *msg, size_t len)
@@ -168,45 +170,33 @@ static const struct call_method run_method = {
 
 /* ---- begin and end ---- */
 
-static int heartbeat_of(const struct telex_command *command, int64_t *ms, struct telex_error *error)
+static int heartbeat_of(int64_t wanted, int64_t *ms, struct telex_error *error)
 {
-	*ms = command->heartbeat_ms;
-	if (*ms > RUN_HEARTBEAT_MAX_MS)
+	if (wanted > RUN_HEARTBEAT_MAX_MS)
 		return error_set(error, TELEX_ERROR_USAGE, "heartbeat_ms is more than an hour");
-	if (*ms == 0)
-		*ms = RUN_HEARTBEAT_MS;
-	if (*ms < 0)
-		*ms = 0;
+	*ms = wanted == 0 ? RUN_HEARTBEAT_MS : wanted < 0 ? 0 : wanted;
 	return 0;
 }
 
-static int run_prepare(struct telex_run *run, struct telex_client *client,
-    const struct telex_command *command, struct telex_error *error)
+static int run_prepare(
+    struct telex_run *run, struct telex_client *client, bool stdin_pipe, struct telex_error *error)
 {
-	int64_t heartbeat_ms;
-
-	if (heartbeat_of(command, &heartbeat_ms, error) < 0 ||
-	    run_request_id(run->id, command->process_id, error) < 0 ||
-	    run_request_start(&run->start, &run->start_len, command, run->id, heartbeat_ms, error) <
-	        0)
-		return -1;
-	run->heartbeat_ns = heartbeat_ms * NS_PER_MS;
 	run->in = stdin_queue_new();
 	run->flush = event_new(client->base, -1, 0, run_send_on_flush, run);
 	run->acks = evtimer_new(client->base, run_send_on_acks, run);
 	run->watchdog = evtimer_new(client->base, on_watchdog, run);
 	if (run->in == NULL || run->flush == NULL || run->acks == NULL || run->watchdog == NULL)
 		return error_no_memory(error);
-	if (!command->stdin_pipe) {
+	if (!stdin_pipe) {
 		stdin_queue_close(run->in);
 		run->eof_sent = true;
 	}
 	return 0;
 }
 
-int telex_run(struct telex_client *client, struct telex_run **out,
-    const struct telex_command *command, const struct telex_run_ops *ops, void *arg,
-    struct telex_error *error)
+/* The part that both ways to begin share; fills *first. */
+static int run_new(struct telex_run **out, struct run_request *first, const char *process_id,
+    int64_t heartbeat_ms, const struct telex_run_ops *ops, void *arg, struct telex_error *error)
 {
 	struct telex_run *run;
 
@@ -217,13 +207,74 @@ int telex_run(struct telex_client *client, struct telex_run **out,
 		return error_no_memory(error);
 	run->ops = *ops;
 	run->arg = arg;
-	if (run_prepare(run, client, command, error) < 0 ||
+	if (run_request_id(run->id, process_id, error) < 0 ||
+	    run_request_key(&run->key, error) < 0 ||
+	    heartbeat_of(heartbeat_ms, &first->heartbeat_ms, error) < 0) {
+		run_free(run);
+		return -1;
+	}
+	first->process_id = run->id;
+	first->key = run->key;
+	run->heartbeat_ns = first->heartbeat_ms * NS_PER_MS;
+	*out = run;
+	return 0;
+}
+
+/* Its first message is made. */
+static int run_begin(struct telex_run **out, struct telex_run *run, struct telex_client *client,
+    bool stdin_pipe, struct telex_error *error)
+{
+	if (run_prepare(run, client, stdin_pipe, error) < 0 ||
 	    call_start(&run->call, client, &run_method, &run_call_ops, 0, error) < 0) {
 		run_free(run);
 		return -1;
 	}
 	*out = run;
 	return 0;
+}
+
+int telex_run(struct telex_client *client, struct telex_run **out,
+    const struct telex_command *command, const struct telex_run_ops *ops, void *arg,
+    struct telex_error *error)
+{
+	struct run_request first;
+	struct telex_run *run;
+
+	if (run_new(&run, &first, command->process_id, command->heartbeat_ms, ops, arg, error) < 0)
+		return -1;
+	run->out[0].begun = run->out[1].begun = true;
+	run->terminal = command->rows > 0;
+	if (run_request_start(&run->start, &run->start_len, command, &first, error) < 0) {
+		run_free(run);
+		return -1;
+	}
+	return run_begin(out, run, client, command->stdin_pipe || run->terminal, error);
+}
+
+int telex_attach(struct telex_client *client, struct telex_run **out,
+    const struct telex_attach *attach, const struct telex_run_ops *ops, void *arg,
+    struct telex_error *error)
+{
+	struct run_request_attach first = {.stdin_pipe = attach->stdin_pipe,
+	    .lossy = attach->lossy,
+	    .from = attach->from,
+	    .stdout_offset = attach->stdout_offset,
+	    .stderr_offset = attach->stderr_offset};
+	struct telex_run *run;
+
+	if (request_check_id("process id", attach->process_id, error) < 0)
+		return -1;
+	if (attach->from > TELEX_FROM_OFFSET)
+		return error_set(error, TELEX_ERROR_USAGE, "from is none of its values");
+	if (run_new(
+	        &run, &first.common, attach->process_id, attach->heartbeat_ms, ops, arg, error) < 0)
+		return -1;
+	run->attaching = true;
+	if (run_request_attach(&run->start, &run->start_len, &first, error) < 0) {
+		run_free(run);
+		return -1;
+	}
+	return run_begin(out, run, client, attach->stdin_pipe, error);
 }
 
 const char *telex_run_id(const struct telex_run *run)

@@ -32,6 +32,7 @@ struct run_output {
 	size_t held;       /* bytes delivered and not consumed: next - consumed */
 	size_t owed;       /* the window credit that they hold */
 	bool eof;
+	bool begun; /* false: an attachment that does not know yet where it begins */
 };
 
 struct telex_run {
@@ -39,6 +40,7 @@ struct telex_run {
 	struct telex_run_ops ops;
 	void *arg;
 	char id[RUN_ID_SIZE];
+	uint64_t key;   /* of the attachment */
 	uint8_t *start; /* packed RunRequest */
 	size_t start_len;
 
@@ -46,6 +48,7 @@ struct telex_run {
 	struct event *acks;       /* acknowledges what little was consumed */
 
 	struct stdin_queue *in;
+	uint64_t in_base;    /* where our stdin begins in the process's */
 	uint64_t in_written; /* what the agent says it has written */
 	bool eof_wanted, eof_sent, room_wanted;
 	struct event *flush; /* sends what little was written */
@@ -56,11 +59,16 @@ struct telex_run {
 	} signals[RUN_SIGNALS_MAX]; /* until it has started */
 	size_t n_signals;
 
+	uint16_t rows, columns; /* the last that was wanted */
+	bool resize_wanted;     /* as soon as it can be sent */
+
 	int64_t heartbeat_ns, heard_ns, due_ns;
 	struct event *watchdog;
 	bool excused; /* the watchdog was late once */
 
 	bool started, detached;
+	bool attaching;        /* it began with telex_attach */
+	bool queued, terminal; /* once started */
 	unsigned busy;
 };
 
@@ -76,7 +84,7 @@ void run_fail(struct telex_run *run, const struct telex_error *error);
 
 /* ---- run_send.c ---- */
 
-/* Sends the signals that waited for the start. */
+/* Sends the signals and the size that waited for the start. */
 void run_started(struct telex_run *run);
 /* The agent has written stdin up to run->in_written, or closed it. */
 void run_stdin_written(struct telex_run *run, bool closed);

@@ -31,6 +31,12 @@ struct chunk {
 	bool eof;
 };
 
+static void begin_output(struct run_output *o, uint64_t offset)
+{
+	o->begun = true;
+	o->next = o->consumed = o->acked = offset;
+}
+
 /* size: the window credit of the message. */
 static void receive_output(struct telex_run *run, struct chunk c, size_t size)
 {
@@ -43,6 +49,8 @@ static void receive_output(struct telex_run *run, struct chunk c, size_t size)
 		return; /* a stream that a later agent has */
 	}
 	o = &run->out[c.stream - 1];
+	if (!o->begun)
+		begin_output(o, c.offset);
 	if (c.offset > o->next) {
 		broken(run, "output was left out");
 		return;
@@ -66,12 +74,23 @@ static void receive_output(struct telex_run *run, struct chunk c, size_t size)
 	run->ops.output(run, (enum telex_stream)c.stream, c.data, c.len, c.eof, run->arg);
 }
 
+/* An attachment learns where it is: the first bytes may still come from further on. */
+static void begin_attached(struct telex_run *run, const Telex__V1__Started *m)
+{
+	if (!stdin_queue_closed(run->in))
+		run->in_base = m->stdin_offset;
+	run->in_written = m->stdin_offset;
+	run_send_stdin(run, true);
+}
+
 static void receive_started(struct telex_run *run, const Telex__V1__Started *m)
 {
+	const Telex__V1__Process *p = m->process;
 	struct telex_started started = {
 	    .process_id = run->id,
-	    .pid = m->process != NULL ? m->process->pid : 0,
+	    .pid = p != NULL ? p->pid : 0,
 	    .created = m->created,
+	    .stdin_held = !stdin_queue_closed(run->in),
 	};
 
 	if (run->started) {
@@ -79,13 +98,28 @@ static void receive_started(struct telex_run *run, const Telex__V1__Started *m)
 		return;
 	}
 	run->started = true;
+	run->terminal = run->terminal || (p != NULL && p->terminal);
+	run->queued = p != NULL && p->state == TELEX__V1__PROCESS_STATE__PROCESS_STATE_QUEUED;
+	started.terminal = run->terminal;
+	started.queued = run->queued;
 	run_started(run);
+	if (run->attaching)
+		begin_attached(run, m);
 	if (m->stdin_offset > run->in_written)
 		run->in_written = m->stdin_offset;
 	if (run->ops.started != NULL)
 		run->ops.started(run, &started, run->arg);
 	if (!run->detached)
 		run_stdin_written(run, false);
+}
+
+static void receive_running(struct telex_run *run, const Telex__V1__Running *m)
+{
+	if (!run->queued)
+		return;
+	run->queued = false;
+	if (run->ops.running != NULL)
+		run->ops.running(run, m->pid, run->arg);
 }
 
 static void receive_ack(struct telex_run *run, const Telex__V1__StdinAck *m)
@@ -124,6 +158,9 @@ static void receive_unpacked(struct telex_run *run, const Telex__V1__RunResponse
 		break;
 	case TELEX__V1__RUN_RESPONSE__RESPONSE_STDIN_ACK:
 		receive_ack(run, m->stdin_ack);
+		break;
+	case TELEX__V1__RUN_RESPONSE__RESPONSE_RUNNING:
+		receive_running(run, m->running);
 		break;
 	case TELEX__V1__RUN_RESPONSE__RESPONSE_EXITED:
 		receive_exit(run, m->exited);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a run sends: stdin, acknowledgements of output, signals. */
+/* What a run sends: stdin, acknowledgements of output, signals, the terminal's size. */
 #include <event2/event.h>
 
 #include "common/duration.h"
 #include "lib/error.h"
 #include "lib/run.h"
+#include "lib/run_message.h"
 #include "lib/stdin_queue.h"
 
 #define RUN_ACK_BYTES    ((uint64_t)256 * 1024) /* acknowledged at once */
@@ -27,10 +28,11 @@ void run_send_check(struct telex_run *run, int rc)
 
 static void take_acks(struct telex_run *run)
 {
-	uint64_t sent = stdin_queue_sent(run->in);
+	uint64_t sent = stdin_queue_sent(run->in), written = run->in_written;
 
+	written = written > run->in_base ? written - run->in_base : 0;
 	/* A process that was there already may have got more than we have sent so far. */
-	(void)stdin_queue_ack(run->in, run->in_written < sent ? run->in_written : sent);
+	(void)stdin_queue_ack(run->in, written < sent ? written : sent);
 }
 
 /* `all`: also less than RUN_STDIN_SOON, and the end. */
@@ -44,8 +46,8 @@ void run_send_stdin(struct telex_run *run, bool all)
 
 		if (unsent < RUN_STDIN_SOON && !(all && (unsent > 0 || run->eof_wanted)))
 			break;
-		rc = run_request_stdin(
-		    rpc, run->in, RUN_STDIN_CHUNK, run->eof_wanted, &run->eof_sent);
+		rc = run_message_stdin(
+		    rpc, run->in, run->in_base, RUN_STDIN_CHUNK, run->eof_wanted, &run->eof_sent);
 	}
 	take_acks(run);
 	run_send_check(run, rc);
@@ -116,7 +118,7 @@ static void send_ack(struct telex_run *run, enum telex_stream stream)
 	if (rpc == NULL || o->acked == o->consumed)
 		return;
 	o->acked = o->consumed;
-	run_send_check(run, run_request_ack(rpc, stream, o->consumed));
+	run_send_check(run, run_message_ack(rpc, stream, o->consumed));
 }
 
 void run_send_on_acks(evutil_socket_t fd, short what, void *arg)
@@ -166,16 +168,16 @@ void telex_run_consumed(struct telex_run *run, enum telex_stream stream, size_t 
 		evtimer_add(run->acks, &delay);
 }
 
-/* ---- signals ---- */
+/* ---- signals and the size ---- */
 
 int telex_run_signal(struct telex_run *run, int signo, enum telex_target target)
 {
 	struct rpc_call *rpc = call_rpc(&run->call);
 
-	if (run->detached || signo < 1 || run->call.state == CALL_ENDING)
+	if (run->detached || signo < 1 || signo > 64 || run->call.state == CALL_ENDING)
 		return -1;
 	if (run->started && rpc != NULL)
-		return run_request_signal(rpc, signo, target) == 0 ? 0 : -1;
+		return run_message_signal(rpc, signo, target) == 0 ? 0 : -1;
 	if (run->n_signals == RUN_SIGNALS_MAX)
 		return -1;
 	run->signals[run->n_signals].signo = signo;
@@ -184,12 +186,36 @@ int telex_run_signal(struct telex_run *run, int signo, enum telex_target target)
 	return 0;
 }
 
+static void send_size(struct telex_run *run)
+{
+	struct rpc_call *rpc = call_rpc(&run->call);
+
+	if (!run->resize_wanted || !run->started || rpc == NULL)
+		return;
+	run->resize_wanted = false;
+	if (run->terminal)
+		run_send_check(run, run_message_resize(rpc, run->rows, run->columns));
+}
+
+void telex_run_resize(struct telex_run *run, uint16_t rows, uint16_t columns)
+{
+	if (run->detached || rows < 1 || rows > REQUEST_TERMINAL_MAX || columns < 1 ||
+	    columns > REQUEST_TERMINAL_MAX)
+		return;
+	run->rows = rows;
+	run->columns = columns;
+	run->resize_wanted = true;
+	send_size(run);
+}
+
 void run_started(struct telex_run *run)
 {
 	struct rpc_call *rpc = call_rpc(&run->call);
 
+	send_size(run);
+
 	for (size_t i = 0; rpc != NULL && i < run->n_signals; i++)
 		run_send_check(
-		    run, run_request_signal(rpc, run->signals[i].signo, run->signals[i].target));
+		    run, run_message_signal(rpc, run->signals[i].signo, run->signals[i].target));
 	run->n_signals = 0;
 }

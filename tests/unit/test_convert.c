@@ -148,6 +148,69 @@ static void argv_gets_its_ends(void **state)
 	convert_process_free(&out);
 }
 
+static void a_process_has_its_ranges_and_its_usage(void **state)
+{
+	Telex__V1__Process in = TELEX__V1__PROCESS__INIT;
+	Telex__V1__OutputRange out_range = TELEX__V1__OUTPUT_RANGE__INIT;
+	Telex__V1__LiveUsage usage = TELEX__V1__LIVE_USAGE__INIT;
+	Google__Protobuf__Duration cpu = GOOGLE__PROTOBUF__DURATION__INIT;
+	Google__Protobuf__Timestamp expire = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
+	char group[] = "g";
+	struct convert_process out;
+
+	(void)state;
+	assert_int_equal(convert_process(&out, &in), 0);
+	assert_false(out.process.has_usage);
+	assert_string_equal(out.process.group, "");
+	assert_int_equal(out.process.expire_ns, 0);
+	convert_process_free(&out);
+	out_range.oldest = 5;
+	out_range.newest = UINT64_MAX;
+	cpu.seconds = 2;
+	usage.cpu_time = &cpu;
+	usage.memory_bytes = 99;
+	usage.tree = true;
+	expire.seconds = 7;
+	in.group = group;
+	in.terminal = true;
+	in.stdout_range = &out_range;
+	in.stderr_range = &out_range;
+	in.usage = &usage;
+	in.expire_time = &expire;
+	assert_int_equal(convert_process(&out, &in), 0);
+	assert_string_equal(out.process.group, "g");
+	assert_true(out.process.terminal);
+	assert_int_equal(out.process.stdout_oldest, 5);
+	assert_true(out.process.stderr_newest == UINT64_MAX);
+	assert_true(out.process.has_usage && out.process.usage_tree);
+	assert_int_equal(out.process.cpu_us, 2000000);
+	assert_int_equal(out.process.memory_bytes, 99);
+	assert_true(out.process.expire_ns == INT64_C(7000000000));
+	convert_process_free(&out);
+}
+
+static void what_never_ran_says_why(void **state)
+{
+	Telex__V1__Exit in = TELEX__V1__EXIT__INIT;
+	Telex__V1__NotStarted why = TELEX__V1__NOT_STARTED__INIT;
+	char sentence[] = "it was ended in the queue", stage[] = "exec";
+	struct telex_exit out;
+
+	(void)state;
+	in.status_case = TELEX__V1__EXIT__STATUS_NOT_STARTED;
+	in.not_started = &why;
+	why.why = sentence;
+	convert_exit(&out, &in);
+	assert_int_equal(out.end, TELEX_END_NOT_STARTED);
+	assert_string_equal(out.unknown_why, sentence);
+	assert_null(out.stage);
+	why.stage = stage;
+	why.error_number = ENOENT;
+	convert_exit(&out, &in);
+	assert_string_equal(out.stage, "exec");
+	assert_int_equal(out.start_errno, ENOENT);
+}
+
 static void info_without_its_parts_is_empty_not_null(void **state)
 {
 	Telex__V1__GetInfoResponse in = TELEX__V1__GET_INFO_RESPONSE__INIT;
@@ -221,11 +284,13 @@ static void error_kinds_follow_the_code(void **state)
 /* The command's start message, unpacked again. */
 static Telex__V1__RunRequest *packed(const struct telex_command *c, int64_t heartbeat_ms)
 {
+	const struct run_request common = {
+	    .process_id = "id-1", .key = UINT64_MAX, .heartbeat_ms = heartbeat_ms};
 	Telex__V1__RunRequest *m;
 	uint8_t *data;
 	size_t len;
 
-	assert_int_equal(run_request_start(&data, &len, c, "id-1", heartbeat_ms, NULL), 0);
+	assert_int_equal(run_request_start(&data, &len, c, &common, NULL), 0);
 	m = telex__v1__run_request__unpack(NULL, len, data);
 	free(data);
 	assert_non_null(m);
@@ -298,11 +363,93 @@ static void everything_of_a_command_is_sent(void **state)
 	telex__v1__run_request__free_unpacked(m, NULL);
 }
 
+static void the_rest_of_a_command_is_sent_too(void **state)
+{
+	const char *const argv[] = {"top", NULL};
+	const struct telex_command c = {.argv = argv,
+	    .rows = 24,
+	    .columns = 80,
+	    .clean_env = true,
+	    .no_new_privs = true,
+	    .set_umask = true,
+	    .nice = -5,
+	    .blocked_signals = 1 | UINT64_C(1) << 63,
+	    .ignored_signals = 2,
+	    .memory_bytes = 1 << 20,
+	    .max_pids = 7,
+	    .cpu_millis = 1500,
+	    .output_buffer = 4096,
+	    .spool_bytes = 1 << 30,
+	    .output_policy = TELEX_OUTPUT_DROP_OLDEST,
+	    .group = "g.1",
+	    .group_max = 3,
+	    .keep_ms = 1500};
+	Telex__V1__RunRequest *m = packed(&c, 0);
+	const Telex__V1__ProcessSpec *spec = m->start->spec;
+
+	(void)state;
+	assert_true(m->start->attachment_key == UINT64_MAX);
+	assert_int_equal(spec->terminal->rows, 24);
+	assert_int_equal(spec->terminal->columns, 80);
+	assert_int_equal(spec->stdin, TELEX__V1__STDIN_MODE__STDIN_MODE_PIPE);
+	assert_true(spec->clean_environment && spec->no_new_privileges);
+	assert_int_equal(spec->umask->mask, 0);
+	assert_int_equal(spec->nice, -5);
+	assert_int_equal(spec->n_blocked_signals, 2);
+	assert_int_equal(spec->blocked_signals[0], 1);
+	assert_int_equal(spec->blocked_signals[1], 64);
+	assert_int_equal(spec->n_ignored_signals, 1);
+	assert_int_equal(spec->ignored_signals[0], 2);
+	assert_int_equal(spec->control_limits->memory_bytes, 1 << 20);
+	assert_int_equal(spec->control_limits->pids, 7);
+	assert_int_equal(spec->control_limits->cpu_millis, 1500);
+	assert_int_equal(spec->output->buffer_bytes, 4096);
+	assert_int_equal(spec->output->spool_bytes, 1 << 30);
+	assert_int_equal(spec->output->policy, TELEX__V1__OUTPUT_POLICY__OUTPUT_POLICY_DROP_OLDEST);
+	assert_string_equal(spec->group, "g.1");
+	assert_int_equal(spec->group_maximum, 3);
+	assert_int_equal(spec->keep->seconds, 1);
+	assert_int_equal(spec->keep->nanos, 500000000);
+	telex__v1__run_request__free_unpacked(m, NULL);
+}
+
+static void an_attachment_says_where_it_goes_on(void **state)
+{
+	struct run_request_attach a = {.common = {.process_id = "p", .key = 5}, .stdin_pipe = true};
+	Telex__V1__RunRequest *m;
+	uint8_t *data;
+	size_t len;
+
+	(void)state;
+	for (int from = TELEX_FROM_OLDEST; from <= TELEX_FROM_OFFSET; from++) {
+		a.from = (enum telex_from)from;
+		a.lossy = from == TELEX_FROM_NEWEST;
+		a.stdout_offset = UINT64_MAX;
+		a.stderr_offset = 3;
+		assert_int_equal(run_request_attach(&data, &len, &a, NULL), 0);
+		m = telex__v1__run_request__unpack(NULL, len, data);
+		free(data);
+		assert_non_null(m);
+		assert_int_equal(m->request_case, TELEX__V1__RUN_REQUEST__REQUEST_ATTACH);
+		assert_true(m->attach->stdin && m->attach->attachment_key == 5);
+		assert_int_equal(m->attach->lossy, a.lossy);
+		assert_int_equal(m->attach->resume != NULL, from == TELEX_FROM_OFFSET);
+		if (m->attach->resume != NULL) {
+			assert_true(m->attach->resume->stdout_offset == UINT64_MAX);
+			assert_int_equal(m->attach->resume->stderr_offset, 3);
+		} else {
+			assert_int_equal(m->attach->from, from + 1);
+		}
+		telex__v1__run_request__free_unpacked(m, NULL);
+	}
+}
+
 static void a_bad_command_is_the_callers_fault(void **state)
 {
 	const char *const none[] = {NULL}, *const argv[] = {"x", NULL};
 	const char *const no_value[] = {"NAME", NULL}, *const no_name[] = {"=x", NULL};
 	const struct telex_limit unnamed = {.name = NULL};
+	const struct telex_limit upside_down = {"nofile", 2, 1};
 	const struct telex_command bad[] = {
 	    {.argv = NULL},
 	    {.argv = none},
@@ -311,14 +458,34 @@ static void a_bad_command_is_the_callers_fault(void **state)
 	    {.argv = argv, .limits = &unnamed, .n_limits = 1},
 	    {.argv = argv, .stop_signal = -1},
 	    {.argv = argv, .run_timeout_ms = -1},
+	    {.argv = argv, .limits = &upside_down, .n_limits = 1},
+	    {.argv = argv, .stop_signal = 65},
+	    {.argv = argv, .stop_grace_ms = 3600001},
+	    {.argv = argv, .disconnect_wait_ms = INT64_C(30) * 86400000 + 1},
+	    {.argv = argv, .on_disconnect = 4},
+	    {.argv = argv, .rows = 24},
+	    {.argv = argv, .rows = 24, .columns = 10001},
+	    {.argv = argv, .set_umask = true, .umask = 01000},
+	    {.argv = argv, .nice = -21},
+	    {.argv = argv, .nice = 20},
+	    {.argv = argv, .blocked_signals = UINT64_C(1) << 8},
+	    {.argv = argv, .ignored_signals = UINT64_C(1) << 18},
+	    {.argv = argv, .memory_bytes = 1000},
+	    {.argv = argv, .cpu_millis = 9},
+	    {.argv = argv, .output_policy = 3},
+	    {.argv = argv, .group = "a/b"},
+	    {.argv = argv, .group_max = 1},
+	    {.argv = argv, .keep_ms = -1},
+	    {.argv = argv, .keep_ms = 999},
 	};
+	const struct run_request common = {.process_id = "i"};
 	struct telex_error error;
 	uint8_t *data;
 	size_t len;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		assert_int_equal(run_request_start(&data, &len, &bad[i], "i", 0, &error), -1);
+		assert_int_equal(run_request_start(&data, &len, &bad[i], &common, &error), -1);
 		assert_int_equal(error.kind, TELEX_ERROR_USAGE);
 		assert_string_not_equal(error.message, "");
 	}
@@ -352,12 +519,16 @@ int main(void)
 	    cmocka_unit_test(what_is_not_said_is_unknown_never_zero),
 	    cmocka_unit_test(times_out_of_range_saturate),
 	    cmocka_unit_test(argv_gets_its_ends),
+	    cmocka_unit_test(a_process_has_its_ranges_and_its_usage),
+	    cmocka_unit_test(what_never_ran_says_why),
 	    cmocka_unit_test(info_without_its_parts_is_empty_not_null),
 	    cmocka_unit_test(a_failed_start_keeps_stage_and_errno),
 	    cmocka_unit_test(odd_metadata_is_harmless),
 	    cmocka_unit_test(error_kinds_follow_the_code),
 	    cmocka_unit_test(a_plain_command_sets_nothing_more),
 	    cmocka_unit_test(everything_of_a_command_is_sent),
+	    cmocka_unit_test(the_rest_of_a_command_is_sent_too),
+	    cmocka_unit_test(an_attachment_says_where_it_goes_on),
 	    cmocka_unit_test(a_bad_command_is_the_callers_fault),
 	    cmocka_unit_test(ids_are_random_or_checked),
 	};
