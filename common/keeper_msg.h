@@ -208,8 +208,16 @@ struct km_go {
 struct km_ping {
 	struct km_hdr hdr;
 };
+/*
+ * `move`: another worker has taken over; clients that can come back by themselves are sent to it at
+ * once, and after timeout_ns the others' calls end, too. Else (the agent is being shut down) calls
+ * go on until the keeper ends the worker.
+ */
 struct km_drain {
 	struct km_hdr hdr;
+	int64_t timeout_ns;
+	uint8_t move;
+	uint8_t pad[7];
 };
 struct km_done {
 	struct km_hdr hdr;
@@ -368,8 +376,9 @@ struct km_attach {
 struct km_detach {
 	struct km_hdr hdr;
 	uint32_t att;
-	uint32_t
-	    delivered; /* 1: the client has the exit: an attached job need not be held any longer */
+	uint8_t delivered; /* 1: the client has the exit: an attached job need not be held longer */
+	uint8_t moved; /* 1: the worker is being replaced; its client may come back to another */
+	uint8_t pad[2];
 };
 
 struct km_release {
@@ -474,6 +483,7 @@ union km_any {
 	struct km_hdr hdr;
 	struct km_config config;
 	struct km_listen listen;
+	struct km_drain drain;
 	struct km_job job;
 	struct km_refused refused;
 	struct km_table_msg table;

@@ -404,7 +404,7 @@ static void withdraw(struct attachment *a, bool delivered, bool worker_died)
 	job_release(j);
 }
 
-void attach_detach(struct attachment *a, bool delivered)
+void attach_detach(struct attachment *a, bool delivered, bool moved)
 {
-	withdraw(a, delivered && a->ended_told, false);
+	withdraw(a, delivered && a->ended_told, moved);
 }

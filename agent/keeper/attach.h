@@ -49,7 +49,8 @@ void attach_flush(struct attachment *a);
 /* Messages. TX_EPROTO: a violation. */
 int attach_release(struct attachment *a, const struct km_release *m);
 int attach_input(struct attachment *a, const struct km_input *m);
-void attach_detach(struct attachment *a, bool delivered);
+/* moved: it is not the client that left. */
+void attach_detach(struct attachment *a, bool delivered, bool moved);
 
 /* Of struct job_ops. */
 void attach_on_output(struct job *j, enum km_stream s);

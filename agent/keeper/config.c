@@ -56,6 +56,7 @@ static const struct key keys[] = {
     SPAN("shutdown_grace", shutdown_grace_ns, 0, 3600 * NS_PER_S),
     SPAN("heartbeat_interval", heartbeat_ns, 10 * NS_PER_MS, 3600 * NS_PER_S),
     SPAN("hang_timeout", hang_timeout_ns, 10 * NS_PER_MS, 3600 * NS_PER_S),
+    SPAN("drain_timeout", drain_timeout_ns, 0, 24 * 3600 * NS_PER_S),
     KEY(log_level, KIND_LEVEL, 0, 0),
     {"log_format", KIND_FORMAT, offsetof(struct config, log_json), 0, 0},
 };
@@ -430,6 +431,7 @@ static int set_defaults(struct config *c, const char *file)
 	c->shutdown_grace_ns = 10 * NS_PER_S;
 	c->heartbeat_ns = 2 * NS_PER_S;
 	c->hang_timeout_ns = 10 * NS_PER_S;
+	c->drain_timeout_ns = 30 * NS_PER_S;
 	c->log_level = LOG_LEVEL_INFO;
 	if (set_string(&c->file, file) != 0 ||
 	    set_string(&c->certificate, SYSCONFDIR "/telex/agent.pem") != 0 ||
@@ -447,7 +449,10 @@ int config_load(struct config **out, const char *file, config_problem problem, v
 	cfg_t *cfg = NULL;
 	int rc = TX_ENOMEM;
 
-	if (c == NULL || set_defaults(c, file) != 0)
+	if (c == NULL)
+		goto out;
+	c->refs = 1;
+	if (set_defaults(c, file) != 0)
 		goto out;
 	rd.c = c;
 	reading = &rd;
@@ -470,7 +475,7 @@ out:
 	if (rc == 0)
 		*out = c;
 	else
-		config_free(c);
+		config_unref(c);
 	return rc;
 }
 
@@ -503,9 +508,15 @@ int config_check_files(const struct config *c, config_problem problem, void *arg
 	return rc;
 }
 
-void config_free(struct config *c)
+struct config *config_ref(struct config *c)
 {
-	if (c == NULL)
+	c->refs++;
+	return c;
+}
+
+void config_unref(struct config *c)
+{
+	if (c == NULL || --c->refs > 0)
 		return;
 	for (size_t i = 0; i < c->n_listen; i++)
 		free(c->listen[i]);

@@ -16,6 +16,7 @@
 #include "common/log.h"
 
 struct config {
+	unsigned refs;
 	char *file;
 	char *listen[KM_LISTEN_MAX]; /* "HOST:PORT" */
 	size_t n_listen;
@@ -29,6 +30,7 @@ struct config {
 	uint32_t max_connections; /* a worker */
 	uint64_t output_buffer;   /* bytes a stream */
 	int64_t shutdown_grace_ns, heartbeat_ns, hang_timeout_ns;
+	int64_t drain_timeout_ns; /* how long calls may go on with a worker that is replaced */
 	enum log_level log_level;
 	bool log_json;
 };
@@ -36,15 +38,18 @@ struct config {
 /* Told once a problem: "telexd.conf:3: unknown key 'lisen'; did you mean 'listen'?" */
 typedef void (*config_problem)(const char *text, void *arg);
 
-/* Reads `file`. TX_EINVAL after at least one problem() call; TX_ENOMEM, TX_ESYS (not readable)
- * likewise. */
+/* Reads `file`; *out has one reference. TX_EINVAL after at least one problem() call; TX_ENOMEM,
+ * TX_ESYS (not readable) likewise. */
 int config_load(struct config **out, const char *file, config_problem problem, void *arg);
 
 /* Whether certificate, key and ca can be opened, and the worker's user exists. TX_EINVAL after
  * problem(). */
 int config_check_files(const struct config *c, config_problem problem, void *arg);
 
-void config_free(struct config *c);
+/* It is never changed once loaded: who reads it for longer than a call holds a reference. The last
+ * config_unref frees it; NULL is allowed. */
+struct config *config_ref(struct config *c);
+void config_unref(struct config *c);
 
 /* "1MiB", "64KiB", "4096" -> bytes. TX_EINVAL, TX_ETOOBIG. */
 int config_parse_size(const char *text, uint64_t *bytes);

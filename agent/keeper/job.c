@@ -13,7 +13,8 @@
 #include "common/duration.h"
 #include "common/log.h"
 
-#define BUCKETS_MIN 64
+#define BUCKETS_MIN                                                                                \
+	(1u << 14) /* the maximum may be raised later; what is not used takes no memory */
 #define BUCKETS_MAX (1u << 20)
 
 LIST_HEAD(job_bucket, job);
@@ -148,6 +149,11 @@ uint32_t jobs_held(const struct jobs *js)
 uint32_t jobs_max(const struct jobs *js)
 {
 	return js->max;
+}
+
+void jobs_set_max(struct jobs *js, uint32_t max_processes)
+{
+	js->max = max_processes;
 }
 
 /* ---- one job ---- */

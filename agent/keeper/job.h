@@ -121,6 +121,7 @@ struct job *jobs_next(struct job *j);
 uint32_t jobs_running(const struct jobs *js); /* not ENDED */
 uint32_t jobs_held(const struct jobs *js);    /* ENDED */
 uint32_t jobs_max(const struct jobs *js);
+void jobs_set_max(struct jobs *js, uint32_t max_processes); /* those that run, run on */
 
 /* The one setter; asserts that the step is one forward, and logs it. ENDED is reached only through
  * job_reaped. */

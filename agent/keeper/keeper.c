@@ -20,17 +20,22 @@
 #include "agent/keeper/notify.h"
 #include "agent/keeper/pump.h"
 #include "agent/keeper/reap.h"
+#include "agent/keeper/reload.h"
 #include "agent/keeper/shutdown.h"
 #include "agent/keeper/spawn.h"
 #include "agent/keeper/start.h"
 #include "agent/keeper/workers.h"
+#include "common/duration.h"
 #include "common/log.h"
 
 static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
 #define N_SIGNALS (sizeof(signals) / sizeof(signals[0]))
 
 struct keeper {
-	const struct config *config;
+	struct config *config; /* the one in force */
+	int64_t start_ns;      /* epoch */
+	bool serving;          /* the first workers are ready */
+	bool reload_wanted;    /* asked for before that */
 	struct link_env env;
 	struct listeners *listeners;
 	struct workers *workers;
@@ -96,17 +101,28 @@ static void reap_round(void *arg)
 
 static const struct reap_ops reap_ops = {reaped_other, reap_round};
 
-static void all_ready(void *arg)
+static void publish(struct keeper *k)
 {
-	struct keeper *k = arg;
 	struct err e;
 
 	if (listeners_publish(k->listeners, k->state_dir, &e) != 0)
-		log_warn("%s: %s", k->config->state_directory, e.message);
+		log_warn("cannot publish the addresses: %s", e.message);
 	else
 		k->published = true;
+}
+
+static void reload(struct keeper *k);
+
+static void all_ready(void *arg)
+{
+	struct keeper *k = arg;
+
+	publish(k);
+	k->serving = true;
 	log_info("ready");
 	notify_send("READY=1");
+	if (k->reload_wanted)
+		reload(k);
 }
 
 static void cannot_start(const char *why, void *arg)
@@ -117,7 +133,66 @@ static void cannot_start(const char *why, void *arg)
 	event_base_loopbreak(k->env.base);
 }
 
-static const struct workers_ops workers_ops = {all_ready, cannot_start};
+/* What the parts have of the configuration, now and after each reload. */
+static void apply(struct keeper *k)
+{
+	const struct config *c = k->config;
+
+	log_open("keeper", c->log_level, c->log_json, STDERR_FILENO);
+	jobs_set_max(k->env.jobs, c->max_processes);
+	starter_set_output_buffer(k->env.starter, c->output_buffer);
+	shutdown_set_grace(k->shutdown, c->shutdown_grace_ns);
+}
+
+static void renewed(struct config *c, struct listeners *ls, void *arg)
+{
+	struct keeper *k = arg;
+	struct config *old = k->config;
+	struct listeners *old_ls = k->listeners;
+
+	k->config = config_ref(c);
+	k->listeners = listeners_ref(ls);
+	apply(k);
+	publish(k);
+	config_unref(old);
+	listeners_unref(old_ls);
+	log_info("reloaded: %u workers serve with the new configuration", c->workers);
+	notify_send("READY=1");
+}
+
+static void not_renewed(const char *why, void *arg)
+{
+	(void)arg;
+	log_error("not reloaded: %s; the configuration that was in force stays", why);
+	notify_send("READY=1");
+}
+
+static const struct workers_ops workers_ops = {all_ready, cannot_start, renewed, not_renewed};
+
+static void reload(struct keeper *k)
+{
+	struct listeners *ls = NULL;
+	struct config *c = NULL;
+	struct err e = {0};
+	int rc;
+
+	k->reload_wanted = !k->serving;
+	if (k->reload_wanted || k->env.stopping)
+		return;
+	log_info("reading %s anew", k->config->file);
+	reload_notify();
+	rc = reload_read(&c, k->config);
+	if (rc != 0)
+		err_set(&e, rc, "%s will not do", k->config->file);
+	if (rc == 0)
+		rc = listeners_open(&ls, c, k->listeners, &e);
+	if (rc == 0)
+		rc = workers_reload(k->workers, c, ls, &e);
+	if (rc != 0)
+		not_renewed(e.message, k);
+	listeners_unref(ls);
+	config_unref(c);
+}
 
 static void all_gone(void *arg)
 {
@@ -132,8 +207,7 @@ static void on_signal(evutil_socket_t signo, short what, void *arg)
 
 	(void)what;
 	if (signo == SIGHUP) {
-		log_warn("SIGHUP: this version cannot reload; restart it to read %s again",
-		    k->config->file);
+		reload(k);
 		return;
 	}
 	notify_send("STOPPING=1");
@@ -175,7 +249,7 @@ static int listen_for_signals(struct keeper *k, struct err *e)
 	return 0;
 }
 
-int keeper_new(struct keeper **out, const struct config *c, const char *worker,
+int keeper_new(struct keeper **out, struct config *c, const char *worker,
     const struct rlimit *nofile, struct err *e)
 {
 	struct keeper *k = calloc(1, sizeof(*k));
@@ -183,20 +257,21 @@ int keeper_new(struct keeper **out, const struct config *c, const char *worker,
 
 	if (k == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
-	k->config = c;
+	k->config = config_ref(c);
+	k->start_ns = clock_realtime_ns();
 	k->state_dir = k->lock = -1;
 	spawn_init();
 	k->env.base = event_base_new();
 	rc = k->env.base == NULL ? err_set(e, TX_ENOMEM, "cannot make an event loop")
 	                         : take_state_directory(k, e);
 	if (rc == 0)
-		rc = listeners_open(&k->listeners, c, e);
+		rc = listeners_open(&k->listeners, c, NULL, e);
 	if (rc == 0)
 		rc = jobs_new(&k->env.jobs, k->env.base, c->max_processes, e);
 	if (rc == 0)
 		rc = starter_new(&k->env.starter, k->env.jobs, c->output_buffer, nofile, e);
 	if (rc == 0)
-		rc = workers_new(&k->workers, &k->env, c, k->listeners, worker, &workers_ops, k, e);
+		rc = workers_new(&k->workers, &k->env, worker, k->start_ns, &workers_ops, k, e);
 	if (rc == 0)
 		rc = reap_new(&k->reap, k->env.base, k->env.jobs, &reap_ops, k, e);
 	if (rc == 0)
@@ -215,7 +290,7 @@ int keeper_new(struct keeper **out, const struct config *c, const char *worker,
 
 int keeper_run(struct keeper *k, struct err *e)
 {
-	int rc = workers_start(k->workers, e);
+	int rc = workers_start(k->workers, k->config, k->listeners, false, e);
 
 	if (rc != 0)
 		return rc;
@@ -242,7 +317,8 @@ void keeper_free(struct keeper *k)
 	jobs_free(k->env.jobs);
 	pump_out_end_all();
 	starter_free(k->env.starter);
-	listeners_free(k->listeners);
+	listeners_unref(k->listeners);
+	config_unref(k->config);
 	if (k->published)
 		listeners_unpublish(k->state_dir);
 	if (k->lock >= 0)

@@ -12,9 +12,9 @@ struct keeper;
 
 /*
  * Takes the state directory, binds the listeners. worker: the worker's executable. nofile: the
- * limit of open files that jobs are to have. c and worker must outlive it.
+ * limit of open files that jobs are to have. Takes a reference of c; worker must outlive it.
  */
-int keeper_new(struct keeper **out, const struct config *c, const char *worker,
+int keeper_new(struct keeper **out, struct config *c, const char *worker,
     const struct rlimit *nofile, struct err *e);
 /* Starts the workers and serves until SIGTERM or SIGINT. 0, or negative when it never came to
  * serve. */

@@ -169,7 +169,7 @@ static int check_config(const struct config *c)
 	return 0;
 }
 
-static int serve(const struct config *c, const char *worker)
+static int serve(struct config *c, const char *worker)
 {
 	struct keeper *k = NULL;
 	struct rlimit nofile;
@@ -211,6 +211,6 @@ int main(int argc, char **argv)
 	else if (realpath(o.worker, worker) != NULL)
 		o.worker = worker; /* it is started in another folder */
 	status = o.check ? check_config(c) : serve(c, o.worker);
-	config_free(c);
+	config_unref(c);
 	return status;
 }

@@ -176,7 +176,7 @@ int link_on_detach(struct link *l, const union km_any *any, int *fds)
 
 	(void)fds;
 	if (a != NULL)
-		attach_detach(a, any->detach.delivered != 0);
+		attach_detach(a, any->detach.delivered != 0, any->detach.moved != 0);
 	return 0;
 }
 

@@ -57,15 +57,105 @@ static int bind_one(struct listener *l, const struct addrinfo *ai, struct err *e
 	return rc;
 }
 
-static int open_one(struct listeners *ls, const char *text, bool optional, struct err *e)
+static int same_address(const struct sockaddr *a, const struct addrinfo *b)
+{
+	const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b->ai_addr;
+	const struct sockaddr_in6 *a6 = (const void *)a, *b6 = (const void *)b->ai_addr;
+
+	if (a->sa_family != b->ai_family)
+		return 0;
+	if (a->sa_family == AF_INET)
+		return a4->sin_port == b4->sin_port && a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+	return a->sa_family == AF_INET6 && a6->sin6_port == b6->sin6_port &&
+	       a6->sin6_scope_id == b6->sin6_scope_id &&
+	       memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof(a6->sin6_addr)) == 0;
+}
+
+static int take_over(
+    struct listeners *ls, const struct listener *l, const char *text, struct err *e)
+{
+	struct listener *mine = &ls->list[ls->n];
+	int fd;
+
+	if (ls->n == KM_LISTEN_MAX)
+		return err_set(e, TX_ELIMIT, "more than %d sockets", KM_LISTEN_MAX);
+	fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return err_sys(e, errno, "cannot keep a socket");
+	*mine = *l;
+	mine->fd = fd;
+	snprintf(mine->text, sizeof(mine->text), "%s", text);
+	ls->n++;
+	return 0;
+}
+
+/* 1: `before` has such a socket and it was taken over. */
+static int keep_bound(struct listeners *ls, const struct listeners *before,
+    const struct addrinfo *ai, const char *text, struct err *e)
+{
+	for (size_t i = 0; before != NULL && i < before->n; i++) {
+		struct sockaddr_storage ss = {0};
+		socklen_t len = sizeof(ss);
+		int rc;
+
+		if (getsockname(before->list[i].fd, (struct sockaddr *)&ss, &len) != 0 ||
+		    !same_address((struct sockaddr *)&ss, ai))
+			continue;
+		rc = take_over(ls, &before->list[i], text, e);
+		return rc != 0 ? rc : 1;
+	}
+	return 0;
+}
+
+/* The same words as before mean the same sockets: a name is not looked up anew, and port 0 stays
+ * the port that was found. 1: they were taken over. */
+static int keep_named(
+    struct listeners *ls, const struct listeners *before, const char *text, struct err *e)
+{
+	int rc = 0, found = 0;
+
+	for (size_t i = 0; before != NULL && i < before->n && rc == 0; i++) {
+		if (strcmp(before->list[i].text, text) != 0)
+			continue;
+		rc = take_over(ls, &before->list[i], text, e);
+		found = 1;
+	}
+	return rc != 0 ? rc : found;
+}
+
+static int open_address(struct listeners *ls, const struct listeners *before,
+    const struct addrinfo *ai, const char *text, struct err *e)
+{
+	struct listener *l;
+	int rc = keep_bound(ls, before, ai, text, e);
+
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	if (ls->n == KM_LISTEN_MAX)
+		return err_set(e, TX_ELIMIT, "more than %d sockets", KM_LISTEN_MAX);
+	l = &ls->list[ls->n];
+	rc = bind_one(l, ai, e);
+	if (rc != 0)
+		return rc;
+	snprintf(l->text, sizeof(l->text), "%s", text);
+	log_info("listening on %s", l->address);
+	ls->n++;
+	return 0;
+}
+
+static int open_one(struct listeners *ls, const struct listeners *before, const char *text,
+    bool optional, struct err *e)
 {
 	const struct addrinfo hints = {
 	    .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
 	char buf[KM_TEXT_SIZE];
 	const char *host, *port;
 	struct addrinfo *found = NULL;
-	int rc = config_split_address(text, buf, &host, &port);
+	int rc = keep_named(ls, before, text, e);
 
+	if (rc != 0)
+		return rc < 0 ? err_wrap(e, "listener %s", text) : 0;
+	rc = config_split_address(text, buf, &host, &port);
 	if (rc == 0) {
 		int gai = getaddrinfo(host, port, &hints, &found);
 
@@ -75,15 +165,8 @@ static int open_one(struct listeners *ls, const char *text, bool optional, struc
 	} else {
 		err_set(e, rc, "not HOST:PORT");
 	}
-	for (struct addrinfo *ai = found; ai != NULL && rc == 0; ai = ai->ai_next) {
-		if (ls->n == KM_LISTEN_MAX) {
-			rc = err_set(e, TX_ELIMIT, "more than %d sockets", KM_LISTEN_MAX);
-			break;
-		}
-		rc = bind_one(&ls->list[ls->n], ai, e);
-		if (rc == 0)
-			ls->n++;
-	}
+	for (struct addrinfo *ai = found; ai != NULL && rc == 0; ai = ai->ai_next)
+		rc = open_address(ls, before, ai, text, e);
 	if (found != NULL)
 		freeaddrinfo(found);
 	if (rc == TX_ESYS && optional &&
@@ -92,7 +175,8 @@ static int open_one(struct listeners *ls, const char *text, bool optional, struc
 	return rc != 0 ? err_wrap(e, "listener %s", text) : 0;
 }
 
-int listeners_open(struct listeners **out, const struct config *c, struct err *e)
+int listeners_open(
+    struct listeners **out, const struct config *c, const struct listeners *before, struct err *e)
 {
 	struct listeners *ls = calloc(1, sizeof(*ls));
 	struct err why;
@@ -100,19 +184,18 @@ int listeners_open(struct listeners **out, const struct config *c, struct err *e
 
 	if (ls == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
+	ls->refs = 1;
 	for (size_t i = 0; i < c->n_listen && rc == 0; i++)
-		rc = open_one(ls, c->listen[i], c->listen_default, &why);
+		rc = open_one(ls, before, c->listen[i], c->listen_default, &why);
 	if (rc == 0 && ls->n == 0)
 		rc = err_set(&why, TX_EUNSUPPORTED, "there is no address to listen on");
 	if (rc == 0) {
-		for (size_t i = 0; i < ls->n; i++)
-			log_info("listening on %s", ls->list[i].address);
 		*out = ls;
 		return 0;
 	}
 	if (e != NULL)
 		*e = why;
-	listeners_free(ls);
+	listeners_unref(ls);
 	return rc;
 }
 
@@ -144,9 +227,15 @@ void listeners_unpublish(int state_dir)
 	(void)unlinkat(state_dir, ADDRESS_FILE, 0);
 }
 
-void listeners_free(struct listeners *ls)
+struct listeners *listeners_ref(struct listeners *ls)
 {
-	if (ls == NULL)
+	ls->refs++;
+	return ls;
+}
+
+void listeners_unref(struct listeners *ls)
+{
+	if (ls == NULL || --ls->refs > 0)
 		return;
 	for (size_t i = 0; i < ls->n; i++)
 		close(ls->list[i].fd);

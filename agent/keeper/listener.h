@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The listening sockets: bound once, held until the agent ends, whatever becomes of the workers
- * that accept. */
+/*
+ * The listening sockets: bound once, held until the agent ends or its configuration names them no
+ * more, whatever becomes of the workers that accept.
+ */
 #ifndef TX_KEEPER_LISTENER_H
 #define TX_KEEPER_LISTENER_H
 
@@ -11,20 +13,29 @@
 
 struct listener {
 	int fd;
+	char text[KM_TEXT_SIZE];    /* as the configuration names it */
 	char address[KM_TEXT_SIZE]; /* "127.0.0.1:8359", with the real port */
 };
 
 struct listeners {
+	unsigned refs;
 	size_t n;
 	struct listener list[KM_LISTEN_MAX];
 };
 
-/* Binds all of them, or none. A name stands for all its addresses. */
-int listeners_open(struct listeners **out, const struct config *c, struct err *e);
+/*
+ * Binds all of them, or none. A name stands for all its addresses. Those that `before` (NULL: none)
+ * has are taken over, not bound again: no connection that waits there is lost. `before` stays the
+ * caller's.
+ */
+int listeners_open(
+    struct listeners **out, const struct config *c, const struct listeners *before, struct err *e);
 /* Writes STATE/address: one address a line, atomically. */
 int listeners_publish(const struct listeners *ls, int state_dir, struct err *e);
 /* Removes that file. */
 void listeners_unpublish(int state_dir);
-void listeners_free(struct listeners *ls);
+/* One reference from listeners_open; the last listeners_unref closes them. NULL is allowed. */
+struct listeners *listeners_ref(struct listeners *ls);
+void listeners_unref(struct listeners *ls);
 
 #endif

@@ -235,6 +235,11 @@ void shutdown_request(struct shutdown *sd)
 	shutdown_poke(sd);
 }
 
+void shutdown_set_grace(struct shutdown *sd, int64_t grace_ns)
+{
+	sd->grace_ns = grace_ns;
+}
+
 void shutdown_poke(struct shutdown *sd)
 {
 	if (sd->phase != IDLE && sd->phase != DONE)

@@ -23,6 +23,8 @@ void shutdown_free(struct shutdown *sd);
 
 /* The first call begins; the second kills what is left. */
 void shutdown_request(struct shutdown *sd);
+/* From a new configuration. */
+void shutdown_set_grace(struct shutdown *sd, int64_t grace_ns);
 /* Something has ended. */
 void shutdown_poke(struct shutdown *sd);
 

@@ -56,6 +56,11 @@ int starter_new(struct starter **out, struct jobs *js, uint64_t output_buffer,
 	return rc;
 }
 
+void starter_set_output_buffer(struct starter *st, uint64_t bytes)
+{
+	st->output_buffer = bytes;
+}
+
 void starter_free(struct starter *st)
 {
 	if (st == NULL)

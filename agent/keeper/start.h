@@ -18,6 +18,8 @@ struct starter;
  * itself was started with. */
 int starter_new(struct starter **out, struct jobs *js, uint64_t output_buffer,
     const struct rlimit *nofile, struct err *e);
+/* From a new configuration; for the starts to come. */
+void starter_set_output_buffer(struct starter *st, uint64_t bytes);
 void starter_free(struct starter *st);
 
 /*

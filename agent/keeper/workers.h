@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The worker processes: started, given their configuration, restarted when they die or hang. Each
- * has one link; when the link ends, so does the process, and the other way round.
+ * The workers, in generations: all of one generation have the same configuration and listening
+ * sockets. One generation serves; its dead are started again. A reload starts another beside it,
+ * and only when all of that are ready does the old one drain.
  */
 #ifndef TX_KEEPER_WORKERS_H
 #define TX_KEEPER_WORKERS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "agent/keeper/config.h"
@@ -20,13 +22,22 @@ struct workers_ops {
 	void (*all_ready)(void *arg); /* once: all of the first start serve */
 	/* Once, instead: one of the first start cannot serve. Starting again would not help. */
 	void (*cannot_start)(const char *why, void *arg);
+	/* Of each workers_reload that is not overtaken by another, one of these two: the new ones
+	 * serve, with this configuration; or one of them cannot, and nothing has changed. */
+	void (*renewed)(struct config *c, struct listeners *ls, void *arg);
+	void (*not_renewed)(const char *why, void *arg);
 };
 
-/* `path`: the worker's executable. Borrows all pointers. Nothing is started yet. */
-int workers_new(struct workers **out, struct link_env *env, const struct config *c,
-    const struct listeners *ls, const char *path, const struct workers_ops *ops, void *arg,
-    struct err *e);
-int workers_start(struct workers *ws, struct err *e);
+/* `path`: the worker's executable. start_ns: when the agent began (epoch). Borrows env, path, ops
+ * and arg. Nothing is started yet. */
+int workers_new(struct workers **out, struct link_env *env, const char *path, int64_t start_ns,
+    const struct workers_ops *ops, void *arg, struct err *e);
+/* The first generation. again: the agent has served before (an upgrade): workers that fail are
+ * started again and again, nothing is given up. */
+int workers_start(
+    struct workers *ws, struct config *c, struct listeners *ls, bool again, struct err *e);
+/* A new generation. Negative: nothing has changed. One that was still on its way is given up. */
+int workers_reload(struct workers *ws, struct config *c, struct listeners *ls, struct err *e);
 /* Kills and reaps what is left. */
 void workers_free(struct workers *ws);
 

@@ -37,8 +37,8 @@ struct keeper_attachment {
 	const struct keeper_attachment_ops *ops;
 	void *arg;
 	enum att_state state;
-	bool detached, delivered; /* its owner has let go */
-	bool dirty;               /* on the list */
+	bool detached, delivered, moved; /* its owner has let go */
+	bool dirty;                      /* on the list */
 	bool release_due[3], input_due;
 	struct {
 		uint64_t acked, seen;
@@ -56,6 +56,7 @@ struct keeper_client {
 	struct id_table calls, attachments;
 	uint64_t last_seq;
 	uint32_t last_att;
+	bool moving;
 	TAILQ_HEAD(, keeper_attachment) dirty;
 };
 
@@ -105,7 +106,8 @@ static void flush_attachment(struct keeper_attachment *a)
 		if (a->release_due[s])
 			flush_release(a, (enum km_stream)s);
 	if (a->detached) {
-		struct km_detach m = {.att = (uint32_t)a->entry.id, .delivered = a->delivered};
+		struct km_detach m = {
+		    .att = (uint32_t)a->entry.id, .delivered = a->delivered, .moved = a->moved};
 
 		send_plain(k, KM_DETACH, &m);
 		id_table_remove(&k->attachments, &a->entry);
@@ -289,6 +291,7 @@ void keeper_detach(struct keeper_attachment *a, bool delivered)
 	assert(!a->detached);
 	a->detached = true;
 	a->delivered = delivered;
+	a->moved = a->k->moving;
 	if (a->state == ATT_OVER)
 		free(a);
 	else if (a->state == ATT_ATTACHED)
@@ -415,6 +418,16 @@ static void on_closed(struct km_chan *c, const struct err *why, void *arg)
 	k->ops->lost(why, k->arg);
 }
 
+void keeper_client_leave(struct keeper_client *k)
+{
+	struct err e;
+
+	if (k->chan == NULL)
+		return;
+	err_set(&e, TX_ECLOSED, "this worker is being replaced");
+	on_closed(k->chan, &e, k);
+}
+
 int keeper_client_new(struct keeper_client **out, struct event_base *base, int fd,
     const struct keeper_client_ops *ops, void *arg, struct err *e)
 {
@@ -464,6 +477,11 @@ void keeper_client_ready(struct keeper_client *k)
 
 	km_chan_set_state(k->chan, KM_LINK_READY);
 	send_plain(k, KM_READY, &m);
+}
+
+void keeper_client_moving(struct keeper_client *k)
+{
+	k->moving = true;
 }
 
 void keeper_client_failed(struct keeper_client *k, const char *text)

@@ -43,6 +43,12 @@ int keeper_client_new(struct keeper_client **out, struct event_base *base, int f
 void keeper_client_free(struct keeper_client *k);
 
 void keeper_client_ready(struct keeper_client *k);
+/* This worker is being replaced: who is detached from now on has not left, but may come back to
+ * another. */
+void keeper_client_moving(struct keeper_client *k);
+/* Lets go of the keeper, as if it had gone: every attachment and call is told so, then `lost`. Not
+ * from a callback. */
+void keeper_client_leave(struct keeper_client *k);
 void keeper_client_failed(struct keeper_client *k, const char *text);
 
 /* ---- requests: KM_SIGNAL, KM_LIST, KM_INFO, and KM_START with att 0 ---- */

@@ -320,7 +320,32 @@ void run_open(struct rpc_call *c)
 	r->beat = event_new(r->worker->base, -1, 0, on_beat, r);
 	if (r->turn == NULL || r->beat == NULL)
 		abort();
+	r->next = r->worker->runs;
+	r->link = &r->worker->runs;
+	if (r->next != NULL)
+		r->next->link = &r->next;
+	r->worker->runs = r;
 	rpc_call_set_data(c, r);
+}
+
+static void move_away(struct run *r)
+{
+	struct rpc_status status;
+
+	rpc_status_set(&status, RPC_UNAVAILABLE, "SHUTTING_DOWN",
+	    "another worker has taken over; go on with it, on a new connection");
+	run_fail(r, &status);
+}
+
+void run_move_all(struct worker *w)
+{
+	struct run *next;
+
+	for (struct run *r = w->runs; r != NULL; r = next) {
+		next = r->next;
+		if (r->key != 0)
+			move_away(r);
+	}
 }
 
 void run_message(struct rpc_call *c, const ProtobufCMessage *msg)
@@ -341,6 +366,8 @@ void run_message(struct rpc_call *c, const ProtobufCMessage *msg)
 	                         : run_request_later(r, q, wire, &status);
 	if (rc < 0)
 		run_fail(r, &status);
+	else if (r->worker->moving && r->key != 0)
+		move_away(r);
 }
 
 /* The end of the requests is no news, unless there was none. */
@@ -375,6 +402,9 @@ void run_closed(struct rpc_call *c)
 {
 	struct run *r = rpc_call_data(c);
 
+	*r->link = r->next;
+	if (r->next != NULL)
+		r->next->link = r->link;
 	keeper_detach(r->att, is_delivered(r));
 	keeper_call_forget(r->lookup);
 	keeper_call_forget(r->signal);

@@ -27,6 +27,7 @@ enum run_state {
 };
 
 struct run {
+	struct run *next, **link; /* of the worker's runs */
 	struct rpc_call *call;
 	struct worker *worker;
 	enum run_state state;
@@ -45,6 +46,7 @@ struct run {
 	struct event *turn, *beat;
 	int64_t beat_ns; /* 0: no heartbeat */
 	int64_t last_sent_ns;
+	uint64_t key; /* of the attachment; 0: none */
 	char id[KM_ID_SIZE];
 };
 

@@ -96,6 +96,7 @@ static int take_start(struct run *r, const Telex__V1__RunStart *start, struct rp
 	if (rc < 0)
 		return rc;
 	r->feeds = true;
+	r->key = m.key = start->attachment_key;
 	rc = process_spec_seal(r->spec, &fd, status);
 	if (rc < 0)
 		return rc;
@@ -119,6 +120,7 @@ static int take_attach(struct run *r, const Telex__V1__RunAttach *attach, struct
 	if (rc < 0)
 		return rc;
 	r->feeds = attach->stdin;
+	r->key = m.key = attach->attachment_key;
 	r->from_oldest = attach->resume == NULL;
 	m.want_stdin = r->feeds;
 	m.from = r->from_oldest ? KM_FROM_OLDEST : KM_FROM_OFFSET;

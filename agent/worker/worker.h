@@ -11,6 +11,7 @@
 struct event_base;
 struct health_watch;
 struct keeper_client;
+struct run;
 
 #define WORKER_MAX_MESSAGE ((size_t)4 << 20) /* of a request */
 #define WORKER_MAX_STREAMS 256u              /* calls at once on a connection */
@@ -22,6 +23,8 @@ struct worker {
 	struct km_config config; /* as the keeper gave it */
 	char agent_identity[TLS_IDENTITY_SIZE];
 	bool draining;
+	bool moving;                  /* draining, because another worker has taken over */
+	struct run *runs;             /* run.c's */
 	struct health_watch *watches; /* svc_health's */
 };
 

@@ -19,10 +19,12 @@
 #include "agent/worker/authz.h"
 #include "agent/worker/keeper_client.h"
 #include "agent/worker/listener.h"
+#include "agent/worker/run.h"
 #include "agent/worker/sandbox.h"
 #include "agent/worker/services.h"
 #include "agent/worker/session.h"
 #include "agent/worker/worker.h"
+#include "common/duration.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/rpc.h"
@@ -44,7 +46,8 @@ struct program {
 		size_t len;
 	} pem[PEM_COUNT]; /* from KM_CONFIG to KM_GO */
 	struct event *last_words;
-	int status; /* of the process */
+	struct event *drained; /* calls may go on until then */
+	int status;            /* of the process */
 };
 
 static const char *const pem_names[PEM_COUNT] = {"certificate", "key", "ca"};
@@ -203,6 +206,32 @@ static void drain(struct program *p)
 	sessions_drain(p->sessions);
 }
 
+/* Another worker has taken over: whose client can come back goes to it now, the others when the
+ * time is over. */
+static void move(struct program *p, int64_t timeout_ns)
+{
+	struct timeval tv = duration_timeval(timeout_ns > 0 ? timeout_ns : 0);
+
+	p->worker.moving = true;
+	keeper_client_moving(p->worker.keeper);
+	drain(p);
+	if (p->sessions == NULL)
+		return;
+	run_move_all(&p->worker);
+	event_add(p->drained, &tv);
+}
+
+/* Their calls end as they would if the keeper were gone; what they had attached to goes on. */
+static void on_drained(evutil_socket_t fd, short what, void *arg)
+{
+	struct program *p = arg;
+
+	(void)fd;
+	(void)what;
+	log_info("%zu connections are still here and are closed", sessions_count(p->sessions));
+	keeper_client_leave(p->worker.keeper);
+}
+
 static int on_control(const union km_any *msg, int *fds, size_t n_fds, void *arg)
 {
 	struct program *p = arg;
@@ -219,8 +248,11 @@ static int on_control(const union km_any *msg, int *fds, size_t n_fds, void *arg
 		rc = go(p);
 		break;
 	default:
-		log_info("draining");
-		drain(p);
+		log_info(msg->drain.move ? "another worker has taken over; draining" : "draining");
+		if (msg->drain.move)
+			move(p, msg->drain.timeout_ns);
+		else
+			drain(p);
 	}
 	for (size_t i = 0; i < n_fds; i++)
 		close(fds[i]);
@@ -242,11 +274,12 @@ static void on_lost(const struct err *why, void *arg)
 	static const struct timeval moment = {LAST_WORDS_S, 0};
 	struct program *p = arg;
 
+	event_del(p->drained);
 	if (p->worker.draining && why->code == TX_ECLOSED)
-		log_info("the keeper is gone");
+		log_info("the link to the keeper has ended: %s", why->message);
 	else
 		log_error("the link to the keeper is lost: %s", why->message);
-	p->status = EXIT_FAILURE;
+	p->status = p->worker.moving ? EXIT_SUCCESS : EXIT_FAILURE;
 	drain(p);
 	if (p->sessions != NULL)
 		event_add(p->last_words, &moment);
@@ -282,6 +315,7 @@ static void clean_up(struct program *p)
 	svc_reflection_cleanup();
 	forget_pem(p);
 	event_free(p->last_words);
+	event_free(p->drained);
 	event_base_free(p->worker.base);
 }
 
@@ -308,6 +342,7 @@ int main(void)
 	if (p.worker.base == NULL)
 		abort();
 	p.last_words = evtimer_new(p.worker.base, on_last_words, &p);
+	p.drained = evtimer_new(p.worker.base, on_drained, &p);
 	p.listeners = listeners_new(p.worker.base, &listener_ops, &p);
 	if (keeper_client_new(&p.worker.keeper, p.worker.base, KM_WORKER_FD, &ops, &p, &e) < 0) {
 		log_error("%s", e.message);

@@ -57,6 +57,11 @@ static void write_config(const struct rig *r, const char *more)
 	write_file(r, "pem", "stands for a certificate\n");
 }
 
+void rig_configure(struct rig *r, const char *config)
+{
+	write_config(r, config);
+}
+
 static void open_listener(struct rig *r)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
@@ -279,9 +284,8 @@ void peer_expect(struct peer *p, uint16_t type, union km_any *m)
 		close(fd);
 }
 
-void rig_accept(struct rig *r, struct peer *p)
+void rig_accept_early(struct rig *r, struct peer *p)
 {
-	struct km_ready ready = {0};
 	union km_any m;
 	size_t n;
 	int listeners;
@@ -297,6 +301,13 @@ void rig_accept(struct rig *r, struct peer *p)
 	for (int i = 0; i < listeners; i++)
 		peer_expect(p, KM_LISTEN, &m);
 	peer_expect(p, KM_GO, &m);
+}
+
+void rig_accept(struct rig *r, struct peer *p)
+{
+	struct km_ready ready = {0};
+
+	rig_accept_early(r, p);
 	peer_send(p, KM_READY, 0, &ready, -1);
 }
 

@@ -52,6 +52,8 @@ struct peer_job {
 
 /* Starts telexd with `config` added to the usual lines. Its stderr goes to DIR/log. */
 void rig_start(struct rig *r, const char *config);
+/* Writes its configuration anew; it is not told. */
+void rig_configure(struct rig *r, const char *config);
 /* Asks it to end and checks that it ends well; removes the folder. */
 void rig_stop(struct rig *r);
 /* Waits for its end. */
@@ -61,6 +63,8 @@ bool rig_logged(const struct rig *r, const char *words);
 
 /* Takes the next worker, through to KM_READY. */
 void rig_accept(struct rig *r, struct peer *p);
+/* The same up to KM_GO: it is not ready. */
+void rig_accept_early(struct rig *r, struct peer *p);
 /* Whether the keeper answers a question before it ends the link. Its pings are answered. */
 bool peer_answers(struct peer *p);
 /* The process is killed and the link ends with it. */

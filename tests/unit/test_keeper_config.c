@@ -81,7 +81,7 @@ static void all_keys_are_read(void **state)
 	assert_true(c->hang_timeout_ns == 7 * NS_PER_S);
 	assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
 	assert_true(c->log_json);
-	config_free(c);
+	config_unref(c);
 }
 
 static void an_empty_file_gives_the_defaults(void **state)
@@ -100,7 +100,7 @@ static void an_empty_file_gives_the_defaults(void **state)
 	assert_true(c->shutdown_grace_ns == 10 * NS_PER_S);
 	assert_null(c->worker_user);
 	assert_int_equal(c->log_level, LOG_LEVEL_INFO);
-	config_free(c);
+	config_unref(c);
 }
 
 static void every_problem_is_told_with_its_line_and_the_right_word(void **state)
@@ -181,7 +181,7 @@ static void missing_certificates_and_users_are_named(void **state)
 	assert_int_equal(ps.n, 3);
 	assert_non_null(strstr(ps.text, "certificate: /no/cert: No such file"));
 	assert_non_null(strstr(ps.text, "no such user: no-such-user-here"));
-	config_free(c);
+	config_unref(c);
 }
 
 static void sizes(void **state)

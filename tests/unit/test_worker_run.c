@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/worker/run.h"
 #include "common/job_spec.h"
 #include "common/rpc.h"
 #include "telex/v1/process.pb-c.h"
@@ -37,6 +38,7 @@ struct fixture {
 	bool beat, done;
 	struct rpc_status status;
 	uint32_t exit_code;
+	uint64_t key; /* attachment_key of the starts */
 };
 
 static void note(struct fixture *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -161,6 +163,7 @@ static void send_start_with(struct fixture *f, const char *id, bool with_stdin,
 	start.spec = &spec;
 	start.resume = resume;
 	start.heartbeat_interval = beat;
+	start.attachment_key = f->key;
 	q.request_case = TELEX__V1__RUN_REQUEST__REQUEST_START;
 	q.start = &start;
 	send_request(f, &q);
@@ -1095,6 +1098,56 @@ static void a_client_that_ended_its_half_before_the_exit_has_not_got_it(void **s
 	assert_int_equal(msg.detach.delivered, 0);
 }
 
+/* Another worker has taken over. */
+static void move_all(struct fixture *f)
+{
+	f->rig.worker.draining = f->rig.worker.moving = true;
+	keeper_client_moving(f->rig.worker.keeper);
+	run_move_all(&f->rig.worker);
+	settle(f);
+}
+
+static void who_can_come_back_is_sent_away_and_has_not_left(void **state)
+{
+	struct fixture *f = *state;
+	union km_any msg;
+
+	f->key = 7;
+	start(f, false);
+	move_all(f);
+	refused_with(f, RPC_UNAVAILABLE, "SHUTTING_DOWN", NULL);
+	assert_true(fake_keeper_take(f->keeper, KM_DETACH, &msg, NULL));
+	assert_int_equal(msg.detach.moved, 1);
+	assert_int_equal(msg.detach.delivered, 0);
+	/* And who comes from now on. */
+	open_call(f);
+	send_start(f, false);
+	refused_with(f, RPC_UNAVAILABLE, "SHUTTING_DOWN", NULL);
+}
+
+static void who_cannot_come_back_goes_on_where_it_is(void **state)
+{
+	struct fixture *f = *state;
+	union km_any msg;
+
+	start(f, false);
+	move_all(f);
+	end(f, 4);
+	saw(f, "started(p1,1,0) out:0+0. err:0+0. exited OK");
+	assert_true(fake_keeper_take(f->keeper, KM_DETACH, &msg, NULL));
+	assert_int_equal(msg.detach.delivered, 1);
+}
+
+static void a_worker_that_leaves_ends_its_calls(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, false);
+	keeper_client_leave(f->rig.worker.keeper);
+	refused_with(f, RPC_UNAVAILABLE, "KEEPER_GONE", NULL);
+	assert_true(f->rig.keeper_lost);
+}
+
 #define RUN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -1136,6 +1189,9 @@ int main(void)
 	    RUN_TEST(a_call_cancelled_before_the_answer_detaches_after_it),
 	    RUN_TEST(a_lost_connection_detaches),
 	    RUN_TEST(without_its_keeper_every_call_is_unavailable),
+	    RUN_TEST(who_can_come_back_is_sent_away_and_has_not_left),
+	    RUN_TEST(who_cannot_come_back_goes_on_where_it_is),
+	    RUN_TEST(a_worker_that_leaves_ends_its_calls),
 	    RUN_TEST(an_exit_that_is_not_read_is_not_delivered),
 	    RUN_TEST(a_client_that_ended_its_half_before_the_exit_has_not_got_it),
 	};

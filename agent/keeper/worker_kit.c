@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/keeper/worker_kit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/keeper/spawn.h"
+#include "agent/keeper/user.h"
+#include "common/keeper_msg.h"
+
+struct worker_kit {
+	struct config *config;
+	struct listeners *listeners;
+	char *path;
+	int null_fd;
+	int program_fd;
+	bool change_user;
+	uid_t uid;
+	gid_t gid;
+	char **environment;
+	char default_user[KM_USER_SIZE];
+	int64_t start_ns;
+};
+
+/* ---- making one ---- */
+
+/* Of the keeper's environment, what a worker may see: nothing that is secret to the keeper. */
+static bool may_see(const char *variable)
+{
+	static const char *const names[] = {"PATH=", "LANG=", "LC_", "TZ=", "TELEX_",
+	    "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=", "TSAN_OPTIONS=", "LD_LIBRARY_PATH=",
+	    "MALLOC_"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strncmp(variable, names[i], strlen(names[i])) == 0)
+			return true;
+	return false;
+}
+
+static char **worker_environment(void)
+{
+	size_t n = 0;
+	char **env;
+
+	while (environ[n] != NULL)
+		n++;
+	env = calloc(n + 1, sizeof(*env));
+	if (env == NULL)
+		return NULL;
+	n = 0;
+	for (size_t i = 0; environ[i] != NULL; i++)
+		if (may_see(environ[i]))
+			env[n++] = environ[i];
+	return env;
+}
+
+static int find_worker_user(struct worker_kit *kit, struct err *e)
+{
+	const char *name = kit->config->worker_user;
+
+	if (geteuid() != 0)
+		return 0;
+	kit->change_user = true;
+	if (name == NULL && user_ids("telex", &kit->uid, &kit->gid, NULL) != 0)
+		kit->uid = kit->gid = 65534;
+	if (name != NULL && user_ids(name, &kit->uid, &kit->gid, e) != 0)
+		return err_wrap(e, "worker_user");
+	if (kit->uid == 0)
+		return err_set(e, TX_EINVAL, "worker_user: workers may not run as root");
+	return 0;
+}
+
+/* The user of a process when its client names none: the keeper's own. */
+static int find_default_user(struct worker_kit *kit, struct err *e)
+{
+	struct user *own = NULL;
+	int rc = user_lookup(&own, NULL, e);
+
+	if (rc == 0)
+		snprintf(kit->default_user, sizeof(kit->default_user), "%s", own->name);
+	user_free(own);
+	return rc;
+}
+
+int worker_kit_new(struct worker_kit **out, const char *path, struct config *c,
+    struct listeners *ls, int64_t start_ns, struct err *e)
+{
+	struct worker_kit *kit = calloc(1, sizeof(*kit));
+	int rc;
+
+	if (kit == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	kit->config = config_ref(c);
+	kit->listeners = listeners_ref(ls);
+	kit->start_ns = start_ns;
+	kit->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	/* By descriptor: the worker's user need not be able to reach the folder that it lies in. */
+	kit->program_fd = open(path, O_PATH | O_CLOEXEC);
+	if (kit->null_fd < 0 || kit->program_fd < 0)
+		rc = err_sys(e, errno, "%s", kit->null_fd < 0 ? "/dev/null" : path);
+	else
+		rc = find_worker_user(kit, e);
+	if (rc == 0)
+		rc = find_default_user(kit, e);
+	kit->path = strdup(path);
+	kit->environment = worker_environment();
+	if (rc == 0 && (kit->path == NULL || kit->environment == NULL))
+		rc = err_set(e, TX_ENOMEM, "out of memory");
+	if (rc == 0)
+		*out = kit;
+	else
+		worker_kit_free(kit);
+	return rc;
+}
+
+void worker_kit_free(struct worker_kit *kit)
+{
+	if (kit == NULL)
+		return;
+	if (kit->null_fd >= 0)
+		close(kit->null_fd);
+	if (kit->program_fd >= 0)
+		close(kit->program_fd);
+	config_unref(kit->config);
+	listeners_unref(kit->listeners);
+	free(kit->path);
+	free(kit->environment);
+	free(kit);
+}
+
+const struct config *worker_kit_config(const struct worker_kit *kit)
+{
+	return kit->config;
+}
+
+struct listeners *worker_kit_listeners(const struct worker_kit *kit)
+{
+	return kit->listeners;
+}
+
+/* ---- using it ---- */
+
+int worker_kit_spawn(const struct worker_kit *kit, int fd, pid_t *pid, struct err *e)
+{
+	char *argv[] = {(char[]){"telex-worker"}, NULL};
+	struct spawn_plan plan = {
+	    .file = kit->path,
+	    .file_fd = kit->program_fd,
+	    .argv = argv,
+	    .envp = kit->environment,
+	    .fds = {kit->null_fd, STDERR_FILENO, STDERR_FILENO, fd},
+	    .n_fds = 4,
+	    .cwd = "/",
+	    .change_user = kit->change_user,
+	    .uid = kit->uid,
+	    .gid = kit->gid,
+	};
+	struct spawn_result got;
+	struct spawn_failure why;
+
+	if (spawn_run(&plan, &got, &why) != 0)
+		return err_set(e, TX_ESYS, "%s", why.text);
+	if (got.pidfd >= 0)
+		close(got.pidfd);
+	*pid = got.pid;
+	return 0;
+}
+
+static int send_config(
+    const struct worker_kit *kit, struct km_chan *chan, uint32_t index, struct err *e)
+{
+	const struct config *c = kit->config;
+	const char *const paths[3] = {c->certificate, c->key, c->ca};
+	struct km_config m = {
+	    .keeper_start_ns = kit->start_ns,
+	    .output_buffer = c->output_buffer,
+	    .workers = c->workers,
+	    .index = index,
+	    .max_processes = c->max_processes,
+	    .max_connections = c->max_connections,
+	    .uid = kit->uid,
+	    .gid = kit->gid,
+	    .drop = kit->change_user,
+	    .log_level = (uint8_t)c->log_level,
+	    .log_json = c->log_json,
+	    .listeners = (uint8_t)kit->listeners->n,
+	};
+	int fds[3] = {-1, -1, -1};
+	int rc = 0;
+
+	memcpy(m.default_user, kit->default_user, sizeof(m.default_user));
+	for (int i = 0; i < 3 && rc == 0; i++) {
+		/* A FIFO without a writer must not hold the keeper up. */
+		fds[i] = open(paths[i], O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+		if (fds[i] < 0)
+			rc = err_sys(e, errno, "%s", paths[i]);
+	}
+	if (rc == 0)
+		rc = km_send(chan, KM_CONFIG, 0, &m, fds, 3);
+	for (int i = 0; i < 3; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	return rc;
+}
+
+int worker_kit_send(
+    const struct worker_kit *kit, struct km_chan *chan, uint32_t index, struct err *e)
+{
+	struct km_go go = {0};
+	int rc;
+
+	*e = (struct err){0};
+	rc = send_config(kit, chan, index, e);
+	for (size_t i = 0; i < kit->listeners->n && rc == 0; i++) {
+		const struct listener *l = &kit->listeners->list[i];
+		struct km_listen m = {0};
+
+		memcpy(m.address, l->address, sizeof(m.address));
+		rc = km_send(chan, KM_LISTEN, 0, &m, &l->fd, 1);
+	}
+	if (rc == 0)
+		rc = km_send(chan, KM_GO, 0, &go, NULL, 0);
+	/* One that is dead already is told of when it is reaped: how it died says more. */
+	if (rc == TX_ECLOSED)
+		rc = 0;
+	if (rc == 0)
+		km_chan_set_state(chan, KM_LINK_CONFIGURED);
+	else if (e->code == 0)
+		err_set(e, rc, "cannot send the configuration");
+	return rc;
+}

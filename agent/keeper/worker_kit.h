@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the workers of one generation are made from and are given: the program, whose user, the
+ * environment, one configuration and its listening sockets.
+ */
+#ifndef TX_KEEPER_WORKER_KIT_H
+#define TX_KEEPER_WORKER_KIT_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "agent/keeper/config.h"
+#include "agent/keeper/listener.h"
+#include "common/err.h"
+
+struct km_chan;
+struct worker_kit;
+
+/* `path`: the worker's executable, opened now. Takes references of c and ls. start_ns: when the
+ * keeper began, for the workers to tell. */
+int worker_kit_new(struct worker_kit **out, const char *path, struct config *c,
+    struct listeners *ls, int64_t start_ns, struct err *e);
+void worker_kit_free(struct worker_kit *kit);
+
+const struct config *worker_kit_config(const struct worker_kit *kit);
+struct listeners *worker_kit_listeners(const struct worker_kit *kit);
+
+/* Starts a worker's process with `fd` as its end of the link (it stays the caller's). */
+int worker_kit_spawn(const struct worker_kit *kit, int fd, pid_t *pid, struct err *e);
+/* Sends KM_CONFIG, KM_LISTEN and KM_GO. */
+int worker_kit_send(
+    const struct worker_kit *kit, struct km_chan *chan, uint32_t index, struct err *e);
+
+#endif

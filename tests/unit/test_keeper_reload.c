@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A whole telexd that is told to read its configuration anew. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/duration.h"
+#include "tests/support/keeper_rig.h"
+
+static bool is_logged(void *arg)
+{
+	const void **both = arg;
+
+	return rig_logged(both[0], both[1]);
+}
+
+static void until_logged(struct rig *r, const char *words)
+{
+	const void *both[] = {r, words};
+
+	rig_until(is_logged, both, words);
+}
+
+static void hang_up(struct rig *r)
+{
+	assert_int_equal(kill(r->pid, SIGHUP), 0);
+}
+
+static void new_workers_serve_before_the_old_ones_drain(void **state)
+{
+	struct rig r;
+	struct peer old, fresh[2];
+	union km_any m;
+
+	(void)state;
+	rig_start(&r, "workers = 1\ndrain_timeout = 7s");
+	rig_accept(&r, &old);
+	until_logged(&r, "ready");
+	rig_configure(&r, "workers = 2\ndrain_timeout = 9s\nmax_connections = 77");
+	hang_up(&r);
+	rig_accept(&r, &fresh[0]);
+	/* One of two is not all. */
+	assert_true(peer_answers(&old));
+	assert_true(peer_answers(&fresh[0]));
+	rig_accept(&r, &fresh[1]);
+	peer_expect(&old, KM_DRAIN, &m);
+	assert_int_equal(m.drain.move, 1);
+	assert_int_equal(m.drain.timeout_ns, 9 * NS_PER_S);
+	until_logged(&r, "reloaded: 2 workers");
+	peer_close(&old);
+	assert_true(peer_answers(&fresh[0]));
+	assert_true(peer_answers(&fresh[1]));
+	peer_close(&fresh[0]);
+	peer_close(&fresh[1]);
+	rig_stop(&r);
+}
+
+static void a_bad_file_changes_nothing_and_is_told(void **state)
+{
+	static const char *const bad[][2] = {
+	    {"worker = 1", "unknown key 'worker'; did you mean 'workers'?"},
+	    {"workers = many", "workers: 'many' is not a number"},
+	    {"max_processes = 0", "max_processes: '0' is too small"},
+	    {"worker_user = nobody-of-that-name", "no such user"},
+	    {"certificate = /nowhere/at/all", "certificate: /nowhere/at/all: No such file"},
+	};
+	struct rig r;
+	struct peer p;
+
+	(void)state;
+	rig_start(&r, "workers = 1");
+	rig_accept(&r, &p);
+	until_logged(&r, "ready");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		rig_configure(&r, bad[i][0]);
+		hang_up(&r);
+		until_logged(&r, bad[i][1]);
+		assert_true(peer_answers(&p));
+	}
+	until_logged(&r, "not reloaded: ");
+	/* And then a good one. */
+	rig_configure(&r, "workers = 1");
+	hang_up(&r);
+	{
+		struct peer fresh;
+		union km_any m;
+
+		rig_accept(&r, &fresh);
+		peer_expect(&p, KM_DRAIN, &m);
+		assert_true(peer_answers(&fresh));
+		peer_close(&fresh);
+	}
+	peer_close(&p);
+	rig_stop(&r);
+}
+
+static void workers_that_fail_change_nothing(void **state)
+{
+	struct rig r;
+	struct peer p, fresh;
+	struct km_failed failed = {.text = "certificate: it has expired"};
+
+	(void)state;
+	rig_start(&r, "workers = 1");
+	rig_accept(&r, &p);
+	until_logged(&r, "ready");
+	hang_up(&r);
+	rig_accept_early(&r, &fresh);
+	peer_send(&fresh, KM_FAILED, 0, &failed, -1);
+	peer_close(&fresh);
+	until_logged(&r, "not reloaded: certificate: it has expired");
+	assert_true(peer_answers(&p));
+	peer_close(&p);
+	rig_stop(&r);
+}
+
+static void a_second_reload_overtakes_the_first(void **state)
+{
+	struct rig r;
+	struct peer old, first, second;
+	union km_any m;
+
+	(void)state;
+	rig_start(&r, "workers = 1");
+	rig_accept(&r, &old);
+	until_logged(&r, "ready");
+	hang_up(&r);
+	rig_accept_early(&r, &first);
+	rig_configure(&r, "workers = 1\nmax_connections = 5");
+	hang_up(&r);
+	rig_accept(&r, &second);
+	peer_expect_death(&first);
+	peer_expect(&old, KM_DRAIN, &m);
+	assert_true(peer_answers(&second));
+	peer_close(&old);
+	peer_close(&second);
+	rig_stop(&r);
+}
+
+static void jobs_outlive_the_reload_and_those_who_move_have_not_left(void **state)
+{
+	struct rig r;
+	struct peer old, fresh;
+	struct peer_job pj;
+	struct job_spec spec;
+	struct km_detach moved = {.att = 1, .moved = 1};
+	char *argv[4];
+	union km_any m;
+
+	(void)state;
+	rig_start(&r, "workers = 1");
+	rig_accept(&r, &old);
+	until_logged(&r, "ready");
+	peer_spec(&spec, argv, (char[]){"read a; echo got $a; exit 3"});
+	spec.stdin_pipe = true;
+	spec.disconnect = JOB_DISCONNECT_KILL;
+	peer_run(&old, &pj, 1, "stays", &spec);
+	peer_input(&old, &pj, "on", 2, false);
+	hang_up(&r);
+	rig_accept(&r, &fresh);
+	peer_job_free(&pj);
+	while (peer_recv(&old, &m, &(int){-1}), m.hdr.type != KM_DRAIN)
+		;
+	peer_send(&old, KM_DETACH, 0, &moved, -1);
+	assert_true(peer_answers(&old));
+	peer_close(&old);
+	peer_attach(&fresh, &pj, 1, "stays", 0, 0, true);
+	assert_int_equal(pj.job.stdin_head, 2);
+	peer_input(&fresh, &pj, "ward\n", 5, true);
+	peer_finish(&fresh, &pj);
+	assert_int_equal(pj.exit.kind, KM_END_CODE);
+	assert_int_equal(pj.exit.value, 3);
+	assert_int_equal(pj.out[KM_STDOUT].len, strlen("got onward\n"));
+	assert_memory_equal(pj.out[KM_STDOUT].data, "got onward\n", strlen("got onward\n"));
+	peer_detach(&fresh, &pj, true);
+	peer_close(&fresh);
+	rig_stop(&r);
+}
+
+static void a_worker_that_does_not_drain_is_ended(void **state)
+{
+	struct rig r;
+	struct peer old, fresh;
+
+	(void)state;
+	rig_start(&r, "workers = 1\ndrain_timeout = 0s");
+	rig_accept(&r, &old);
+	until_logged(&r, "ready");
+	hang_up(&r);
+	rig_accept(&r, &fresh);
+	/* It only answers its pings. */
+	peer_expect_death(&old);
+	assert_true(peer_answers(&fresh));
+	peer_close(&fresh);
+	rig_stop(&r);
+}
+
+static void the_end_comes_also_during_a_reload(void **state)
+{
+	struct rig r;
+	struct peer old, fresh;
+	union km_any m;
+
+	(void)state;
+	rig_start(&r, "workers = 1");
+	rig_accept(&r, &old);
+	until_logged(&r, "ready");
+	hang_up(&r);
+	rig_accept_early(&r, &fresh);
+	assert_int_equal(kill(r.pid, SIGTERM), 0);
+	peer_expect(&old, KM_DRAIN, &m);
+	assert_int_equal(m.drain.move, 0);
+	peer_expect_death(&fresh);
+	peer_close(&old);
+	rig_wait(&r);
+	rig_stop(&r);
+}
+
+static void a_keeper_that_was_stopped_blames_no_worker(void **state)
+{
+	struct rig r;
+	struct peer p;
+	int64_t until;
+
+	(void)state;
+	rig_start(&r, "workers = 1\nheartbeat_interval = 50ms\nhang_timeout = 200ms");
+	rig_accept(&r, &p);
+	until_logged(&r, "ready");
+	assert_int_equal(kill(r.pid, SIGSTOP), 0);
+	/* Time is what it is about: longer than both, by the grace that a busy machine has. */
+	for (until = clock_monotonic_ns() + 2 * NS_PER_S; clock_monotonic_ns() < until;)
+		usleep(20000);
+	assert_int_equal(kill(r.pid, SIGCONT), 0);
+	assert_true(peer_answers(&p));
+	assert_false(rig_logged(&r, "hangs and is killed"));
+	peer_close(&p);
+	rig_stop(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(new_workers_serve_before_the_old_ones_drain),
+	    cmocka_unit_test(a_bad_file_changes_nothing_and_is_told),
+	    cmocka_unit_test(workers_that_fail_change_nothing),
+	    cmocka_unit_test(a_second_reload_overtakes_the_first),
+	    cmocka_unit_test(jobs_outlive_the_reload_and_those_who_move_have_not_left),
+	    cmocka_unit_test(a_worker_that_does_not_drain_is_ended),
+	    cmocka_unit_test(the_end_comes_also_during_a_reload),
+	    cmocka_unit_test(a_keeper_that_was_stopped_blames_no_worker),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
