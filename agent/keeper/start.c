@@ -185,6 +185,34 @@ static int find_user(struct job_spec *spec, struct user **found, struct km_refus
 	}
 }
 
+/* What this agent cannot do yet is said, not left out. */
+static int check_known(const struct job_spec *spec, struct km_refused *why)
+{
+	const struct {
+		bool asked;
+		int stage;
+		const char *text;
+	} unknown[] = {
+	    {spec->terminal, KM_STAGE_SPEC, "this agent has no terminals"},
+	    {spec->clean_env, KM_STAGE_SPEC, "this agent has no clean environment"},
+	    {spec->no_new_privs, KM_STAGE_SPEC, "this agent has no way to withhold privileges"},
+	    {spec->nice != 0, KM_STAGE_SPEC, "this agent sets no nice value"},
+	    {(spec->blocked | spec->ignored) != 0, KM_STAGE_SPEC,
+	        "this agent neither blocks nor ignores signals for a program"},
+	    {spec->group != NULL, KM_STAGE_SPEC, "this agent has no groups"},
+	    {(spec->memory | spec->pids | spec->cpu_millis) != 0, KM_STAGE_CGROUP,
+	        "this agent has no control groups"},
+	    {spec->output_policy != JOB_OUTPUT_BLOCK, KM_STAGE_SPEC,
+	        "this agent has no output policy but block"},
+	    {spec->spool != 0, KM_STAGE_SPEC, "this agent has no spool files"},
+	};
+
+	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
+		if (unknown[i].asked)
+			return refuse(why, KM_WHY_START, unknown[i].stage, ENOSYS, unknown[i].text);
+	return 0;
+}
+
 /* The spec's limits, and the agent's original limit of open files: ours was raised. */
 static size_t fill_rlimits(
     const struct starter *st, const struct job_spec *spec, struct spawn_rlimit *out)
@@ -255,7 +283,9 @@ int start_job(struct starter *st, const char *id, const char *owner, struct job_
 		    jobs_max(st->jobs));
 		return refuse(why, KM_WHY_LIMIT, KM_STAGE_NONE, 0, text);
 	}
-	rc = find_user(spec, &user, why);
+	rc = check_known(spec, why);
+	if (rc == 0)
+		rc = find_user(spec, &user, why);
 	if (rc != 0)
 		goto out;
 	j = job_new(st->jobs, id, owner, spec);

@@ -10,15 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/worker/process_spec_internal.h"
 #include "common/duration.h"
 #include "common/keeper_msg.h"
 #include "common/mem.h"
 
-#define DEFAULT_UMASK         022
 #define DEFAULT_STOP_GRACE_NS (10 * NS_PER_S)
 #define DEFAULT_WAIT_NS       (60 * NS_PER_S)
 #define USER_MAX              255
-#define LIMITS_MAX            16
 
 int process_bad_field(struct rpc_status *refuse, const char *field, const char *fmt, ...)
 {
@@ -283,9 +282,9 @@ static int parse_limits(
 
 	if (in->n_limits == 0)
 		return 0;
-	if (in->n_limits > LIMITS_MAX)
+	if (in->n_limits > JOB_RLIMITS_MAX)
 		return process_bad_field(
-		    refuse, "spec.limits", "there are more than %d", LIMITS_MAX);
+		    refuse, "spec.limits", "there are more than %d", JOB_RLIMITS_MAX);
 	out->rlimits = xcalloc(in->n_limits, sizeof(*out->rlimits));
 	out->n_rlimits = in->n_limits;
 	for (size_t i = 0; i < in->n_limits && rc == 0; i++)
@@ -302,9 +301,6 @@ int process_spec_parse(struct job_spec **out, const Telex__V1__ProcessSpec *in, 
 	if (in == NULL)
 		return process_bad_field(refuse, "spec", "is missing");
 	spec = xcalloc(1, sizeof(*spec));
-	spec->umask = DEFAULT_UMASK;
-	spec->output_policy = JOB_OUTPUT_BLOCK;
-	spec->keep_ns = JOB_KEEP_DEFAULT_NS;
 	if ((rc = parse_argv(spec, in, refuse)) == 0 &&
 	    (rc = parse_environment(spec, in, refuse)) == 0 &&
 	    (rc = parse_directory(spec, in, refuse)) == 0 &&
@@ -312,7 +308,8 @@ int process_spec_parse(struct job_spec **out, const Telex__V1__ProcessSpec *in, 
 	    (rc = parse_run_timeout(spec, in, refuse)) == 0 &&
 	    (rc = parse_stop(spec, in, refuse)) == 0 &&
 	    (rc = parse_disconnect(spec, in, attached, refuse)) == 0 &&
-	    (rc = parse_limits(spec, in, refuse)) == 0)
+	    (rc = parse_limits(spec, in, refuse)) == 0 &&
+	    (rc = process_settings_parse(spec, in, refuse)) == 0)
 		*out = spec;
 	else
 		process_spec_free(spec);

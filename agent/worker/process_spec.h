@@ -27,6 +27,11 @@ void process_spec_free(struct job_spec *spec); /* of process_spec_parse only; NU
 /* The other fields that requests share. 0, or TX_EINVAL with *refuse filled. */
 int process_id_check(const char *id, struct rpc_status *refuse);
 int process_signal_check(uint32_t signo, Telex__V1__SignalTarget target, struct rpc_status *refuse);
+/* 1 to JOB_TERMINAL_MAX each; `prefix`: of the field, "spec.terminal". */
+int process_size_check(
+    const Telex__V1__TerminalSize *size, const char *prefix, struct rpc_status *refuse);
+int process_control_check(
+    const Telex__V1__ControlLimits *in, const char *prefix, struct rpc_status *refuse);
 /* Unset: 0. Else min..max, in nanoseconds, or 0 where `zero_too`. */
 int process_duration_check(const Google__Protobuf__Duration *in, const char *field, int64_t min,
     int64_t max, bool zero_too, int64_t *out, struct rpc_status *refuse);

@@ -378,6 +378,7 @@ void peer_spec(struct job_spec *spec, char *argv[4], char *script)
 	    .argv = argv,
 	    .env = no_env,
 	    .cwd = (char *)(uintptr_t) "/",
+	    .umask = 022,
 	    .output_policy = JOB_OUTPUT_BLOCK,
 	    .keep_ns = JOB_KEEP_DEFAULT_NS,
 	    .stop_signal = SIGTERM,

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -142,6 +143,15 @@ static void defaults_are_the_documented_ones(void **state)
 	assert_int_equal(s->disconnect, JOB_DISCONNECT_HANGUP);
 	assert_int_equal(s->disconnect_wait_ns, 60 * NS_PER_S);
 	assert_null(s->env[0]);
+	assert_false(s->terminal || s->clean_env || s->no_new_privs);
+	assert_int_equal(s->umask, 022);
+	assert_int_equal(s->nice, 0);
+	assert_true(s->blocked == 0 && s->ignored == 0);
+	assert_true(s->memory == 0 && s->cpu_millis == 0 && s->pids == 0);
+	assert_true(s->output_buffer == 0 && s->spool == 0);
+	assert_int_equal(s->output_policy, JOB_OUTPUT_BLOCK);
+	assert_null(s->group);
+	assert_int_equal(s->keep_ns, 3600 * NS_PER_S);
 	process_spec_free(s);
 	s = accepted(&f, false);
 	assert_int_equal(s->disconnect, JOB_DISCONNECT_KEEP);
@@ -330,6 +340,194 @@ static void bad_limits_are_named(void **state)
 	refused_by(&f, "spec.limits");
 }
 
+/* Messages of a spec's second half, to be hung into one. */
+struct settings {
+	Telex__V1__TerminalSize terminal;
+	Telex__V1__Umask umask;
+	Telex__V1__ControlLimits control;
+	Telex__V1__OutputRetention output;
+	Google__Protobuf__Duration keep;
+	uint32_t blocked[2], ignored[2];
+};
+
+/* All of it, good; tests then spoil one. */
+static void good_settings(struct fixture *f, struct settings *s)
+{
+	good(f);
+	telex__v1__terminal_size__init(&s->terminal);
+	s->terminal.rows = 1;
+	s->terminal.columns = JOB_TERMINAL_MAX;
+	f->spec.terminal = &s->terminal;
+	f->spec.clean_environment = f->spec.no_new_privileges = true;
+	telex__v1__umask__init(&s->umask);
+	s->umask.mask = 0777;
+	f->spec.umask = &s->umask;
+	f->spec.nice = -20;
+	s->blocked[0] = 1;
+	s->blocked[1] = 64;
+	f->spec.blocked_signals = s->blocked;
+	f->spec.n_blocked_signals = 2;
+	s->ignored[0] = s->ignored[1] = SIGPIPE;
+	f->spec.ignored_signals = s->ignored;
+	f->spec.n_ignored_signals = 2;
+	telex__v1__control_limits__init(&s->control);
+	s->control.memory_bytes = JOB_MEMORY_MIN;
+	s->control.cpu_millis = JOB_CPU_MILLIS_MIN;
+	s->control.pids = 1;
+	f->spec.control_limits = &s->control;
+	telex__v1__output_retention__init(&s->output);
+	s->output.buffer_bytes = 1 << 30;
+	s->output.policy = TELEX__V1__OUTPUT_POLICY__OUTPUT_POLICY_DROP_OLDEST;
+	s->output.spool_bytes = UINT64_MAX;
+	f->spec.output = &s->output;
+	f->spec.group = (char *)"a-group";
+	f->spec.group_maximum = 3;
+	google__protobuf__duration__init(&s->keep);
+	s->keep.seconds = 1;
+	f->spec.keep = &s->keep;
+}
+
+static void takes_every_setting(void **state)
+{
+	struct settings set;
+	struct fixture f;
+	struct job_spec *s;
+
+	(void)state;
+	good_settings(&f, &set);
+	s = accepted(&f, true);
+	assert_true(s->terminal && s->stdin_pipe && s->clean_env && s->no_new_privs);
+	assert_int_equal(s->rows, 1);
+	assert_int_equal(s->columns, JOB_TERMINAL_MAX);
+	assert_int_equal(s->umask, 0777);
+	assert_int_equal(s->nice, -20);
+	assert_true(s->blocked == (UINT64_C(1) | UINT64_C(1) << 63));
+	assert_true(s->ignored == UINT64_C(1) << (SIGPIPE - 1));
+	assert_true(s->memory == JOB_MEMORY_MIN && s->pids == 1);
+	assert_int_equal(s->cpu_millis, JOB_CPU_MILLIS_MIN);
+	assert_true(s->output_buffer == 1 << 30 && s->spool == UINT64_MAX);
+	assert_int_equal(s->output_policy, JOB_OUTPUT_DROP_OLDEST);
+	assert_string_equal(s->group, "a-group");
+	assert_int_equal(s->group_max, 3);
+	assert_int_equal(s->keep_ns, NS_PER_S);
+	process_spec_free(s);
+	/* A mask of nothing is not a mask that was not given. */
+	set.umask.mask = 0;
+	s = accepted(&f, true);
+	assert_int_equal(s->umask, 0);
+	process_spec_free(s);
+}
+
+/* What the worker lets through, the keeper takes. */
+static void good_settings_pass_the_keepers_check(void **state)
+{
+	struct settings set;
+	struct fixture f;
+	struct job_spec *s, *opened = NULL;
+	uint8_t *data;
+	size_t len;
+	struct err e;
+
+	(void)state;
+	good_settings(&f, &set);
+	s = accepted(&f, true);
+	assert_int_equal(job_spec_pack(s, &data, &len, &e), 0);
+	assert_int_equal(job_spec_parse(&opened, data, len, &e), 0);
+	assert_int_equal(opened->nice, -20);
+	job_spec_free(opened);
+	free(data);
+	process_spec_free(s);
+}
+
+static void bad_terminals_are_named(void **state)
+{
+	struct settings set;
+	struct fixture f;
+
+	(void)state;
+	good_settings(&f, &set);
+	set.terminal.rows = 0;
+	refused_by(&f, "spec.terminal.rows");
+	set.terminal.rows = JOB_TERMINAL_MAX + 1;
+	refused_by(&f, "spec.terminal.rows");
+	set.terminal.rows = 24;
+	set.terminal.columns = 0;
+	refused_by(&f, "spec.terminal.columns");
+	set.terminal.columns = UINT32_MAX;
+	refused_by(&f, "spec.terminal.columns");
+}
+
+static void bad_settings_are_named(void **state)
+{
+	struct settings set;
+	struct fixture f;
+
+	(void)state;
+	good_settings(&f, &set);
+	set.umask.mask = 01000;
+	refused_by(&f, "spec.umask.mask");
+	good_settings(&f, &set);
+	f.spec.nice = 20;
+	refused_by(&f, "spec.nice");
+	f.spec.nice = -21;
+	refused_by(&f, "spec.nice");
+	good_settings(&f, &set);
+	set.blocked[1] = 65;
+	refused_by(&f, "spec.blocked_signals[1]");
+	set.blocked[1] = SIGKILL;
+	refused_by(&f, "spec.blocked_signals[1]");
+	good_settings(&f, &set);
+	set.ignored[0] = 0;
+	refused_by(&f, "spec.ignored_signals[0]");
+	set.ignored[0] = SIGSTOP;
+	refused_by(&f, "spec.ignored_signals[0]");
+	good_settings(&f, &set);
+	set.keep.seconds = 0;
+	refused_by(&f, "spec.keep");
+	set.keep.seconds = 30 * 86400 + 1;
+	refused_by(&f, "spec.keep");
+}
+
+static void bad_control_limits_and_groups_are_named(void **state)
+{
+	struct settings set;
+	struct fixture f;
+
+	(void)state;
+	good_settings(&f, &set);
+	set.control.memory_bytes = JOB_MEMORY_MIN - 1;
+	refused_by(&f, "spec.control_limits.memory_bytes");
+	good_settings(&f, &set);
+	set.control.cpu_millis = JOB_CPU_MILLIS_MIN - 1;
+	refused_by(&f, "spec.control_limits.cpu_millis");
+	good_settings(&f, &set);
+	set.output.policy = (Telex__V1__OutputPolicy)3;
+	refused_by(&f, "spec.output.policy");
+	good_settings(&f, &set);
+	f.spec.group = (char *)"../up";
+	refused_by(&f, "spec.group");
+	f.spec.group = (char *)"-a";
+	refused_by(&f, "spec.group");
+	f.spec.group = (char *)"";
+	refused_by(&f, "spec.group_maximum");
+}
+
+static void a_buffer_that_none_can_have_is_over_a_limit(void **state)
+{
+	struct rpc_status refuse = {0};
+	struct job_spec *out = NULL;
+	struct settings set;
+	struct fixture f;
+
+	(void)state;
+	good_settings(&f, &set);
+	set.output.buffer_bytes = (1 << 30) + 1;
+	assert_int_equal(process_spec_parse(&out, &f.spec, true, &refuse), TX_EINVAL);
+	assert_int_equal(refuse.code, RPC_RESOURCE_EXHAUSTED);
+	assert_string_equal(refuse.reason, "LIMIT");
+	assert_string_equal(rpc_status_get(&refuse, "maximum"), "1073741824");
+}
+
 static void odd_process_ids_are_refused(void **state)
 {
 	struct rpc_status refuse;
@@ -377,6 +575,12 @@ int main(void)
 	    cmocka_unit_test(bad_signals_are_named),
 	    cmocka_unit_test(a_signal_goes_to_the_group_unless_told),
 	    cmocka_unit_test(bad_limits_are_named),
+	    cmocka_unit_test(takes_every_setting),
+	    cmocka_unit_test(good_settings_pass_the_keepers_check),
+	    cmocka_unit_test(bad_terminals_are_named),
+	    cmocka_unit_test(bad_settings_are_named),
+	    cmocka_unit_test(bad_control_limits_and_groups_are_named),
+	    cmocka_unit_test(a_buffer_that_none_can_have_is_over_a_limit),
 	    cmocka_unit_test(odd_process_ids_are_refused),
 	    cmocka_unit_test(a_spec_that_is_too_large_is_said_to_be),
 	};
