@@ -38,6 +38,7 @@ struct event_base;
 struct telex_client;
 struct telex_run;
 struct telex_call;
+struct telex_reader;
 
 /* What the shared library exports. */
 #if defined(__GNUC__)
@@ -401,6 +402,29 @@ TELEX_API int telex_write_input(struct telex_client *client, const char *process
     uint64_t offset, const void *data, size_t len, bool eof, int64_t timeout_ms,
     void (*each)(uint64_t offset, bool closed, void *arg), telex_done *done, void *arg,
     struct telex_error *error);
+
+/* An output without attaching. What is left out has its default. */
+struct telex_read {
+	const char *process_id;
+	enum telex_stream stream; /* 0: both */
+	enum telex_from from;     /* OLDEST or OFFSET */
+	uint64_t stdout_offset, stderr_offset;
+};
+
+/*
+ * What is held of the outputs at the time of the call, to its end, and then done() with a NULL
+ * error. Nothing is acknowledged and nobody waits for this reader, which may be overtaken: the
+ * error OFFSET_DROPPED. output(): the bytes live during the call; when they are where they belong,
+ * now or later, say so with telex_reader_consumed. done() frees the reader.
+ */
+TELEX_API int telex_read_output(struct telex_client *client, struct telex_reader **out,
+    const struct telex_read *read,
+    void (*output)(struct telex_reader *reader, enum telex_stream stream, uint64_t offset,
+        const void *data, size_t len, void *arg),
+    telex_done *done, void *arg, struct telex_error *error);
+TELEX_API void telex_reader_consumed(struct telex_reader *reader, size_t n);
+/* No callback comes any more; frees it. Allowed in output(). NULL is allowed. */
+TELEX_API void telex_reader_cancel(struct telex_reader *reader);
 
 TELEX_API int telex_group_get(struct telex_client *client, const char *name, int64_t timeout_ms,
     void (*each)(const struct telex_group *group, void *arg), telex_done *done, void *arg,
