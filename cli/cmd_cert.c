@@ -89,6 +89,7 @@ static int run(struct cli *cli, int argc, char **argv)
 const struct cli_verb cmd_cert = {
     .name = "cert",
     .summary = "make an authority, and certificates for agents and users",
+    .words = (const char *const[]){"init", "issue", "show", NULL},
     .help =
         "Examples:\n"
         "  telex cert init --domain lab.example\n"

@@ -331,6 +331,8 @@ static int run(struct cli *cli, int argc, char **argv)
 const struct cli_verb cmd_context = {
     .name = "context",
     .summary = "which agents I talk to, and as whom",
+    .specs = create_specs,
+    .words = (const char *const[]){"create", "use", "ls", "show", "rm", NULL},
     .help =
         "Examples:\n"
         "  telex context create build7 --host build7:8359 --cert me.pem --key me.key --ca ca.pem\n"

@@ -247,12 +247,7 @@ static void on_signal(struct forward *forward, int signo, void *arg)
 		fail(&e);
 }
 
-static void on_second_interrupt(struct forward *forward, void *arg)
-{
-	on_signal(forward, SIGINT, arg);
-}
-
-static const struct forward_ops forward_ops = {.signal = on_signal, .leave = on_second_interrupt};
+static const struct forward_ops forward_ops = {.signal = on_signal, .leave = on_signal};
 
 /* Stays until the agent has ended, and answers how. */
 static int stay(struct dev *d)
@@ -265,7 +260,7 @@ static int stay(struct dev *d)
 	end = f.base ? event_new(f.base, d->agent.pidfd, EV_READ, on_end, &f) : NULL;
 	if (!end || event_add(end, NULL) < 0)
 		abort();
-	forward = forward_new(f.base, &forward_ops, &f);
+	forward = forward_new(f.base, FORWARD_DEFAULT, 0, &forward_ops, &f);
 	event_base_dispatch(f.base);
 	forward_free(forward);
 	event_free(end);
@@ -396,6 +391,7 @@ static int run(struct cli *cli, int argc, char **argv)
 const struct cli_verb cmd_dev = {
     .name = "dev",
     .summary = "an agent on this machine, to try it out",
+    .specs = specs,
     .help =
         "Examples:\n"
         "  telex dev --detach          start it in the background\n"

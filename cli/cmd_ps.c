@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `telex ps`: the processes that the agent holds. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,122 +8,74 @@
 #include "cli/end.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/process_words.h"
+#include "cli/say.h"
 #include "cli/session.h"
 #include "cli/verbs.h"
 #include "common/duration.h"
-#include "common/mem.h"
 
-static const char *const headings[] = {"ID", "OWNER", "STATE", "PID", "AGE", "COMMAND"};
+static const char *const headings[] = {"ID", "OWNER", "STATE", "AGE", "CPU", "MEMORY", "COMMAND"};
 #define COLUMNS (sizeof(headings) / sizeof(headings[0]))
 
+enum { OPT_GROUP = 256 };
+
+static const struct options_spec specs[] = {
+    {'a', 'a', "all", false},
+    {OPT_GROUP, '\0', "group", true},
+    {0},
+};
+
 struct ps {
-	bool json;
+	struct telex_filter filter;
 	struct output_table *table; /* NULL: JSON */
 };
 
-static const char *state_name(enum telex_state state)
+/* "12ms", "3.4s", "2m10s", "1h05m". size >= 24. */
+static void cpu_time(char *out, size_t size, int64_t us)
 {
-	switch (state) {
-	case TELEX_STATE_RUNNING:
-		return "running";
-	case TELEX_STATE_ENDING:
-		return "ending";
-	case TELEX_STATE_ENDED:
-		return "ended";
-	case TELEX_STATE_QUEUED:
-		return "queued";
+	const int64_t ms = us / 1000, s = ms / 1000;
+
+	if (ms < 1000)
+		snprintf(out, size, "%" PRId64 "ms", ms);
+	else if (s < 60)
+		snprintf(out, size, "%" PRId64 ".%" PRId64 "s", s, ms % 1000 / 100);
+	else if (s < 3600)
+		snprintf(out, size, "%" PRId64 "m%02" PRId64 "s", s / 60, s % 60);
+	else
+		snprintf(out, size, "%" PRId64 "h%02" PRId64 "m", s / 3600, s % 3600 / 60);
+}
+
+/* What it uses, or used in all. */
+static void usage_of(
+    const struct telex_process *p, char *cpu, size_t cpu_size, char *memory, size_t memory_size)
+{
+	if (p->has_usage) {
+		cpu_time(cpu, cpu_size, p->cpu_us);
+		output_bytes(memory, memory_size, p->memory_bytes);
+	} else if (p->exit && p->exit->end != TELEX_END_NOT_STARTED) {
+		cpu_time(cpu, cpu_size, p->exit->user_us + p->exit->system_us);
+		output_bytes(memory, memory_size, p->exit->max_resident_kib << 10);
+	} else {
+		snprintf(cpu, cpu_size, "-");
+		snprintf(memory, memory_size, "-");
 	}
-	return "unknown";
-}
-
-static bool is_plain(const char *word)
-{
-	return word[0] &&
-	       strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-	                    "@%+=:,./_-") == strlen(word);
-}
-
-/* 'it'\''s' */
-static char *quoted(const char *word)
-{
-	char *out = xmalloc(strlen(word) * 4 + 3), *p = out;
-
-	*p++ = '\'';
-	for (; *word; word++) {
-		if (*word == '\'')
-			p = stpcpy(p, "'\\''");
-		else
-			*p++ = *word;
-	}
-	*p++ = '\'';
-	*p = '\0';
-	return out;
-}
-
-/* As a shell would read it. */
-static char *command_line(const struct telex_process *process)
-{
-	char *line = xstrdup("");
-
-	for (size_t i = 0; i < process->argc; i++) {
-		char *word = is_plain(process->argv[i]) ? xstrdup(process->argv[i])
-		                                        : quoted(process->argv[i]);
-		char *longer = xasprintf("%s%s%s", line, i > 0 ? " " : "", word);
-
-		free(word);
-		free(line);
-		line = longer;
-	}
-	return line;
-}
-
-/* "user/ann" of one whose trust domain is the agent's own; others whole. */
-static const char *short_owner(const char *owner, const char *agent)
-{
-	static const char scheme[] = "spiffe://";
-	size_t len;
-
-	if (!agent || strncmp(agent, scheme, sizeof(scheme) - 1) != 0)
-		return owner;
-	len = sizeof(scheme) - 1 + strcspn(agent + sizeof(scheme) - 1, "/") + 1;
-	return strncmp(owner, agent, len) == 0 && owner[len] ? owner + len : owner;
 }
 
 static void add_row(struct ps *ps, const struct telex_process *process, const char *agent)
 {
-	char pid[16], age[24], state[48], end[32], *command = command_line(process);
-	const char *cells[COLUMNS] = {
-	    process->process_id, short_owner(process->owner, agent), state, pid, age, command};
+	char age[24] = "-", cpu[24], memory[24], state[48], end[END_TEXT];
+	char *command = process_words_command(process);
+	const char *cells[COLUMNS] = {process->process_id,
+	    process_words_owner(process->owner, agent), state, age, cpu, memory, command};
 
-	snprintf(pid, sizeof(pid), "%u", process->pid);
-	output_age(age, sizeof(age), process->start_ns, clock_realtime_ns());
-	if (process->exit)
-		snprintf(state, sizeof(state), "%s", end_text(end, sizeof(end), process->exit));
-	else
-		snprintf(state, sizeof(state), "%s", state_name(process->state));
+	if (process->start_ns > 0)
+		output_age(age, sizeof(age), process->start_ns, clock_realtime_ns());
+	usage_of(process, cpu, sizeof(cpu), memory, sizeof(memory));
+	snprintf(state, sizeof(state), "%s",
+	    process->exit ? end_text(end, sizeof(end), process->exit)
+	                  : process_words_state(process->state));
 	output_table_row(ps->table, cells);
 	free(command);
-}
-
-static void print_json(const struct telex_process *process)
-{
-	char time[40];
-	json_t *o = json_object(), *argv = json_array();
-
-	for (size_t i = 0; i < process->argc; i++)
-		json_array_append_new(argv, output_json_text(process->argv[i]));
-	json_object_set_new(o, "process_id", output_json_text(process->process_id));
-	json_object_set_new(o, "owner", output_json_text(process->owner));
-	json_object_set_new(o, "user", output_json_text(process->user));
-	json_object_set_new(o, "state", json_string(state_name(process->state)));
-	json_object_set_new(o, "pid", json_integer(process->pid));
-	json_object_set_new(o, "attached", json_integer(process->attached));
-	json_object_set_new(
-	    o, "start_time", json_string(output_time(time, sizeof(time), process->start_ns)));
-	json_object_set_new(o, "argv", argv);
-	if (process->exit)
-		json_object_set_new(o, "exit", end_json(process->exit));
-	output_json(o);
 }
 
 static void each(const struct telex_process *process, void *arg)
@@ -130,67 +83,116 @@ static void each(const struct telex_process *process, void *arg)
 	struct session *s = arg;
 	struct ps *ps = s->data;
 
-	if (ps->json)
-		print_json(process);
-	else
+	if (ps->table)
 		add_row(ps, process, telex_client_agent(s->client));
+	else
+		output_json(process_words_json(process));
 }
 
-static int list(struct cli *cli, bool all)
+static void on_summary(const struct telex_list_summary *summary, void *arg)
+{
+	const struct session *s = arg;
+	const struct ps *ps = s->data;
+
+	if (!ps->filter.include_ended)
+		return;
+	if (s->json)
+		output_json(
+		    json_pack("{s:{s:I,s:I}}", "summary", "dropped", (json_int_t)summary->dropped,
+		        "held_maximum", (json_int_t)summary->held_maximum));
+	else if (summary->dropped > 0)
+		say_note("%" PRIu64
+		         " that had ended were dropped before anybody saw their end; the "
+		         "agent holds %u at most",
+		    summary->dropped, summary->held_maximum);
+}
+
+static void on_group(const struct telex_group *group, void *arg)
+{
+	const struct session *s = arg;
+	char maximum[32] = "no maximum";
+
+	if (s->json) {
+		output_json(json_pack("{s:o}", "group", process_words_group_json(group)));
+		return;
+	}
+	if (group->maximum)
+		snprintf(maximum, sizeof(maximum), "at most %u", group->maximum);
+	say_note("group %s: %u running (%s), %u queued, %u ended", group->name, group->running,
+	    maximum, group->queued, group->ended);
+}
+
+static int list(struct cli *cli, struct ps *ps)
 {
 	struct session s;
-	struct ps ps = {.json = cli->json};
-	const struct telex_filter filter = {.include_ended = all};
 	int status = session_open(&s, cli);
 
 	if (status != CLI_OK)
 		return status;
 	if (!cli->json)
-		ps.table = output_table_new(headings, COLUMNS);
-	s.data = &ps;
+		ps->table = output_table_new(headings, COLUMNS);
+	s.data = ps;
 	status = session_answer(
-	    &s, telex_list(s.client, &filter, 0, each, NULL, session_done, &s, &s.error));
-	if (ps.table && status == CLI_OK)
-		output_table_print(ps.table);
+	    &s, telex_list(s.client, &ps->filter, 0, each, on_summary, session_done, &s, &s.error));
+	if (ps->table && status == CLI_OK)
+		output_table_print(ps->table);
 	else
-		output_table_free(ps.table);
+		output_table_free(ps->table);
+	if (status == CLI_OK && ps->filter.group)
+		status = session_answer_or_no(&s, telex_group_get(s.client, ps->filter.group, 0,
+		                                      on_group, session_done, &s, &s.error));
 	session_close(&s);
 	return status;
 }
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	static const struct options_spec specs[] = {{'a', 'a', "all", false}, {0}};
+	struct ps ps = {.filter.usage = true};
 	struct options o;
+	struct err e;
 	const char *value;
-	bool all = false;
 	int id;
 
 	options_start(&o, cli, &cmd_ps, specs, argc, argv);
-	while ((id = options_next(&o, &value)) > 0)
-		all = true;
+	while ((id = options_next(&o, &value)) > 0) {
+		if (id == 'a') {
+			ps.filter.include_ended = true;
+			continue;
+		}
+		ps.filter.group = value;
+		if (options_check_id(value, &e) < 0) {
+			options_wrong(&o, id, &e);
+			return options_end(&o);
+		}
+	}
 	if (id == 0 && o.n_operands > 0) {
 		options_usage(&o, "takes no arguments, but was given '%s'", o.operands[0]);
 		id = -1;
 	}
 	options_end(&o);
-	return id < 0 ? o.status : list(cli, all);
+	return id < 0 ? o.status : list(cli, &ps);
 }
 
 const struct cli_verb cmd_ps = {
     .name = "ps",
     .summary = "the processes that the agent holds",
+    .specs = specs,
     .help =
         "Examples:\n"
         "  telex ps\n"
         "  telex ps -a                 also those that have ended\n"
+        "  telex ps --group tests      and how many run, wait and have ended\n"
         "  telex --json ps | jq .process_id\n"
         "\n"
-        "Usage: telex ps [-a]\n"
+        "Usage: telex ps [-a] [--group NAME]\n"
         "\n"
-        "  -a, --all   also those that have ended and are still held\n"
+        "  -a, --all         also those that have ended and are still held\n"
+        "      --group NAME  of this group alone, and its counts (on stderr)\n"
         "\n"
-        "Oldest first. STATE is running, ending, or how it ended: exit 3, SIGTERM, unknown. On a\n"
-        "terminal a long command is cut to fit; --json has all, and the OWNER with its domain.\n",
+        "Oldest first. STATE is queued, running, ending, or how it ended: exit 3, SIGTERM, not\n"
+        "started, unknown. CPU and MEMORY are what it uses now, with its descendants where the\n"
+        "agent has a control group for them; of one that has ended, what it used. On a terminal\n"
+        "a long command is cut to fit; --json has all, and the OWNER with its domain.\n"
+        "--json ends with an object \"summary\" with -a, and \"group\" with --group.\n",
     .run = run,
 };

@@ -1,359 +1,141 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * `telex run`: one process, from its start to its exit status.
- *
- * The status is the process's own as soon as its end is known; whatever else ends this program has
- * its own (125, or 128 + n when it left because of signal n). Output that came is written before
- * the program ends.
- *
- * Standard output that takes no more (`telex run -- yes | head`): SIGPIPE is sent to the remote
- * group, as a local pipe would; a program that has not ended two seconds later is left to its
- * disconnect policy, and the status is 128 + SIGPIPE.
- */
-#include <errno.h>
-#include <event2/event.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
+/* `telex run`: one process, followed to its end (follow.h), or with -d only started. */
+#include <stdio.h>
 #include <unistd.h>
 
 #include "cli/end.h"
-#include "cli/forward.h"
+#include "cli/fdkind.h"
+#include "cli/follow.h"
 #include "cli/output.h"
+#include "cli/process_words.h"
 #include "cli/run_json.h"
 #include "cli/run_options.h"
-#include "cli/run_streams.h"
 #include "cli/say.h"
 #include "cli/session.h"
+#include "cli/term.h"
 #include "cli/verbs.h"
-#include "common/duration.h"
-#include "common/signame.h"
 
-static const struct timeval lost_grace = {.tv_sec = 2};
-
-struct run {
-	struct cli *cli;
-	struct run_options options;
-	struct session session;
-	struct telex_run *handle; /* NULL: over, or left */
-	char id[128];
-	struct run_streams *streams;
-	struct forward *forward;
-	struct event *lost_timer;
-	bool started, over;
-	int signalled;  /* the last signal that we sent; 0: none */
-	int lost_errno; /* standard output's */
-	int status;
-};
-
-static void finish(struct run *r, int status)
+/* Stdin is not forwarded from a terminal unless it is asked for, or its keys are for a terminal
+ * there; and /dev/null is /dev/null there too. */
+static enum run_streams_in stdin_of(const struct run_options *o)
 {
-	r->handle = NULL;
-	r->over = true;
-	r->status = status;
-	/* From here on Ctrl-C ends this program, should standard output be stuck. */
-	forward_free(r->forward);
-	r->forward = NULL;
-	event_del(r->lost_timer);
-	run_streams_end(r->streams);
-}
+	const bool terminal = isatty(STDIN_FILENO);
 
-static void on_flushed(void *arg)
-{
-	struct run *r = arg;
-
-	event_base_loopbreak(r->session.base);
-}
-
-static void send_signal(struct run *r, int signo)
-{
-	r->signalled = signo;
-	telex_run_signal(r->handle, signo, TELEX_TARGET_GROUP);
-}
-
-/* ---- leaving before the end ---- */
-
-static void say_left(const struct run *r)
-{
-	const struct telex_command *c = &r->options.command;
-	int64_t wait_ms = c->disconnect_wait_ms ? c->disconnect_wait_ms : 60000;
-	char wait[48];
-
-	switch (c->on_disconnect) {
-	case TELEX_DISCONNECT_KEEP:
-		say_note("left process %s, which goes on at %s; see `telex ps`, `telex kill %s`",
-		    r->id, r->session.address, r->id);
-		break;
-	case TELEX_DISCONNECT_KILL:
-		say_note("left process %s at %s, which is killed now (--on-disconnect kill)", r->id,
-		    r->session.address);
-		break;
-	default:
-		duration_format(wait, sizeof(wait), wait_ms < 0 ? 0 : wait_ms * NS_PER_MS);
-		say_note("left process %s at %s, which is hung up in %s; see `telex ps`, "
-		         "`telex kill %s`",
-		    r->id, r->session.address, wait, r->id);
-		break;
-	}
-}
-
-static void leave(struct run *r, int status)
-{
-	if (r->over)
-		return;
-	if (r->started) {
-		say_left(r);
-		if (r->cli->json)
-			run_streams_json(r->streams, run_json_left(r->id));
-	}
-	telex_run_detach(r->handle);
-	finish(r, status);
-}
-
-static void on_leave(struct forward *forward, void *arg)
-{
-	(void)forward;
-	leave(arg, 128 + SIGINT);
-}
-
-static void on_signal(struct forward *forward, int signo, void *arg)
-{
-	struct run *r = arg;
-	char name[24];
-
-	(void)forward;
-	if (!telex_client_agent(r->session.client)) {
-		leave(r, 128 + signo); /* not even connected: there is nothing to end */
-		return;
-	}
-	say_detail("%s goes to process %s", signame_format(name, sizeof(name), signo), r->id);
-	send_signal(r, signo);
-}
-
-static const struct forward_ops forward_ops = {.signal = on_signal, .leave = on_leave};
-
-static void on_stdout_lost(int sys_errno, void *arg)
-{
-	struct run *r = arg;
-
-	r->lost_errno = sys_errno;
-	if (sys_errno != EPIPE)
-		say_error("cannot write standard output: %s", strerror(sys_errno));
-	if (!r->handle)
-		return;
-	send_signal(r, SIGPIPE);
-	event_add(r->lost_timer, &lost_grace);
-}
-
-static void on_lost_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct run *r = arg;
-
-	(void)fd;
-	(void)what;
-	leave(r, r->lost_errno == EPIPE ? 128 + SIGPIPE : CLI_TELEX);
-}
-
-static const struct run_streams_ops streams_ops = {
-    .stdout_lost = on_stdout_lost, .flushed = on_flushed};
-
-/* ---- what the agent tells ---- */
-
-static void on_started(struct telex_run *run, const struct telex_started *started, void *arg)
-{
-	struct run *r = arg;
-
-	(void)run;
-	r->started = true;
-	say_detail("process %s, pid %u%s", started->process_id, started->pid,
-	    started->created ? "" : ", was running already");
-	if (r->cli->json)
-		run_streams_json(r->streams, run_json_started(started));
-}
-
-static void on_output(struct telex_run *run, enum telex_stream stream, const void *data, size_t len,
-    bool eof, void *arg)
-{
-	struct run *r = arg;
-
-	(void)run;
-	run_streams_output(r->streams, stream, data, len, eof);
-}
-
-static void on_stdin_room(struct telex_run *run, void *arg)
-{
-	struct run *r = arg;
-
-	(void)run;
-	run_streams_stdin_room(r->streams);
-}
-
-static void on_stdin_closed(struct telex_run *run, void *arg)
-{
-	struct run *r = arg;
-
-	(void)run;
-	run_streams_stdin_closed(r->streams);
-}
-
-/* What the exit status alone does not tell. */
-static void say_end(const struct run *r, const struct telex_exit *exit)
-{
-	char how[32], time[48];
-
-	end_text(how, sizeof(how), exit);
-	switch (exit->reason) {
-	case TELEX_REASON_RUN_TIMEOUT:
-		say_note("ended by --timeout %s (%s)",
-		    duration_format(
-		        time, sizeof(time), r->options.command.run_timeout_ms * NS_PER_MS),
-		    how);
-		break;
-	case TELEX_REASON_SIGNALLED:
-		if (!r->signalled)
-			say_note("ended by a signal that %s sent (%s)", exit->ended_by, how);
-		break;
-	case TELEX_REASON_DISCONNECT:
-		say_note("ended by its disconnect policy (%s)", how);
-		break;
-	case TELEX_REASON_SHUTDOWN:
-		say_note("ended because the agent was shut down (%s)", how);
-		break;
-	default:
-		break;
-	}
-	if (exit->end == TELEX_END_UNKNOWN)
-		say_error("how the program ended is not known: %s",
-		    exit->unknown_why ? exit->unknown_why : "the agent does not say why");
-	if (exit->stdout_open || exit->stderr_open)
-		say_note("the program has ended, but a process it started still holds its %s; "
-		         "what that writes is not shown",
-		    !exit->stderr_open ? "stdout"
-		                       : (exit->stdout_open ? "stdout and stderr" : "stderr"));
-	say_detail("%s, %s", end_reason(exit->reason), how);
-}
-
-static void on_done(struct telex_run *run, const struct telex_exit *exit,
-    const struct telex_error *error, void *arg)
-{
-	struct run *r = arg;
-
-	(void)run;
-	r->handle = NULL;
-	if (exit) {
-		say_end(r, exit);
-		if (r->cli->json)
-			run_streams_json(r->streams, run_json_exit(r->id, exit));
-		finish(r, end_status(exit));
-		return;
-	}
-	session_say(&r->session, error);
-	if (r->started && error->kind == TELEX_ERROR_LOST)
-		say_left(r);
-	if (r->cli->json)
-		run_streams_json(r->streams, run_json_error(error));
-	finish(r, end_error_status(error));
-}
-
-static const struct telex_run_ops run_ops = {
-    .started = on_started,
-    .output = on_output,
-    .stdin_room = on_stdin_room,
-    .stdin_closed = on_stdin_closed,
-    .done = on_done,
-};
-
-/* ---- the verb ---- */
-
-/* Whether there is a stdin to forward: not for a terminal unless asked, and /dev/null is /dev/null
- * there too. */
-static bool wants_stdin(enum run_stdin mode)
-{
-	struct stat st;
-
-	if (mode != RUN_STDIN_AUTO)
-		return mode == RUN_STDIN_ALWAYS;
-	if (isatty(STDIN_FILENO) || fstat(STDIN_FILENO, &st) < 0)
-		return false;
-	return !(S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
+	if (o->stdin_mode == RUN_STDIN_NEVER)
+		return RUN_STREAMS_NO_STDIN;
+	if (terminal && o->terminal)
+		return RUN_STREAMS_KEYS;
+	if (o->stdin_mode == RUN_STDIN_ALWAYS)
+		return RUN_STREAMS_STDIN;
+	return terminal || fdkind_is_null(STDIN_FILENO) ? RUN_STREAMS_NO_STDIN : RUN_STREAMS_STDIN;
 }
 
 /* It failed here, before there was a run. */
-static int not_begun(const struct run *r, const struct telex_error *error)
+static int not_begun(const struct session *s, const struct telex_error *error)
 {
-	session_say(&r->session, error);
-	if (r->cli->json)
+	session_say(s, error);
+	if (s->json)
 		output_json(run_json_error(error));
 	return CLI_TELEX;
 }
 
-static int start(struct run *r)
+static int run_followed(struct session *s, struct run_options *o)
 {
-	struct telex_error error;
-	struct telex_command *command = &r->options.command;
+	const struct follow_how how = {
+	    .in = stdin_of(o),
+	    .terminal = o->terminal,
+	    .forward = o->forward,
+	    .command = &o->command,
+	};
 
-	command->stdin_pipe = wants_stdin(r->options.stdin_mode);
-	if (telex_run(r->session.client, &r->handle, command, &run_ops, r, &error) < 0)
-		return not_begun(r, &error);
-	strncpy(r->id, telex_run_id(r->handle), sizeof(r->id) - 1);
-	run_streams_attach(r->streams, r->handle, command->stdin_pipe);
-	r->forward = forward_new(r->session.base, &forward_ops, r);
+	o->command.stdin_pipe = how.in != RUN_STREAMS_NO_STDIN;
+	return follow(s, &how, &o->command, NULL);
+}
+
+/* ---- detached ---- */
+
+static void on_queued(const struct telex_group *group, void *arg)
+{
+	(void)arg;
+	say_note(
+	    "queued: group %s has %u of %u running", group->name, group->running, group->maximum);
+}
+
+static void on_started(const struct telex_process *process, void *arg)
+{
+	struct session *s = arg;
+	bool *queued = s->data;
+
+	*queued = process->state == TELEX_STATE_QUEUED;
+	if (s->json)
+		output_json(process_words_json(process));
+	else
+		puts(process->process_id);
+	fflush(stdout);
+}
+
+/* The id is out at once; that it waits is told by a second question, which may fail. */
+static void say_queued(struct session *s, const char *group)
+{
+	struct telex_error ignored;
+
+	if (telex_group_get(s->client, group, 0, on_queued, session_done, s, &ignored) == 0)
+		session_wait(s, 0);
+}
+
+static int run_detached(struct session *s, struct run_options *o)
+{
+	bool queued = false;
+	int asked;
+
+	o->command.stdin_pipe = o->stdin_mode == RUN_STDIN_ALWAYS || o->terminal;
+	s->data = &queued;
+	asked = telex_start(s->client, &o->command, 0, on_started, session_done, s, &s->error);
+	if (session_wait(s, asked) < 0) {
+		session_fail(s, &s->error);
+		return end_error_status(&s->error);
+	}
+	if (queued && o->command.group)
+		say_queued(s, o->command.group);
 	return CLI_OK;
 }
 
-static int follow(struct run *r)
-{
-	int status;
-
-	r->streams = run_streams_new(r->session.base, r->cli->json, &streams_ops, r);
-	r->lost_timer = evtimer_new(r->session.base, on_lost_timer, r);
-	if (!r->lost_timer)
-		abort();
-	status = start(r);
-	if (status == CLI_OK) {
-		event_base_dispatch(r->session.base);
-		/* A program that ended by itself has the last word, unless its output could not be
-		 * kept. */
-		status = r->lost_errno && r->lost_errno != EPIPE ? CLI_TELEX : r->status;
-		/* It was content with half of what it should have been given. */
-		if (status == CLI_OK && run_streams_stdin_failed(r->streams))
-			status = CLI_TELEX;
-	}
-	forward_free(r->forward);
-	event_free(r->lost_timer);
-	run_streams_free(r->streams);
-	return status;
-}
+/* ---- the verb ---- */
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	struct run r = {.cli = cli};
+	struct run_options o;
+	struct session s;
 	struct telex_error error;
 	int status;
 
-	if (run_options_parse(&r.options, cli, &cmd_run, argc, argv, &status) < 0)
+	if (run_options_parse(&o, cli, &cmd_run, argc, argv, &status) < 0)
 		goto out;
-	if (session_try(&r.session, cli, &error) == 0)
-		status = follow(&r);
+	if (o.terminal)
+		term_size(&o.command.rows, &o.command.columns);
+	if (session_try(&s, cli, &error) < 0)
+		status = not_begun(&s, &error);
 	else
-		status = not_begun(&r, &error);
-	session_close(&r.session);
+		status = o.detach ? run_detached(&s, &o) : run_followed(&s, &o);
+	session_close(&s);
 out:
-	run_options_free(&r.options);
+	run_options_free(&o);
 	return status;
 }
 
 const struct cli_verb cmd_run = {
     .name = "run",
     .summary = "run a command",
+    .specs = run_options_specs,
     .help =
         "Examples:\n"
         "  telex run -- uname -a\n"
         "  telex run -C /srv/app -e LANG=C -- make -j4\n"
         "  tar c . | telex run -- tar x -C /srv/app\n"
-        "  telex run --timeout 5m --limit as=2G -- ./nightly\n"
+        "  telex run -it -- bash                           a terminal: ~. disconnects\n"
+        "  id=$(telex run -d -- ./nightly); telex logs -f $id\n"
+        "  telex run --timeout 5m --limit memory=2G -- ./nightly\n"
+        "  telex run -d --group tests --group-max 4 -- ./one-test\n"
         "  telex run -- sh -c 'cd /tmp && ls *.log'        a shell, where one is wanted\n"
         "  while read -r f; do telex run -n -- rm \"$f\"; done <list\n"
         "  telex --json run -- sh -c 'exit 3'              events, one a line\n"
@@ -362,29 +144,57 @@ const struct cli_verb cmd_run = {
         "\n"
         "The command is executed as it is given; no shell is involved. Options end at the "
         "command.\n"
-        "Stdin is forwarded when it is not a terminal.\n"
+        "Stdin is forwarded when it is not a terminal, and with -t also from one.\n"
         "\n"
-        "  -i, --stdin              forward stdin, also from a terminal\n"
+        "Streams:\n"
+        "  -i, --stdin              forward stdin, also from a terminal; with -d: a pipe that\n"
+        "                           `attach` can feed\n"
         "  -n, --no-stdin           never read stdin\n"
+        "  -t, --tty                run it on a terminal of the size of this one (24x80 where "
+        "there\n"
+        "                           is none); keys go through as they are, stdout and stderr "
+        "are one\n"
+        "  -d, --detach             print its id and leave it running\n"
+        "      --output-buffer SIZE how much of each output is held: the agent's default\n"
+        "      --output-policy WHAT when that is full: block (it waits) or drop-oldest\n"
+        "      --spool SIZE         that much more of each output in a file\n"
+        "\n"
+        "What it runs as:\n"
         "  -e, --env NAME=VALUE     set a variable; NAME alone takes the value from here\n"
+        "      --clean-env          nothing but what -e sets\n"
         "  -C, --directory DIR      the working folder; else the user's home\n"
         "  -u, --user USER[:GROUP]  run as this user\n"
+        "      --umask MASK         octal: 022\n"
+        "      --nice N             -20 to 19\n"
+        "      --no-new-privs       set-user-ID programs gain nothing\n"
+        "      --block-signal LIST  blocked when it begins, as INT,TERM\n"
+        "      --ignore-signal LIST ignored when it begins\n"
+        "      --limit NAME=VALUE   memory=2G, cpu=1.5 (processors), pids=100: of it and all its\n"
+        "                           descendants, by a control group; or a resource limit by its "
+        "name\n"
+        "                           in prlimit(1), NAME=SOFT[:HARD]: nofile, as, core, … "
+        "(prlimit's\n"
+        "                           cpu is cputime, in seconds). K, M, G, T; or unlimited\n"
+        "\n"
+        "Its life:\n"
         "      --timeout TIME       end it after this time (90, 1.5s, 5m, 1h30m); status 124\n"
         "      --signal SIGNAL      how it is ended: TERM\n"
         "      --grace TIME         from that signal to SIGKILL: 10s\n"
         "      --on-disconnect WHAT when the connection is gone: keep, kill, hangup or "
         "hangup:TIME\n"
-        "                           (SIGHUP after TIME, 60s)\n"
-        "      --limit NAME=SOFT[:HARD]\n"
-        "                           a resource limit by its name in prlimit(1): nofile, as, core, "
-        "…;\n"
-        "                           numbers may end in K, M, G, T; or unlimited\n"
+        "                           (SIGHUP after TIME, 60s); with -d keep\n"
+        "      --keep TIME          how long its end and output are held: 1h\n"
+        "      --forward LIST       signals that go on: INT,TERM,HUP,QUIT,USR1,USR2\n"
+        "      --no-forward         none; INT, TERM, HUP and QUIT leave it\n"
+        "      --group NAME         a member of this group (telex ps, wait, kill, rm --group)\n"
+        "      --group-max N        so many of the group run at once; others queue, in order\n"
         "      --id ID              the process's id; the same id and command again attaches to "
         "it\n"
-        "  -t, -d                   a terminal, detached: with the next version\n"
         "\n"
         "Ctrl-C and SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 go to the remote process group; a\n"
-        "second Ctrl-C within a second leaves the process to --on-disconnect.\n"
+        "second Ctrl-C within a second leaves the process to --on-disconnect. With -t the keys go\n"
+        "through instead, and at the beginning of a line ~. disconnects, ~^Z suspends, ~? lists.\n"
+        "A lost connection is tried again for --reconnect TIME (60s); nothing is lost by it.\n"
         "\n"
         "Exit status: the program's own; 128+n when signal n ended it; 124 for --timeout; 126 "
         "found\n"

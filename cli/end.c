@@ -9,6 +9,13 @@
 #include "cli/cli.h"
 #include "cli/output.h"
 
+static int not_executed(const char *stage, int sys_errno)
+{
+	if (strcmp(stage, "exec") != 0)
+		return CLI_TELEX;
+	return sys_errno == ENOENT ? CLI_NOT_FOUND : CLI_NOT_EXEC;
+}
+
 int end_status(const struct telex_exit *exit)
 {
 	if (exit->reason == TELEX_REASON_RUN_TIMEOUT)
@@ -18,6 +25,8 @@ int end_status(const struct telex_exit *exit)
 		return exit->value & 0xff;
 	case TELEX_END_SIGNAL:
 		return 128 + exit->value;
+	case TELEX_END_NOT_STARTED:
+		return not_executed(exit->stage ? exit->stage : "", exit->start_errno);
 	default:
 		return CLI_TELEX;
 	}
@@ -25,9 +34,7 @@ int end_status(const struct telex_exit *exit)
 
 int end_error_status(const struct telex_error *error)
 {
-	if (strcmp(error->stage, "exec") != 0)
-		return CLI_TELEX;
-	return error->sys_errno == ENOENT ? CLI_NOT_FOUND : CLI_NOT_EXEC;
+	return not_executed(error->stage, error->sys_errno);
 }
 
 char *end_text(char *out, size_t size, const struct telex_exit *exit)
@@ -42,6 +49,9 @@ char *end_text(char *out, size_t size, const struct telex_exit *exit)
 		else
 			snprintf(out, size, "signal %d", exit->value);
 		break;
+	case TELEX_END_NOT_STARTED:
+		snprintf(out, size, "not started");
+		break;
 	default:
 		snprintf(out, size, "unknown");
 		break;
@@ -51,8 +61,8 @@ char *end_text(char *out, size_t size, const struct telex_exit *exit)
 
 const char *end_reason(enum telex_reason reason)
 {
-	static const char *const names[] = {
-	    "unspecified", "exited", "signalled", "run_timeout", "disconnect", "shutdown"};
+	static const char *const names[] = {"unspecified", "exited", "signalled", "run_timeout",
+	    "disconnect", "shutdown", "out_of_memory"};
 	size_t i = (size_t)reason;
 
 	return names[i < sizeof(names) / sizeof(names[0]) ? i : 0];
@@ -87,6 +97,13 @@ static void set_end(json_t *o, const struct telex_exit *exit)
 		if (exit->signal_name)
 			set(o, "signal_name", json_string(exit->signal_name));
 		set(o, "core_dumped", json_boolean(exit->core_dumped));
+		break;
+	case TELEX_END_NOT_STARTED:
+		set(o, "not_started", output_json_text(exit->unknown_why ? exit->unknown_why : ""));
+		if (exit->stage && exit->stage[0])
+			set(o, "stage", output_json_text(exit->stage));
+		if (exit->start_errno)
+			set(o, "errno", json_integer(exit->start_errno));
 		break;
 	default:
 		set(o, "unknown", output_json_text(exit->unknown_why ? exit->unknown_why : ""));

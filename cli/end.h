@@ -8,17 +8,19 @@
 
 #include "lib/telex.h"
 
-/* The exit status of `run`: the program's own, 128 + signal, 124 for its timeout, 125 when it is
- * not known. */
+/* The exit status of `run`: the program's own, 128 + signal, 124 for its timeout, 126 or 127 when
+ * it was queued and could not be executed, 125 when it is not known or never ran. */
 int end_status(const struct telex_exit *exit);
 /* The exit status for a run that failed: 126 or 127 when it could not be executed, else 125. */
 int end_error_status(const struct telex_error *error);
-/* "exit 3", "SIGTERM", "unknown". size >= 32. Returns out. */
+/* "exit 3", "SIGTERM", "unknown", "not started". size >= END_TEXT. Returns out. */
+#define END_TEXT 32
 char *end_text(char *out, size_t size, const struct telex_exit *exit);
-/* "exited", "signalled", "run_timeout", "disconnect", "shutdown"; "unspecified". */
+/* "exited", "signalled", "run_timeout", "disconnect", "shutdown", "out_of_memory";
+ * "unspecified". */
 const char *end_reason(enum telex_reason reason);
-/* An object with "code", or "signal" and "signal_name", or "unknown"; and all that is known
- * besides. */
+/* An object with "code", or "signal" and "signal_name", "unknown" or "not_started"; and all that is
+ * known besides. */
 json_t *end_json(const struct telex_exit *exit);
 /* An object with "kind", "message" and, where they are known, "code", "reason", "stage", "errno".
  */

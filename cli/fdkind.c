@@ -56,6 +56,14 @@ int fdkind_open(struct fdkind_fd *out, int fd, bool writing)
 	return 0;
 }
 
+bool fdkind_is_null(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) < 0 ||
+	       (S_ISCHR(st.st_mode) && st.st_rdev == makedev(MEMORY_DEVICES, 3));
+}
+
 void fdkind_close(struct fdkind_fd *f)
 {
 	if (f->owned)

@@ -25,6 +25,8 @@ struct fdkind_fd {
 
 /* For writing or for reading. 0, or the errno for a descriptor that is not open that way. */
 int fdkind_open(struct fdkind_fd *out, int fd, bool writing);
+/* It is /dev/null, or nothing at all. */
+bool fdkind_is_null(int fd);
 void fdkind_close(struct fdkind_fd *f);
 
 #endif

@@ -3,17 +3,16 @@
 #include "cli/forward.h"
 
 #include <event2/event.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "common/duration.h"
 #include "common/mem.h"
 
-static const int forwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
-#define FORWARDED (sizeof(forwarded) / sizeof(forwarded[0]))
+#define SIGNALS 64
 
 struct forward {
-	struct event *events[FORWARDED]; /* NULL: was ignored */
+	struct event *events[SIGNALS + 1]; /* by signal; NULL: none, or it was ignored */
+	uint64_t leaving;
 	const struct forward_ops *ops;
 	void *arg;
 	int64_t interrupted_ns; /* when the last SIGINT came; 0: none did */
@@ -26,8 +25,9 @@ static void on_signal(evutil_socket_t signo, short what, void *arg)
 	int64_t within = f->ops->leave_within_ns ? f->ops->leave_within_ns : NS_PER_S;
 
 	(void)what;
-	if (signo == SIGINT && f->interrupted_ns && now - f->interrupted_ns <= within) {
-		f->ops->leave(f, f->arg);
+	if ((f->leaving & FORWARD_BIT(signo)) ||
+	    (signo == SIGINT && f->interrupted_ns && now - f->interrupted_ns <= within)) {
+		f->ops->leave(f, (int)signo, f->arg);
 		return;
 	}
 	if (signo == SIGINT)
@@ -42,17 +42,20 @@ static int is_ignored(int signo)
 	return sigaction(signo, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
 }
 
-struct forward *forward_new(struct event_base *base, const struct forward_ops *ops, void *arg)
+struct forward *forward_new(struct event_base *base, uint64_t forwarded, uint64_t leaving,
+    const struct forward_ops *ops, void *arg)
 {
 	struct forward *f = xcalloc(1, sizeof(*f));
 
 	f->ops = ops;
 	f->arg = arg;
-	for (size_t i = 0; i < FORWARDED; i++) {
-		if (is_ignored(forwarded[i]))
+	f->leaving = leaving;
+	for (int signo = 1; signo <= SIGNALS; signo++) {
+		if (!((forwarded | leaving) & FORWARD_POSSIBLE & FORWARD_BIT(signo)) ||
+		    is_ignored(signo))
 			continue;
-		f->events[i] = evsignal_new(base, forwarded[i], on_signal, f);
-		if (!f->events[i] || event_add(f->events[i], NULL) < 0)
+		f->events[signo] = evsignal_new(base, signo, on_signal, f);
+		if (!f->events[signo] || event_add(f->events[signo], NULL) < 0)
 			abort();
 	}
 	return f;
@@ -62,8 +65,8 @@ void forward_free(struct forward *f)
 {
 	if (!f)
 		return;
-	for (size_t i = 0; i < FORWARDED; i++)
-		if (f->events[i])
-			event_free(f->events[i]);
+	for (int signo = 1; signo <= SIGNALS; signo++)
+		if (f->events[signo])
+			event_free(f->events[signo]);
 	free(f);
 }

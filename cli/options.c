@@ -11,6 +11,8 @@
 #include <string.h>
 
 #include "cli/say.h"
+#include "cli/values.h"
+#include "common/job_spec.h"
 #include "common/mem.h"
 #include "common/nearest.h"
 
@@ -18,16 +20,18 @@ enum global {
 	GLOBAL_ON = 10000,
 	GLOBAL_CONTEXT,
 	GLOBAL_JSON,
+	GLOBAL_RECONNECT,
 	GLOBAL_QUIET,
 	GLOBAL_VERBOSE,
 	GLOBAL_HELP,
 	GLOBAL_VERSION
 };
 
-static const struct options_spec globals[] = {
+const struct options_spec options_globals[] = {
     {GLOBAL_ON, 'w', "on", true},
     {GLOBAL_CONTEXT, '\0', "context", true},
     {GLOBAL_JSON, '\0', "json", false},
+    {GLOBAL_RECONNECT, '\0', "reconnect", true},
     {GLOBAL_QUIET, 'q', "quiet", false},
     {GLOBAL_VERBOSE, 'v', "verbose", false},
     {GLOBAL_HELP, 'h', "help", false},
@@ -82,6 +86,30 @@ int options_usage(struct options *o, const char *fmt, ...)
 	return o->status = CLI_TELEX;
 }
 
+static const struct options_spec *by_id(const struct options_spec *specs, int id)
+{
+	while (specs->id && specs->id != id)
+		specs++;
+	return specs;
+}
+
+int options_wrong(struct options *o, int id, const struct err *e)
+{
+	const struct options_spec *spec = by_id(o->specs, id);
+
+	return options_usage(o, "--%s: %s", spec->id ? spec->name : "?", e->message);
+}
+
+int options_check_id(const char *text, struct err *e)
+{
+	return job_id_valid(text, strlen(text))
+	           ? 0
+	           : err_set(e, TX_EINVAL,
+	                 "'%s' must be 1 to 64 letters, digits, '.', '_' or '-', not beginning "
+	                 "with '.' or '-'",
+	                 text);
+}
+
 int options_end(struct options *o)
 {
 	free(o->operands);
@@ -110,7 +138,7 @@ static const struct options_spec *by_name(
 /* An unknown long option: the nearest of the verb's and the global ones, with its dashes. */
 static int unknown_long(struct options *o, const char *arg, size_t len)
 {
-	const struct options_spec *const tables[] = {o->specs, globals};
+	const struct options_spec *const tables[] = {o->specs, options_globals};
 	const char *words[WORDS_MAX], *near;
 	char *word = xmemdup0(arg, len);
 	size_t n = 0;
@@ -135,6 +163,19 @@ static int show_help(struct options *o)
 	return -1;
 }
 
+static int set_reconnect(struct options *o, const char *value)
+{
+	struct err e;
+	int64_t ms;
+
+	if (values_duration(value, &ms, &e) < 0) {
+		options_usage(o, "--reconnect: %s", e.message);
+		return -1;
+	}
+	o->cli->reconnect_ms = ms ? ms : -1;
+	return 0;
+}
+
 /* What a global option does: 0 to go on, negative to stop, or its id for the caller (help and
  * version before a verb). */
 static int apply(struct options *o, int id, const char *value)
@@ -149,6 +190,8 @@ static int apply(struct options *o, int id, const char *value)
 	case GLOBAL_JSON:
 		o->cli->json = true;
 		return 0;
+	case GLOBAL_RECONNECT:
+		return set_reconnect(o, value);
 	case GLOBAL_QUIET:
 		o->cli->verbosity = -1;
 		break;
@@ -175,7 +218,7 @@ static int take_long(
 
 	*spec = by_name(o->specs, arg, len);
 	if (!*spec)
-		*spec = by_name(globals, arg, len);
+		*spec = by_name(options_globals, arg, len);
 	if (!*spec)
 		return unknown_long(o, arg, len);
 	if (!(*spec)->takes && equals) {
@@ -192,7 +235,7 @@ static int take_letter(struct options *o, const struct options_spec **spec, cons
 
 	*spec = by_letter(o->specs, letter);
 	if (!*spec)
-		*spec = by_letter(globals, letter);
+		*spec = by_letter(options_globals, letter);
 	if (!*spec) {
 		options_usage(o, "unknown option '-%c'", letter);
 		return -1;
@@ -248,7 +291,8 @@ static int need_value(
 
 static bool is_global(const struct options_spec *spec)
 {
-	return spec >= globals && spec < globals + sizeof(globals) / sizeof(globals[0]);
+	return spec >= options_globals &&
+	       spec < options_globals + sizeof(options_globals) / sizeof(options_globals[0]);
 }
 
 int options_next(struct options *o, const char **value)

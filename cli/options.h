@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Options of a verb, GNU style: "-a", "-abc", "-oVALUE", "-o VALUE", "--long", "--long=VALUE",
- * "--long VALUE"; "--" ends them. The global options (-w, --context, --json, -q, -v) and --help are
+ * "--long VALUE"; "--" ends them. The global options (-w, --context, --json, --reconnect,
+ * -q, -v) and --help are
  * understood everywhere, unless the verb has one of the same name. A mistake is said here, with the
  * nearest right word.
  *
@@ -22,6 +23,7 @@
 #include <stddef.h>
 
 #include "cli/cli.h"
+#include "common/err.h"
 
 struct options_spec {
 	int id;           /* > 0; 0 ends the table */
@@ -29,6 +31,9 @@ struct options_spec {
 	const char *name; /* without dashes; NULL: none */
 	bool takes;       /* a value */
 };
+
+/* The global ones. */
+extern const struct options_spec options_globals[];
 
 struct options {
 	struct cli *cli;
@@ -52,6 +57,12 @@ void options_start(struct options *o, struct cli *cli, const struct cli_verb *ve
 int options_next(struct options *o, const char **value);
 /* A mistake in the arguments: says it and where the help is. Returns CLI_TELEX. */
 int options_usage(struct options *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same for the value of option `id`: "--nice: '50' is out of range …". */
+int options_wrong(struct options *o, int id, const struct err *e);
+/* 1 to 64 letters, digits, '.', '_', '-', as the names of processes and groups are. 0, or
+ * TX_EINVAL.
+ */
+int options_check_id(const char *text, struct err *e);
 /* Frees the operands and returns o->status (CLI_OK after --help, CLI_TELEX after a mistake). */
 int options_end(struct options *o);
 

@@ -23,6 +23,43 @@ json_t *run_json_started(const struct telex_started *started)
 	json_object_set_new(o, "process_id", output_json_text(started->process_id));
 	json_object_set_new(o, "pid", json_integer(started->pid));
 	json_object_set_new(o, "created", json_boolean(started->created));
+	json_object_set_new(o, "queued", json_boolean(started->queued));
+	json_object_set_new(o, "terminal", json_boolean(started->terminal));
+	return o;
+}
+
+json_t *run_json_running(const char *process_id, uint32_t pid)
+{
+	json_t *o = event("running");
+
+	json_object_set_new(o, "process_id", output_json_text(process_id));
+	json_object_set_new(o, "pid", json_integer(pid));
+	return o;
+}
+
+json_t *run_json_interrupted(const struct telex_error *why)
+{
+	json_t *o = event("interrupted");
+
+	json_object_set_new(o, "error", end_error_json(why));
+	return o;
+}
+
+json_t *run_json_resumed(const char *process_id)
+{
+	json_t *o = event("resumed");
+
+	json_object_set_new(o, "process_id", output_json_text(process_id));
+	return o;
+}
+
+json_t *run_json_skipped(enum telex_stream stream, uint64_t from, uint64_t to)
+{
+	json_t *o = event("skipped");
+
+	json_object_set_new(o, "stream", json_string(stream == TELEX_STDOUT ? "stdout" : "stderr"));
+	json_object_set_new(o, "offset", json_integer((json_int_t)from));
+	json_object_set_new(o, "next_offset", json_integer((json_int_t)to));
 	return o;
 }
 

@@ -8,6 +8,9 @@
  *     {"event":"exit","code":3,…}     {"event":"exit","signal":15,"signal_name":"SIGTERM",…}
  *     {"event":"error","kind":"connect","message":"…"}
  *     {"event":"left","process_id":"…"}
+ *     {"event":"running","process_id":"…","pid":12}             after "queued":true
+ *     {"event":"interrupted","error":{…}}     {"event":"resumed","process_id":"…"}
+ *     {"event":"skipped","stream":"stdout","offset":0,"next_offset":4096}
  */
 #ifndef TX_CLI_RUN_JSON_H
 #define TX_CLI_RUN_JSON_H
@@ -26,5 +29,10 @@ json_t *run_json_output(
 json_t *run_json_exit(const char *process_id, const struct telex_exit *exit);
 json_t *run_json_error(const struct telex_error *error);
 json_t *run_json_left(const char *process_id);
+json_t *run_json_running(const char *process_id, uint32_t pid);
+json_t *run_json_interrupted(const struct telex_error *why);
+json_t *run_json_resumed(const char *process_id);
+/* Bytes [from, to) are lost. */
+json_t *run_json_skipped(enum telex_stream stream, uint64_t from, uint64_t to);
 
 #endif

@@ -3,21 +3,44 @@
  * need a connection. */
 #include "cli/run_options.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/forward.h"
+#include "cli/values.h"
 #include "common/duration.h"
 #include "common/job_spec.h"
 #include "common/mem.h"
-#include "common/nearest.h"
 #include "common/signame.h"
 
 /* 0 is libtelex's word for "the default". */
 #define AT_ONCE (-1)
 
-enum { OPT_TIMEOUT = 256, OPT_SIGNAL, OPT_GRACE, OPT_DISCONNECT, OPT_LIMIT, OPT_ID };
+enum {
+	OPT_TIMEOUT = 256,
+	OPT_SIGNAL,
+	OPT_GRACE,
+	OPT_DISCONNECT,
+	OPT_LIMIT,
+	OPT_ID,
+	OPT_CLEAN_ENV,
+	OPT_UMASK,
+	OPT_NICE,
+	OPT_NO_NEW_PRIVS,
+	OPT_BLOCK,
+	OPT_IGNORE,
+	OPT_BUFFER,
+	OPT_POLICY,
+	OPT_SPOOL,
+	OPT_KEEP,
+	OPT_FORWARD,
+	OPT_NO_FORWARD,
+	OPT_GROUP,
+	OPT_GROUP_MAX
+};
 
-static const struct options_spec specs[] = {
+const struct options_spec run_options_specs[] = {
     {'i', 'i', "stdin", false},
     {'n', 'n', "no-stdin", false},
     {'t', 't', "tty", false},
@@ -31,27 +54,22 @@ static const struct options_spec specs[] = {
     {OPT_DISCONNECT, '\0', "on-disconnect", true},
     {OPT_LIMIT, '\0', "limit", true},
     {OPT_ID, '\0', "id", true},
+    {OPT_CLEAN_ENV, '\0', "clean-env", false},
+    {OPT_UMASK, '\0', "umask", true},
+    {OPT_NICE, '\0', "nice", true},
+    {OPT_NO_NEW_PRIVS, '\0', "no-new-privs", false},
+    {OPT_BLOCK, '\0', "block-signal", true},
+    {OPT_IGNORE, '\0', "ignore-signal", true},
+    {OPT_BUFFER, '\0', "output-buffer", true},
+    {OPT_POLICY, '\0', "output-policy", true},
+    {OPT_SPOOL, '\0', "spool", true},
+    {OPT_KEEP, '\0', "keep", true},
+    {OPT_FORWARD, '\0', "forward", true},
+    {OPT_NO_FORWARD, '\0', "no-forward", false},
+    {OPT_GROUP, '\0', "group", true},
+    {OPT_GROUP_MAX, '\0', "group-max", true},
     {0},
 };
-
-/* As prlimit(1) has them; "cpu" is kept for the share of processors that a control group gives. */
-static const char *const limit_names[] = {"as", "core", "data", "fsize", "locks", "memlock",
-    "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"};
-#define LIMIT_NAMES (sizeof(limit_names) / sizeof(limit_names[0]))
-
-int run_options_duration(const char *text, int64_t *ms, struct err *e)
-{
-	int64_t ns;
-	int r = duration_parse(text, &ns);
-
-	if (r == TX_ETOOBIG)
-		return err_set(e, r, "'%s' is too long a time", text);
-	if (r < 0)
-		return err_set(
-		    e, TX_EINVAL, "'%s' is not a time; write 90, 1.5s, 250ms, 5m or 1h30m", text);
-	*ms = ns / NS_PER_MS + (ns % NS_PER_MS != 0);
-	return 0;
-}
 
 int run_options_disconnect(
     const char *text, enum telex_disconnect *action, int64_t *wait_ms, struct err *e)
@@ -64,7 +82,7 @@ int run_options_disconnect(
 	else if (strcmp(text, "hangup") == 0)
 		*action = TELEX_DISCONNECT_HANGUP;
 	else if (strncmp(text, "hangup:", 7) == 0) {
-		int r = run_options_duration(text + 7, wait_ms, e);
+		int r = values_duration(text + 7, wait_ms, e);
 
 		*action = TELEX_DISCONNECT_HANGUP;
 		if (r == 0 && *wait_ms == 0)
@@ -74,99 +92,6 @@ int run_options_disconnect(
 		return err_set(e, TX_EINVAL,
 		    "'%s' is not a disconnect policy: keep, kill, hangup or hangup:TIME", text);
 	return 0;
-}
-
-/* "1024", "64K", "2G", "unlimited". */
-static int limit_value(const char *text, size_t len, uint64_t *value, struct err *e)
-{
-	static const char suffixes[] = "KMGT";
-	const char *suffix;
-	uint64_t v = 0;
-	size_t i;
-
-	if (len == 9 && memcmp(text, "unlimited", 9) == 0) {
-		*value = UINT64_MAX;
-		return 0;
-	}
-	for (i = 0; i < len && text[i] >= '0' && text[i] <= '9'; i++)
-		if (__builtin_mul_overflow(v, 10u, &v) ||
-		    __builtin_add_overflow(v, (uint64_t)(text[i] - '0'), &v))
-			goto too_big;
-	suffix = i + 1 == len ? strchr(suffixes, text[i]) : NULL;
-	if (i == 0 || (i < len && (!suffix || !*suffix)))
-		return err_set(e, TX_EINVAL,
-		    "'%.*s' is not a limit's value: a number with K, M, G or T after it, or "
-		    "unlimited",
-		    (int)len, text);
-	for (ptrdiff_t times = suffix ? suffix - suffixes + 1 : 0; times > 0; times--)
-		if (__builtin_mul_overflow(v, 1024u, &v))
-			goto too_big;
-	if (v == UINT64_MAX)
-		goto too_big;
-	*value = v;
-	return 0;
-too_big:
-	return err_set(
-	    e, TX_EINVAL, "'%.*s' is too large for a limit; write unlimited", (int)len, text);
-}
-
-static int limit_name(const char *text, size_t len, const char **name, struct err *e)
-{
-	static const char *const cgroup[] = {"memory", "cpu", "pids"};
-	char *word = xmemdup0(text, len);
-	const char *near;
-	int r = 0;
-
-	for (size_t i = 0; i < sizeof(cgroup) / sizeof(cgroup[0]); i++)
-		if (strcmp(word, cgroup[i]) == 0)
-			r = err_set(e, TX_EUNSUPPORTED,
-			    "limit '%s' needs control group support, which this version does not "
-			    "have",
-			    word);
-	*name = NULL;
-	for (size_t i = 0; r == 0 && i < LIMIT_NAMES; i++)
-		if (strcmp(word, limit_names[i]) == 0)
-			*name = limit_names[i];
-	if (r == 0 && !*name) {
-		near = nearest_word(word, limit_names, LIMIT_NAMES);
-		if (near)
-			r = err_set(
-			    e, TX_EINVAL, "unknown limit '%s'; did you mean '%s'?", word, near);
-		else
-			r = err_set(e, TX_EINVAL,
-			    "unknown limit '%s'; the limits are those of prlimit(1), as nofile or "
-			    "as",
-			    word);
-	}
-	free(word);
-	return r;
-}
-
-int run_options_limit(const char *text, struct telex_limit *limit, struct err *e)
-{
-	const char *equals = strchr(text, '='), *colon;
-	struct telex_limit l;
-	int r;
-
-	if (!equals)
-		return err_set(e, TX_EINVAL,
-		    "'%s' is not a limit; write NAME=VALUE or "
-		    "NAME=SOFT:HARD, as nofile=1024",
-		    text);
-	if ((r = limit_name(text, (size_t)(equals - text), &l.name, e)) < 0)
-		return r;
-	colon = strchr(equals, ':');
-	r = limit_value(
-	    equals + 1, colon ? (size_t)(colon - equals - 1) : strlen(equals + 1), &l.soft, e);
-	l.hard = l.soft;
-	if (r == 0 && colon)
-		r = limit_value(colon + 1, strlen(colon + 1), &l.hard, e);
-	if (r == 0 && l.soft > l.hard)
-		r = err_set(
-		    e, TX_EINVAL, "'%s': the first value must not be above the second", text);
-	if (r == 0)
-		*limit = l;
-	return r;
 }
 
 static int add_env(struct run_options *o, const char *text, struct err *e)
@@ -189,51 +114,173 @@ static int add_env(struct run_options *o, const char *text, struct err *e)
 	return 0;
 }
 
-static int add_limit(struct run_options *o, const char *text, struct err *e)
+static bool has_env(const struct run_options *o, const char *name)
 {
-	size_t n = o->command.n_limits;
+	const size_t len = strlen(name);
 
-	o->limits = xreallocarray(o->limits, n + 1, sizeof(*o->limits));
-	o->command.limits = o->limits;
-	if (run_options_limit(text, &o->limits[n], e) < 0)
-		return -1;
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(o->limits[i].name, o->limits[n].name) == 0)
-			return err_set(
-			    e, TX_EINVAL, "limit '%s' is given twice", o->limits[n].name);
-	o->command.n_limits++;
-	return 0;
+	for (size_t i = 0; i < o->n_env; i++)
+		if (strncmp(o->env[i], name, len) == 0 && o->env[i][len] == '=')
+			return true;
+	return false;
 }
 
-static int set_signal(struct run_options *o, const char *text, struct err *e)
+/* A program on a terminal asks what kind it is: the one here. */
+static void add_terminal_env(struct run_options *o)
 {
-	int signo = signame_parse(text);
+	static const char *const names[] = {"TERM", "COLORTERM"};
 
-	if (signo < 0)
-		return err_set(
-		    e, TX_EINVAL, "'%s' is not a signal; write TERM, SIGINT or 15", text);
-	o->command.stop_signal = signo;
-	return 0;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const char *value = getenv(names[i]);
+
+		if (value && value[0] && !has_env(o, names[i]))
+			add_env(o, names[i], NULL);
+	}
 }
 
-static int apply_time(struct run_options *o, int id, const char *value, struct err *e)
+static int set_time(struct run_options *o, int id, const char *value, struct err *e)
 {
+	struct telex_command *c = &o->command;
 	int64_t ms;
+	int r;
 
-	if (run_options_duration(value, &ms, e) < 0)
-		return err_wrap(e, id == OPT_TIMEOUT ? "--timeout" : "--grace");
+	if ((r = values_duration(value, &ms, e)) < 0)
+		return r;
 	if (id == OPT_TIMEOUT && ms == 0)
-		return err_set(e, TX_EINVAL, "--timeout: it must be more than 0");
+		return err_set(e, TX_EINVAL, "it must be more than 0");
+	if (id == OPT_KEEP &&
+	    (ms < JOB_KEEP_MIN_NS / NS_PER_MS || ms > JOB_KEEP_MAX_NS / NS_PER_MS))
+		return err_set(e, TX_EINVAL, "it must be 1s to 30d");
 	if (id == OPT_TIMEOUT)
-		o->command.run_timeout_ms = ms;
+		c->run_timeout_ms = ms;
+	else if (id == OPT_KEEP)
+		c->keep_ms = ms;
 	else
-		o->command.stop_grace_ms = ms ? ms : AT_ONCE;
+		c->stop_grace_ms = ms ? ms : AT_ONCE;
 	return 0;
+}
+
+static int set_policy(struct telex_command *c, const char *value, struct err *e)
+{
+	if (strcmp(value, "block") == 0)
+		c->output_policy = TELEX_OUTPUT_BLOCK;
+	else if (strcmp(value, "drop-oldest") == 0)
+		c->output_policy = TELEX_OUTPUT_DROP_OLDEST;
+	else
+		return err_set(
+		    e, TX_EINVAL, "'%s' is not an output policy: block or drop-oldest", value);
+	return 0;
+}
+
+static int set_mask(uint64_t *mask, const char *value, struct err *e)
+{
+	uint64_t more;
+	int r = values_signals(value, &more, e);
+
+	if (r < 0)
+		return r;
+	if (more & (VALUES_SIGNAL_BIT(SIGKILL) | VALUES_SIGNAL_BIT(SIGSTOP)))
+		return err_set(e, TX_EINVAL, "nobody can block or ignore SIGKILL and SIGSTOP");
+	*mask |= more;
+	return 0;
+}
+
+static int set_forward(struct run_options *o, const char *value, struct err *e)
+{
+	uint64_t mask;
+	int r = values_signals(value, &mask, e);
+	char name[24];
+
+	if (r < 0)
+		return r;
+	for (int signo = 1; signo <= 64; signo++)
+		if (mask & ~FORWARD_POSSIBLE & VALUES_SIGNAL_BIT(signo))
+			return err_set(e, TX_EINVAL, "%s cannot be forwarded",
+			    signame_format(name, sizeof(name), signo));
+	o->forward = mask;
+	return 0;
+}
+
+/* What the process is. */
+static int apply_process(struct run_options *o, int id, const char *value, struct err *e)
+{
+	struct telex_command *c = &o->command;
+	int64_t n;
+	int r;
+
+	switch (id) {
+	case 'e':
+		return add_env(o, value, e);
+	case 'C':
+		c->directory = value;
+		return value[0] == '/'
+		           ? 0
+		           : err_set(e, TX_EINVAL,
+		                 "'%s': the folder is the agent's and must begin with '/'", value);
+	case 'u':
+		c->user = value;
+		return value[0] ? 0 : err_set(e, TX_EINVAL, "the name is empty");
+	case OPT_CLEAN_ENV:
+		c->clean_env = true;
+		return 0;
+	case OPT_NO_NEW_PRIVS:
+		c->no_new_privs = true;
+		return 0;
+	case OPT_UMASK:
+		c->set_umask = true;
+		return values_umask(value, &c->umask, e);
+	case OPT_NICE:
+		if ((r = values_number(value, -20, 19, &n, e)) == 0)
+			c->nice = (int)n;
+		return r;
+	case OPT_BLOCK:
+		return set_mask(&c->blocked_signals, value, e);
+	case OPT_IGNORE:
+		return set_mask(&c->ignored_signals, value, e);
+	case OPT_LIMIT:
+		return limits_add(&o->limits, value, e);
+	}
+	return TX_ENOENT;
+}
+
+/* How the agent deals with it. */
+static int apply_care(struct run_options *o, int id, const char *value, struct err *e)
+{
+	struct telex_command *c = &o->command;
+	int64_t n;
+	int r;
+
+	switch (id) {
+	case OPT_TIMEOUT:
+	case OPT_GRACE:
+	case OPT_KEEP:
+		return set_time(o, id, value, e);
+	case OPT_SIGNAL:
+		return values_signal(value, &c->stop_signal, e);
+	case OPT_DISCONNECT:
+		return run_options_disconnect(value, &c->on_disconnect, &c->disconnect_wait_ms, e);
+	case OPT_BUFFER:
+		return values_size(value, &c->output_buffer, e);
+	case OPT_SPOOL:
+		return values_size(value, &c->spool_bytes, e);
+	case OPT_POLICY:
+		return set_policy(c, value, e);
+	case OPT_ID:
+		c->process_id = value;
+		return options_check_id(value, e);
+	case OPT_GROUP:
+		c->group = value;
+		return options_check_id(value, e);
+	case OPT_GROUP_MAX:
+		if ((r = values_number(value, 1, UINT32_MAX, &n, e)) == 0)
+			c->group_max = (uint32_t)n;
+		return r;
+	}
+	return TX_ENOENT;
 }
 
 static int apply(struct run_options *o, int id, const char *value, struct err *e)
 {
-	struct telex_command *c = &o->command;
+	int r;
 
 	switch (id) {
 	case 'i':
@@ -243,41 +290,49 @@ static int apply(struct run_options *o, int id, const char *value, struct err *e
 		o->stdin_mode = RUN_STDIN_NEVER;
 		return 0;
 	case 't':
-		return err_set(e, TX_EUNSUPPORTED, "-t (a terminal) comes with the next version");
+		o->terminal = true;
+		return 0;
 	case 'd':
-		return err_set(e, TX_EUNSUPPORTED, "-d (detach) comes with the next version");
-	case 'e':
-		return add_env(o, value, e);
-	case 'C':
-		c->directory = value;
-		return value[0] == '/'
-		           ? 0
-		           : err_set(e, TX_EINVAL,
-		                 "-C '%s': the folder is the agent's and must begin with '/'",
-		                 value);
-	case 'u':
-		c->user = value;
-		return value[0] ? 0 : err_set(e, TX_EINVAL, "--user: the name is empty");
-	case OPT_TIMEOUT:
-	case OPT_GRACE:
-		return apply_time(o, id, value, e);
-	case OPT_SIGNAL:
-		return set_signal(o, value, e);
-	case OPT_DISCONNECT:
-		return run_options_disconnect(value, &c->on_disconnect, &c->disconnect_wait_ms, e);
-	case OPT_LIMIT:
-		return add_limit(o, value, e);
-	case OPT_ID:
-		c->process_id = value;
-		return job_id_valid(value, strlen(value))
-		           ? 0
-		           : err_set(e, TX_EINVAL,
-		                 "--id '%s': 1 to 64 letters, digits, '.', '_' or '-', not "
-		                 "beginning with '.' or "
-		                 "'-'",
-		                 value);
+		o->detach = true;
+		return 0;
+	case OPT_NO_FORWARD:
+		o->forward = 0;
+		return 0;
+	case OPT_FORWARD:
+		return set_forward(o, value, e);
 	}
-	return err_set(e, TX_EINVAL, "option %d", id);
+	r = apply_process(o, id, value, e);
+	return r == TX_ENOENT ? apply_care(o, id, value, e) : r;
+}
+
+/* What only all of them together tell. 0, or -1 and it was said. */
+static int check_whole(struct run_options *o)
+{
+	struct options *p = &o->options;
+
+	if (p->n_operands == 0)
+		options_usage(p, "no command was given; write `telex run -- COMMAND`");
+	else if (!p->operands[0][0])
+		options_usage(p, "the command's name is empty");
+	else if (o->command.group_max && !o->command.group)
+		options_usage(p, "--group-max needs --group NAME");
+	else
+		return 0;
+	return -1;
+}
+
+static void complete(struct run_options *o)
+{
+	struct telex_command *c = &o->command;
+
+	c->argv = o->options.operands;
+	c->limits = o->limits.rlimits;
+	c->n_limits = o->limits.n_rlimits;
+	c->memory_bytes = o->limits.memory_bytes;
+	c->max_pids = o->limits.max_pids;
+	c->cpu_millis = o->limits.cpu_millis;
+	if (o->terminal)
+		add_terminal_env(o);
 }
 
 int run_options_parse(struct run_options *o, struct cli *cli, const struct cli_verb *verb, int argc,
@@ -287,27 +342,20 @@ int run_options_parse(struct run_options *o, struct cli *cli, const struct cli_v
 	const char *value;
 	int id;
 
-	*o = (struct run_options){0};
-	options_start(&o->options, cli, verb, specs, argc, argv);
+	*o = (struct run_options){.forward = FORWARD_DEFAULT};
+	options_start(&o->options, cli, verb, run_options_specs, argc, argv);
 	o->options.stop_at_operand = true;
 	while ((id = options_next(&o->options, &value)) > 0)
 		if (apply(o, id, value, &e) < 0) {
-			*status = options_usage(&o->options, "%s", e.message);
+			*status = options_wrong(&o->options, id, &e);
 			return -1;
 		}
+	if (id == 0 && check_whole(o) < 0)
+		id = -1;
 	*status = o->options.status;
 	if (id < 0)
 		return -1;
-	if (o->options.n_operands == 0) {
-		*status = options_usage(
-		    &o->options, "no command was given; write `telex run -- COMMAND`");
-		return -1;
-	}
-	if (!o->options.operands[0][0]) {
-		*status = options_usage(&o->options, "the command's name is empty");
-		return -1;
-	}
-	o->command.argv = o->options.operands;
+	complete(o);
 	return 0;
 }
 
@@ -317,5 +365,5 @@ void run_options_free(struct run_options *o)
 	for (size_t i = 0; i < o->n_env; i++)
 		free(o->env[i]);
 	free(o->env);
-	free(o->limits);
+	limits_clear(&o->limits);
 }

@@ -18,6 +18,8 @@
 #include "cli/source.h"
 #include "common/mem.h"
 
+#define KEYS_PIECE 4096
+
 struct run_streams {
 	const struct run_streams_ops *ops;
 	void *arg;
@@ -26,6 +28,11 @@ struct run_streams {
 	struct sink *out, *err,
 	    *words; /* words: our own, on stderr too, but no credit comes of them */
 	struct source *in;
+	struct keys keys;
+	bool with_keys;
+	/* Keys that go through and were not taken yet. */
+	unsigned char held_keys[KEYS_PIECE + 1];
+	size_t keys_at, keys_len;
 	bool json, ended, flushed, stdin_failed;
 	uint64_t offset[3]; /* by enum telex_stream: of the next byte */
 	size_t held[3];     /* JSON: bytes in lines not yet written */
@@ -33,7 +40,9 @@ struct run_streams {
 
 static void consumed(struct run_streams *s, enum telex_stream stream, size_t n)
 {
-	if (s->run && n > 0)
+	if (n > 0 && s->ops->consumed)
+		s->ops->consumed(stream, n, s->arg);
+	else if (s->run && n > 0)
 		telex_run_consumed(s->run, stream, n);
 }
 
@@ -77,11 +86,41 @@ static void on_lost(struct sink *sink, int sys_errno, void *arg)
 
 static const struct sink_ops sink_ops = {.written = on_written, .lost = on_lost};
 
+/* Whether all keys that were held are gone. */
+static bool pass_keys(struct run_streams *s)
+{
+	if (s->run && s->keys_at < s->keys_len)
+		s->keys_at +=
+		    telex_run_write(s->run, s->held_keys + s->keys_at, s->keys_len - s->keys_at);
+	return s->keys_at == s->keys_len;
+}
+
+static size_t take_keys(struct run_streams *s, const unsigned char *data, size_t len)
+{
+	size_t done = 0;
+
+	s->ops->keys(s->arg);
+	while (s->run && pass_keys(s) && done < len) {
+		enum keys_event event;
+		size_t piece = len - done < KEYS_PIECE ? len - done : KEYS_PIECE;
+
+		done += keys_feed(&s->keys, data + done, piece, s->held_keys, &s->keys_len, &event);
+		s->keys_at = 0;
+		if (event != KEYS_NONE) {
+			pass_keys(s);
+			s->ops->escape(event, s->arg);
+		}
+	}
+	return done;
+}
+
 static size_t on_take(struct source *source, const void *data, size_t len, void *arg)
 {
 	struct run_streams *s = arg;
 
 	(void)source;
+	if (s->with_keys)
+		return take_keys(s, data, len);
 	return s->run ? telex_run_write(s->run, data, len) : 0;
 }
 
@@ -135,10 +174,11 @@ void run_streams_free(struct run_streams *s)
 	free(s);
 }
 
-void run_streams_attach(struct run_streams *s, struct telex_run *run, bool with_stdin)
+void run_streams_attach(struct run_streams *s, struct telex_run *run, enum run_streams_in in)
 {
 	s->run = run;
-	if (with_stdin)
+	s->with_keys = in == RUN_STREAMS_KEYS;
+	if (in != RUN_STREAMS_NO_STDIN)
 		s->in = source_new(s->base, STDIN_FILENO, &source_ops, s);
 }
 
@@ -156,9 +196,20 @@ void run_streams_output(
 		run_streams_json(s, run_json_output(stream, s->offset[stream], NULL, 0, true));
 }
 
+void run_streams_begin(struct run_streams *s, uint64_t stdout_offset, uint64_t stderr_offset)
+{
+	s->offset[TELEX_STDOUT] = stdout_offset;
+	s->offset[TELEX_STDERR] = stderr_offset;
+}
+
+void run_streams_skipped(struct run_streams *s, enum telex_stream stream, uint64_t to)
+{
+	s->offset[stream] = to;
+}
+
 void run_streams_stdin_room(struct run_streams *s)
 {
-	if (s->in)
+	if (s->in && pass_keys(s))
 		source_room(s->in);
 }
 
@@ -194,4 +245,9 @@ void run_streams_end(struct run_streams *s)
 	if (s->in)
 		source_stop(s->in);
 	check_flushed(s);
+}
+
+bool run_streams_flushed(const struct run_streams *s)
+{
+	return s->flushed;
 }

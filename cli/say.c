@@ -19,6 +19,7 @@
 static int verbosity_now;
 static void (*through)(const void *text, size_t len, void *arg);
 static void *through_arg;
+static bool terminal_raw;
 
 void say_verbosity(int verbosity)
 {
@@ -29,6 +30,11 @@ void say_through(void (*write_line)(const void *text, size_t len, void *arg), vo
 {
 	through = write_line;
 	through_arg = arg;
+}
+
+void say_raw(bool raw)
+{
+	terminal_raw = raw && isatty(STDERR_FILENO);
 }
 
 static void write_all(const char *text, size_t len)
@@ -62,7 +68,7 @@ static void single_backslashes(char *text)
 __attribute__((format(printf, 1, 0))) static void say(const char *fmt, va_list ap)
 {
 	static const char name[] = "telex: ";
-	char raw[SAY_MAX], line[sizeof(name) + SAY_MAX + 2];
+	char raw[SAY_MAX], line[sizeof(name) + SAY_MAX + 3];
 	size_t len;
 
 	vsnprintf(raw, sizeof(raw), fmt, ap);
@@ -70,6 +76,8 @@ __attribute__((format(printf, 1, 0))) static void say(const char *fmt, va_list a
 	escape_text(line + sizeof(name) - 1, SAY_MAX, raw, strlen(raw));
 	single_backslashes(line);
 	len = strlen(line);
+	if (terminal_raw)
+		line[len++] = '\r';
 	line[len++] = '\n';
 	fflush(stdout);
 	if (through)

@@ -3,6 +3,7 @@
 #ifndef TX_CLI_SAY_H
 #define TX_CLI_SAY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* -1: only errors; 0; 1: details too. */
@@ -10,6 +11,9 @@ void say_verbosity(int verbosity);
 
 /* Lines go through this instead of a write that may wait; NULL: to stderr again. */
 void say_through(void (*write)(const void *text, size_t len, void *arg), void *arg);
+
+/* The terminal is raw: a line must go back to its beginning by itself. */
+void say_raw(bool raw);
 
 /* What went wrong; always said. */
 void say_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

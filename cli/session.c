@@ -45,6 +45,7 @@ static int start(struct session *s, const char *on, struct telex_error *error)
 	    .certificate_file = s->context.certificate,
 	    .key_file = s->context.key,
 	    .ca_file = s->context.ca,
+	    .reconnect_ms = s->reconnect_ms,
 	};
 	struct err e;
 
@@ -102,7 +103,7 @@ static void check_key(const char *path)
 
 int session_try(struct session *s, const struct cli *cli, struct telex_error *error)
 {
-	*s = (struct session){.json = cli->json};
+	*s = (struct session){.json = cli->json, .reconnect_ms = cli->reconnect_ms};
 	if (choose(s, cli, error) < 0 || start(s, cli->on, error) < 0)
 		return -1;
 	check_key(s->context.key);
@@ -168,6 +169,13 @@ int session_answer(struct session *s, int asked)
 		return CLI_OK;
 	session_fail(s, &s->error);
 	return CLI_TELEX;
+}
+
+int session_answer_or_no(struct session *s, int asked)
+{
+	int status = session_answer(s, asked);
+
+	return status != CLI_OK && s->error.kind == TELEX_ERROR_STATUS ? CLI_FAILED : status;
 }
 
 static const char *way_out(const struct session *s, const struct telex_error *error)

@@ -4,6 +4,7 @@
 #define TX_CLI_SESSION_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "cli/cli.h"
 #include "cli/context.h"
@@ -19,7 +20,8 @@ struct session {
 	char address[TARGET_MAX];
 	bool elsewhere; /* -w named another agent than the context's */
 	bool json;
-	void *data; /* the verb's own */
+	int64_t reconnect_ms; /* as in telex_options */
+	void *data;           /* the verb's own */
 	/* Set by session_done. */
 	bool done, failed;
 	struct telex_error error;
@@ -43,6 +45,9 @@ void session_done(const struct telex_error *error, void *session);
 int session_wait(struct session *s, int asked);
 /* The same, and says a failure: CLI_OK or CLI_TELEX. */
 int session_answer(struct session *s, int asked);
+
+/* The same, but what the agent refuses is CLI_FAILED. */
+int session_answer_or_no(struct session *s, int asked);
 
 /* The failure in one sentence, with the way out where there is one. */
 void session_say(const struct session *s, const struct telex_error *error);

@@ -17,7 +17,6 @@
 
 #include "cli/cli.h"
 #include "cli/end.h"
-#include "cli/forward.h"
 #include "cli/output.h"
 #include "cli/run_json.h"
 #include "common/duration.h"
@@ -171,29 +170,6 @@ static void json_text_that_is_not_utf8_is_replaced(void **state)
 
 /* ---- ends ---- */
 
-static void statuses_are_the_programs_own_or_made_by_the_rules(void **state)
-{
-	struct telex_exit exit = {.end = TELEX_END_CODE, .value = 7, .reason = TELEX_REASON_EXITED};
-	struct telex_error error = {
-	    .kind = TELEX_ERROR_STATUS, .stage = "exec", .sys_errno = ENOENT};
-
-	(void)state;
-	assert_int_equal(end_status(&exit), 7);
-	exit.reason = TELEX_REASON_RUN_TIMEOUT;
-	assert_int_equal(end_status(&exit), CLI_TIMEOUT);
-	exit = (struct telex_exit){.end = TELEX_END_SIGNAL, .value = 15};
-	assert_int_equal(end_status(&exit), 143);
-	exit = (struct telex_exit){.end = TELEX_END_UNKNOWN};
-	assert_int_equal(end_status(&exit), CLI_TELEX);
-	assert_int_equal(end_error_status(&error), CLI_NOT_FOUND);
-	error.sys_errno = EACCES;
-	assert_int_equal(end_error_status(&error), CLI_NOT_EXEC);
-	strcpy(error.stage, "chdir");
-	assert_int_equal(end_error_status(&error), CLI_TELEX);
-	error.stage[0] = '\0';
-	assert_int_equal(end_error_status(&error), CLI_TELEX);
-}
-
 static void json_tells_code_from_signal_from_unknown(void **state)
 {
 	struct telex_exit exit = {
@@ -243,80 +219,6 @@ static void json_output_is_text_when_utf8_and_base64_when_not(void **state)
 	json_decref(json);
 }
 
-/* ---- signals ---- */
-
-struct signals {
-	int last, count, left;
-};
-
-static void on_signal(struct forward *forward, int signo, void *arg)
-{
-	struct signals *s = arg;
-
-	(void)forward;
-	s->last = signo;
-	s->count++;
-}
-
-static void on_leave(struct forward *forward, void *arg)
-{
-	struct signals *s = arg;
-
-	(void)forward;
-	s->left++;
-}
-
-static const struct forward_ops forward_ops = {
-    .signal = on_signal, .leave = on_leave, .leave_within_ns = 3600 * NS_PER_S};
-
-static void signals_are_told_and_a_second_interrupt_leaves(void **state)
-{
-	static const int each[] = {SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGINT};
-	struct event_base *base = event_base_new();
-	struct signals s = {0};
-	struct forward *f;
-
-	(void)state;
-	/* A test that runs in the background has inherited some of them as ignored. */
-	for (size_t i = 0; i < sizeof(each) / sizeof(each[0]); i++)
-		signal(each[i], SIG_DFL);
-	f = forward_new(base, &forward_ops, &s);
-	for (size_t i = 0; i < sizeof(each) / sizeof(each[0]); i++) {
-		raise(each[i]);
-		event_base_loop(base, EVLOOP_ONCE);
-		assert_int_equal(s.last, each[i]);
-	}
-	assert_int_equal(s.left, 0);
-	raise(SIGINT);
-	event_base_loop(base, EVLOOP_ONCE);
-	assert_int_equal(s.left, 1);
-	assert_int_equal(s.count, 6);
-	forward_free(f);
-	event_base_free(base);
-}
-
-static void ignored_signals_stay_ignored(void **state)
-{
-	struct event_base *base = event_base_new();
-	struct signals s = {0};
-	struct sigaction now;
-	struct forward *f;
-
-	(void)state;
-	signal(SIGHUP, SIG_IGN);
-	f = forward_new(base, &forward_ops, &s);
-	raise(SIGHUP);
-	cli_loop_due(base);
-	assert_int_equal(s.count, 0);
-	forward_free(f);
-	sigaction(SIGHUP, NULL, &now);
-	assert_true(now.sa_handler == SIG_IGN);
-	sigaction(SIGTERM, NULL, &now);
-	assert_true(now.sa_handler == SIG_DFL);
-	signal(SIGHUP, SIG_DFL);
-	event_base_free(base);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -326,11 +228,8 @@ int main(void)
 	    cmocka_unit_test(base64_has_its_padding),
 	    cmocka_unit_test(times_ages_and_sizes),
 	    cmocka_unit_test(json_text_that_is_not_utf8_is_replaced),
-	    cmocka_unit_test(statuses_are_the_programs_own_or_made_by_the_rules),
 	    cmocka_unit_test(json_tells_code_from_signal_from_unknown),
 	    cmocka_unit_test(json_output_is_text_when_utf8_and_base64_when_not),
-	    cmocka_unit_test(signals_are_told_and_a_second_interrupt_leaves),
-	    cmocka_unit_test(ignored_signals_stay_ignored),
 	};
 
 	return cmocka_run_group_tests_name("cli_output", tests, NULL, NULL);

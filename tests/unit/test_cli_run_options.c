@@ -11,9 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/forward.h"
 #include "cli/run_options.h"
 
-#define WORDS_MAX 32
+#define WORDS_MAX 48
 
 static const struct cli_verb verb = {.name = "run", .summary = "s", .help = "h\n"};
 
@@ -80,6 +81,69 @@ static void every_option_reaches_the_command(void **state)
 	run_options_free(&o);
 }
 
+static void the_newer_options_reach_it_too(void **state)
+{
+	char line[] =
+	    "run -t -d --clean-env --umask 027 --nice -5 --no-new-privs "
+	    "--block-signal INT,TERM --ignore-signal HUP --ignore-signal PIPE "
+	    "--output-buffer 64K --output-policy drop-oldest --spool 1G --keep 2h "
+	    "--group tests --group-max 4 --limit memory=2G --limit cpu=0.5 --forward USR1 "
+	    "true";
+	struct run_options o;
+	struct cli cli = {0};
+	const struct telex_command *c = &o.command;
+
+	(void)state;
+	setenv("TERM", "screen-256color", 1);
+	setenv("COLORTERM", "truecolor", 1);
+	assert_int_equal(parse(&o, &cli, line), 0);
+	assert_true(o.terminal && o.detach && c->clean_env && c->no_new_privs && c->set_umask);
+	assert_int_equal(c->umask, 027);
+	assert_int_equal(c->nice, -5);
+	assert_true(c->blocked_signals == (FORWARD_BIT(SIGINT) | FORWARD_BIT(SIGTERM)));
+	assert_true(c->ignored_signals == (FORWARD_BIT(SIGHUP) | FORWARD_BIT(SIGPIPE)));
+	assert_int_equal(c->output_buffer, 65536);
+	assert_int_equal(c->output_policy, TELEX_OUTPUT_DROP_OLDEST);
+	assert_int_equal(c->spool_bytes, 1 << 30);
+	assert_int_equal(c->keep_ms, 7200000);
+	assert_string_equal(c->group, "tests");
+	assert_int_equal(c->group_max, 4);
+	assert_int_equal(c->memory_bytes, UINT64_C(2) << 30);
+	assert_int_equal(c->cpu_millis, 500);
+	assert_true(o.forward == FORWARD_BIT(SIGUSR1));
+	assert_string_equal(c->env[0], "TERM=screen-256color");
+	assert_string_equal(c->env[1], "COLORTERM=truecolor");
+	run_options_free(&o);
+}
+
+static void a_terminals_kind_may_be_set(void **state)
+{
+	char line[] = "run -t -e TERM=dumb -e TERMINFO=x true";
+	struct run_options o;
+	struct cli cli = {0};
+
+	(void)state;
+	setenv("TERM", "screen", 1);
+	unsetenv("COLORTERM");
+	assert_int_equal(parse(&o, &cli, line), 0);
+	assert_string_equal(o.command.env[0], "TERM=dumb");
+	assert_string_equal(o.command.env[1], "TERMINFO=x");
+	assert_null(o.command.env[2]);
+	run_options_free(&o);
+}
+
+static void nothing_is_forwarded_if_so_wished(void **state)
+{
+	char line[] = "run --no-forward true";
+	struct run_options o;
+	struct cli cli = {0};
+
+	(void)state;
+	assert_int_equal(parse(&o, &cli, line), 0);
+	assert_true(o.forward == 0);
+	run_options_free(&o);
+}
+
 static void without_options_the_defaults_are_the_agents(void **state)
 {
 	char line[] = "run ls -l";
@@ -117,83 +181,24 @@ static void variable_without_a_value_comes_from_here(void **state)
 
 static void mistakes_are_refused_before_a_connection(void **state)
 {
-	static const char *const lines[] = {"run", "run --", "run -n", "run -t true", "run -d true",
+	static const char *const lines[] = {"run", "run --", "run -n", "run -t", "run -d --",
 	    "run -e =x true", "run -C relative true", "run --timeout soon true",
 	    "run --timeout 0 true", "run --timeout -1 true",
 	    "run --timeout 99999999999999999999 true", "run --signal NONSENSE true",
 	    "run --signal 0 true", "run --grace x true", "run --on-disconnect stay true",
 	    "run --on-disconnect hangup: true", "run --on-disconnect hangup:x true",
 	    "run --limit nofile true", "run --limit nofile=1 --limit nofile=2 true",
-	    "run --limit memory=1G true", "run --id .x true", "run --id a/b true",
-	    "run --detatch true"};
+	    "run --id .x true", "run --id a/b true", "run --detatch true", "run --umask 8 true",
+	    "run --nice 20 true", "run --block-signal KILL true", "run --ignore-signal STOP true",
+	    "run --output-buffer 0 true", "run --output-policy drop true", "run --spool -1 true",
+	    "run --keep 0 true", "run --keep 31d true", "run --forward KILL true",
+	    "run --forward SEGV true", "run --group -x true", "run --group a/b true",
+	    "run --group-max 4 true", "run --group g --group-max 0 true",
+	    "run --limit memory=0 true", "run --reconnect soon true"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
 		refused(lines[i]);
-}
-
-static void limits_have_suffixes_and_an_optional_hard_value(void **state)
-{
-	struct telex_limit l;
-
-	(void)state;
-	assert_int_equal(run_options_limit("nofile=1024", &l, NULL), 0);
-	assert_int_equal(l.soft, 1024);
-	assert_int_equal(l.hard, 1024);
-	assert_int_equal(run_options_limit("as=1K:2G", &l, NULL), 0);
-	assert_int_equal(l.soft, 1024);
-	assert_int_equal(l.hard, UINT64_C(2) << 30);
-	assert_int_equal(run_options_limit("fsize=3M:unlimited", &l, NULL), 0);
-	assert_int_equal(l.soft, 3 << 20);
-	assert_true(l.hard == UINT64_MAX);
-	assert_int_equal(run_options_limit("core=0", &l, NULL), 0);
-	assert_int_equal(l.soft, 0);
-}
-
-static void wrong_limits_say_what_is_wrong(void **state)
-{
-	static const char *const wrong[] = {"", "=", "nofile=", "nofile=:", "nofile=1:", "nofile=x",
-	    "nofile=-1", "nofile=1KB", "nofile=1k", "nofile=K", "nofile= 1", "nofile=2:1",
-	    "nofile=18446744073709551615", "nofile=18446744073709551616",
-	    "nofile=18014398509481985K", "nofile=unlimited:1", "NOFILE=1", "what=1"};
-	struct telex_limit l = {.name = "untouched"};
-	struct err e;
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-		if (run_options_limit(wrong[i], &l, &e) != TX_EINVAL)
-			fail_msg("taken: '%s'", wrong[i]);
-		assert_true(e.message[0]);
-		assert_string_equal(l.name, "untouched");
-	}
-	assert_int_equal(run_options_limit("nofiel=1", &l, &e), TX_EINVAL);
-	assert_non_null(strstr(e.message, "did you mean 'nofile'?"));
-}
-
-static void limits_of_control_groups_are_not_in_this_version(void **state)
-{
-	static const char *const later[] = {"memory=1G", "cpu=2", "pids=100"};
-	struct telex_limit l;
-	struct err e;
-
-	(void)state;
-	for (size_t i = 0; i < 3; i++) {
-		assert_int_equal(run_options_limit(later[i], &l, &e), TX_EUNSUPPORTED);
-		assert_non_null(strstr(e.message, "control group support"));
-	}
-}
-
-static void times_are_rounded_up_to_milliseconds(void **state)
-{
-	int64_t ms = 0;
-
-	(void)state;
-	assert_int_equal(run_options_duration("1us", &ms, NULL), 0);
-	assert_int_equal(ms, 1);
-	assert_int_equal(run_options_duration("2", &ms, NULL), 0);
-	assert_int_equal(ms, 2000);
-	assert_int_equal(run_options_duration("0", &ms, NULL), 0);
-	assert_int_equal(ms, 0);
 }
 
 static void disconnect_policies(void **state)
@@ -217,13 +222,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_option_reaches_the_command),
+	    cmocka_unit_test(the_newer_options_reach_it_too),
+	    cmocka_unit_test(a_terminals_kind_may_be_set),
+	    cmocka_unit_test(nothing_is_forwarded_if_so_wished),
 	    cmocka_unit_test(without_options_the_defaults_are_the_agents),
 	    cmocka_unit_test(variable_without_a_value_comes_from_here),
 	    cmocka_unit_test(mistakes_are_refused_before_a_connection),
-	    cmocka_unit_test(limits_have_suffixes_and_an_optional_hard_value),
-	    cmocka_unit_test(wrong_limits_say_what_is_wrong),
-	    cmocka_unit_test(limits_of_control_groups_are_not_in_this_version),
-	    cmocka_unit_test(times_are_rounded_up_to_milliseconds),
 	    cmocka_unit_test(disconnect_policies),
 	};
 

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `telex attach`: back to a process that runs, or was not read to its end. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/fdkind.h"
+#include "cli/follow.h"
+#include "cli/forward.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/session.h"
+#include "cli/values.h"
+#include "cli/verbs.h"
+
+enum { OPT_READ_ONLY = 256, OPT_OFFSET, OPT_FROM, OPT_NO_FORWARD };
+
+static const struct options_spec specs[] = {
+    {'i', 'i', "stdin", false},
+    {'n', 'n', "no-stdin", false},
+    {OPT_READ_ONLY, '\0', "read-only", false},
+    {OPT_OFFSET, '\0', "since-offset", true},
+    {OPT_FROM, '\0', "from", true},
+    {OPT_NO_FORWARD, '\0', "no-forward", false},
+    {0},
+};
+
+struct attach {
+	struct options options;
+	struct telex_attach how;
+	bool always_stdin, no_stdin, read_only, no_forward;
+	/* What the agent said about it. */
+	bool terminal, ended;
+	uint64_t oldest[3];
+};
+
+static void on_process(const struct telex_process *process, void *arg)
+{
+	struct session *s = arg;
+	struct attach *a = s->data;
+
+	a->terminal = process->terminal;
+	a->ended = process->state == TELEX_STATE_ENDED;
+	a->oldest[TELEX_STDOUT] = process->stdout_oldest;
+	a->oldest[TELEX_STDERR] = process->stderr_oldest;
+}
+
+static enum run_streams_in stdin_of(const struct attach *a)
+{
+	const bool terminal = isatty(STDIN_FILENO);
+
+	if (a->no_stdin || a->read_only || a->ended)
+		return RUN_STREAMS_NO_STDIN;
+	if (a->terminal && terminal)
+		return RUN_STREAMS_KEYS;
+	if (a->always_stdin)
+		return RUN_STREAMS_STDIN;
+	return terminal || fdkind_is_null(STDIN_FILENO) ? RUN_STREAMS_NO_STDIN : RUN_STREAMS_STDIN;
+}
+
+/* Where JSON's offsets begin must be known, so it is asked for. */
+static void begin_where_it_is_held(const struct session *s, struct attach *a)
+{
+	if (!s->json || a->how.from != TELEX_FROM_OLDEST)
+		return;
+	a->how.from = TELEX_FROM_OFFSET;
+	a->how.stdout_offset = a->oldest[TELEX_STDOUT];
+	a->how.stderr_offset = a->oldest[TELEX_STDERR];
+}
+
+static int attach(struct cli *cli, struct attach *a)
+{
+	struct session s;
+	struct follow_how how;
+	int status = session_open(&s, cli);
+
+	if (status != CLI_OK)
+		return status;
+	s.data = a;
+	status = session_answer(
+	    &s, telex_get(s.client, a->how.process_id, 0, on_process, session_done, &s, &s.error));
+	if (status == CLI_OK) {
+		begin_where_it_is_held(&s, a);
+		how = (struct follow_how){
+		    .in = stdin_of(a),
+		    .terminal = a->terminal && !a->read_only,
+		    .only_watch = a->read_only,
+		    .forward = a->no_forward ? 0 : FORWARD_DEFAULT,
+		    .begin = {0, a->how.stdout_offset, a->how.stderr_offset},
+		};
+		a->how.stdin_pipe = how.in != RUN_STREAMS_NO_STDIN;
+		status = follow(&s, &how, NULL, &a->how);
+	}
+	session_close(&s);
+	return status;
+}
+
+static int apply(struct attach *a, int id, const char *value, struct err *e)
+{
+	int64_t n;
+
+	switch (id) {
+	case 'i':
+		a->always_stdin = true;
+		return 0;
+	case 'n':
+		a->no_stdin = true;
+		return 0;
+	case OPT_READ_ONLY:
+		a->read_only = true;
+		return 0;
+	case OPT_NO_FORWARD:
+		a->no_forward = true;
+		return 0;
+	case OPT_OFFSET:
+		if (values_number(value, 0, INT64_MAX, &n, e) < 0)
+			return -1;
+		a->how.from = TELEX_FROM_OFFSET;
+		a->how.stdout_offset = (uint64_t)n;
+		return 0;
+	}
+	if (strcmp(value, "oldest") == 0)
+		a->how.from = TELEX_FROM_OLDEST;
+	else if (strcmp(value, "newest") == 0)
+		a->how.from = TELEX_FROM_NEWEST;
+	else
+		return err_set(e, TX_EINVAL, "'%s' is neither oldest nor newest", value);
+	return 0;
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+	struct attach a = {0};
+	struct err e;
+	const char *value;
+	int id, status;
+
+	options_start(&a.options, cli, &cmd_attach, specs, argc, argv);
+	while ((id = options_next(&a.options, &value)) > 0)
+		if (apply(&a, id, value, &e) < 0) {
+			options_wrong(&a.options, id, &e);
+			return options_end(&a.options);
+		}
+	if (id == 0 && a.options.n_operands != 1)
+		id = options_usage(&a.options,
+		    a.options.n_operands == 0 ? "no process was named; `telex ps` shows their ids"
+		                              : "one process at a time");
+	if (id != 0)
+		return options_end(&a.options);
+	a.how.process_id = a.options.operands[0];
+	status = attach(cli, &a);
+	options_end(&a.options);
+	return status;
+}
+
+const struct cli_verb cmd_attach = {
+    .name = "attach",
+    .summary = "back to a process",
+    .specs = specs,
+    .takes_id = true,
+    .help =
+        "Examples:\n"
+        "  telex attach 5f2c9a\n"
+        "  telex attach --read-only 5f2c9a       watch; somebody else may have its stdin\n"
+        "  telex attach --from newest 5f2c9a     only what it writes from now on\n"
+        "\n"
+        "Usage: telex attach [OPTIONS] ID\n"
+        "\n"
+        "Its output comes from the oldest byte that is held, so that nothing is missing after a\n"
+        "client was lost; then it is as `telex run` would have it: stdin, signals, keys on a\n"
+        "terminal, and its exit status. One that has ended gives the rest of its output.\n"
+        "Several may be attached; one of them has stdin.\n"
+        "\n"
+        "      --read-only        no stdin, no signals: Ctrl-C leaves it alone\n"
+        "  -i, --stdin            forward stdin, also from a terminal\n"
+        "  -n, --no-stdin         never read stdin\n"
+        "      --no-forward       no signals\n"
+        "      --from WHERE       oldest or newest\n"
+        "      --since-offset N   stdout from this byte on; stderr from its beginning\n"
+        "\n"
+        "Exit status: as of `telex run`.\n",
+    .run = run,
+};

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is said on stderr about a process that is followed. */
+#ifndef TX_CLI_FOLLOW_WORDS_H
+#define TX_CLI_FOLLOW_WORDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cli/session.h"
+#include "lib/telex.h"
+
+/* What the exit status alone does not tell. run_timeout_ms 0: not known; ours: a signal of ours
+ * ended it, so that whose it was need not be said. */
+void follow_words_end(const struct telex_exit *exit, int64_t run_timeout_ms, bool ours);
+/* We go, the process stays. command: of a run; NULL: somebody else's. */
+void follow_words_left(const char *address, const char *id, const struct telex_command *command);
+void follow_words_interrupted(const struct session *s, const struct telex_error *why);
+void follow_words_skipped(enum telex_stream stream, uint64_t from, uint64_t to);
+/* After an interruption the agent did not know the process any more. */
+void follow_words_unknown(const char *address, const char *id);
+
+#endif

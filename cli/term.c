@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The local terminal.
+ *
+ * `saved` is what goes back; it is set before anything is changed, so that every way out can use
+ * it. A terminal that is not ours at the moment (we are in the background) is left alone both ways:
+ * its foreground has set it up for itself.
+ *
+ * A crash is the one place where a handler does work: tcsetattr is async-signal-safe, and nobody
+ * else would give the terminal back.
+ */
+#include "cli/term.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "cli/say.h"
+#include "common/job_spec.h"
+#include "common/mem.h"
+
+enum { WATCH_WINCH, WATCH_TSTP, WATCH_CONT, WATCHES };
+
+struct term {
+	const struct term_ops *ops;
+	void *arg;
+	struct event *watch[WATCHES];
+	bool keys;
+};
+
+static struct termios saved;
+static volatile sig_atomic_t is_raw;
+
+static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+#define FAULTS (sizeof(faults) / sizeof(faults[0]))
+static struct sigaction old_fault[FAULTS];
+
+static bool size_of(int fd, uint16_t *rows, uint16_t *columns)
+{
+	struct winsize size;
+
+	if (fd < 0 || ioctl(fd, TIOCGWINSZ, &size) < 0 || size.ws_row == 0 || size.ws_col == 0)
+		return false;
+	*rows = size.ws_row < JOB_TERMINAL_MAX ? size.ws_row : JOB_TERMINAL_MAX;
+	*columns = size.ws_col < JOB_TERMINAL_MAX ? size.ws_col : JOB_TERMINAL_MAX;
+	return true;
+}
+
+void term_size(uint16_t *rows, uint16_t *columns)
+{
+	int fd;
+
+	*rows = 24;
+	*columns = 80;
+	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (size_of(fd, rows, columns))
+			return;
+	fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+	(void)size_of(fd, rows, columns);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* ---- raw and back ---- */
+
+static bool is_foreground(void)
+{
+	return tcgetpgrp(STDIN_FILENO) == getpgrp();
+}
+
+static void on_fault(int signo)
+{
+	if (is_raw)
+		tcsetattr(STDIN_FILENO, TCSANOW, &saved);
+	raise(signo); /* SA_RESETHAND: with its old effect */
+}
+
+static void guard(bool on)
+{
+	struct sigaction ours = {
+	    .sa_handler = on_fault, .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
+
+	for (size_t i = 0; i < FAULTS; i++)
+		if (on)
+			sigaction(faults[i], &ours, &old_fault[i]);
+		else
+			sigaction(faults[i], &old_fault[i], NULL);
+}
+
+static void restore(void)
+{
+	if (!is_raw)
+		return;
+	if (is_foreground())
+		tcsetattr(STDIN_FILENO, TCSANOW, &saved);
+	is_raw = false;
+	say_raw(false);
+	guard(false);
+}
+
+static void make_raw(void)
+{
+	static bool at_exit;
+	struct termios raw;
+
+	if (is_raw || !is_foreground() || tcgetattr(STDIN_FILENO, &saved) < 0)
+		return;
+	raw = saved;
+	cfmakeraw(&raw);
+	raw.c_cc[VMIN] = 1;
+	raw.c_cc[VTIME] = 0;
+	if (!at_exit && atexit(restore) == 0)
+		at_exit = true;
+	guard(true);
+	is_raw = true;
+	say_raw(true);
+	if (tcsetattr(STDIN_FILENO, TCSANOW, &raw) < 0)
+		restore();
+}
+
+/* ---- signals ---- */
+
+static void on_winch(evutil_socket_t fd, short what, void *arg)
+{
+	struct term *t = arg;
+
+	(void)fd;
+	(void)what;
+	t->ops->resized(t->arg);
+}
+
+static void on_continued(evutil_socket_t fd, short what, void *arg)
+{
+	struct term *t = arg;
+
+	(void)fd;
+	(void)what;
+	make_raw();
+	t->ops->resized(t->arg);
+}
+
+void term_suspend(struct term *t)
+{
+	if (!t->keys)
+		return;
+	restore();
+	event_del(t->watch[WATCH_TSTP]); /* SIGTSTP has its own effect again */
+	kill(0, SIGTSTP);
+	/* Here we are when we were continued; an orphan was never stopped. */
+	if (event_add(t->watch[WATCH_TSTP], NULL) < 0)
+		abort();
+	make_raw();
+	t->ops->resized(t->arg);
+}
+
+static void on_stop(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	term_suspend(arg);
+}
+
+void term_awake(struct term *t)
+{
+	if (t->keys)
+		make_raw();
+}
+
+static void watch(
+    struct term *t, struct event_base *base, int which, int signo, event_callback_fn callback)
+{
+	t->watch[which] = evsignal_new(base, signo, callback, t);
+	if (!t->watch[which] || event_add(t->watch[which], NULL) < 0)
+		abort();
+}
+
+struct term *term_new(struct event_base *base, bool raw, const struct term_ops *ops, void *arg)
+{
+	struct term *t = xcalloc(1, sizeof(*t));
+
+	t->ops = ops;
+	t->arg = arg;
+	t->keys = raw;
+	watch(t, base, WATCH_WINCH, SIGWINCH, on_winch);
+	if (raw) {
+		watch(t, base, WATCH_TSTP, SIGTSTP, on_stop);
+		watch(t, base, WATCH_CONT, SIGCONT, on_continued);
+		make_raw();
+	}
+	return t;
+}
+
+void term_free(struct term *t)
+{
+	if (!t)
+		return;
+	for (int i = 0; i < WATCHES; i++)
+		if (t->watch[i])
+			event_free(t->watch[i]);
+	if (t->keys)
+		restore();
+	free(t);
+}
