@@ -26,13 +26,15 @@ struct spawn_rlimit {
 struct spawn_plan {
 	/* What to execute, by descriptor (fexecve(3): no search permission is needed on the folders
 	 * above it); file is then its name for errors alone. NULL: argv[0], looked for in the PATH
-	 * of envp when it has no '/'. */
+	 * of envp, or default_path where that has none, when it has no '/'. */
 	const char *file;
 	int file_fd; /* only with file */
 	char *const *argv;
 	char *const *envp;
-	int fds[SPAWN_FDS_MAX]; /* become 0, 1, 2, 3; everything else is closed */
+	const char *default_path; /* NULL: nothing is found then */
+	int fds[SPAWN_FDS_MAX];   /* become 0, 1, 2, 3; everything else is closed */
 	size_t n_fds;
+	bool terminal;    /* fds[0] is one: it becomes the session's controlling terminal */
 	const char *cwd;  /* NULL: home, else "/" */
 	const char *home; /* for a cwd of NULL; may be NULL */
 	bool change_user;
@@ -48,6 +50,10 @@ struct spawn_plan {
 	size_t n_cgroup_fds;
 	bool born_in;
 	int born_in_fd;
+	mode_t umask;
+	int nice;          /* not 0: to be set, or the start fails; and see plain_priority */
+	bool no_new_privs; /* PR_SET_NO_NEW_PRIVS */
+	uint64_t blocked, ignored; /* signals, bit n-1 for n */
 	bool plain_priority; /* nice 0 and oom_score_adj 0, where the agent's own differ and it may
 	                      */
 };
@@ -65,7 +71,7 @@ struct spawn_failure {
 
 /*
  * 0; or TX_ESYS with *why filled (the process is gone then, and reaped). The process leads a
- * session of its own, with default signals, an empty mask and umask 022.
+ * session of its own, with default signals and an empty mask but for what the plan says.
  */
 int spawn_run(const struct spawn_plan *plan, struct spawn_result *out, struct spawn_failure *why);
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/keeper/ending.h"
+#include "agent/keeper/environment.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/pump.h"
 #include "agent/keeper/spawn.h"
@@ -194,11 +195,6 @@ static int check_known(const struct job_spec *spec, struct km_refused *why)
 		const char *text;
 	} unknown[] = {
 	    {spec->terminal, KM_STAGE_SPEC, "this agent has no terminals"},
-	    {spec->clean_env, KM_STAGE_SPEC, "this agent has no clean environment"},
-	    {spec->no_new_privs, KM_STAGE_SPEC, "this agent has no way to withhold privileges"},
-	    {spec->nice != 0, KM_STAGE_SPEC, "this agent sets no nice value"},
-	    {(spec->blocked | spec->ignored) != 0, KM_STAGE_SPEC,
-	        "this agent neither blocks nor ignores signals for a program"},
 	    {spec->group != NULL, KM_STAGE_SPEC, "this agent has no groups"},
 	    {(spec->memory | spec->pids | spec->cpu_millis) != 0, KM_STAGE_CGROUP,
 	        "this agent has no control groups"},
@@ -236,10 +232,18 @@ static int spawn_job(struct starter *st, struct job *j, const struct user *user,
 {
 	struct spawn_rlimit limits[RLIMITS_MAX];
 	struct job_spec *spec = j->spec;
-	char **env = user_environment(user, spec->env, spec->envc);
+	const struct environment_plan env_plan = {
+	    .user = user,
+	    .process_id = j->id,
+	    .clean = spec->clean_env,
+	    .extra = spec->env,
+	    .n_extra = spec->envc,
+	};
+	char **env = environment_new(&env_plan);
 	struct spawn_plan plan = {
 	    .argv = spec->argv,
 	    .envp = env,
+	    .default_path = environment_path(user),
 	    .fds = {ends->fds[0], ends->fds[1], ends->fds[2]},
 	    .n_fds = 3,
 	    .cwd = spec->cwd,
@@ -251,6 +255,11 @@ static int spawn_job(struct starter *st, struct job *j, const struct user *user,
 	    .n_groups = user->n_groups,
 	    .rlimits = limits,
 	    .n_rlimits = fill_rlimits(st, spec, limits),
+	    .umask = spec->umask,
+	    .nice = spec->nice,
+	    .no_new_privs = spec->no_new_privs,
+	    .blocked = spec->blocked,
+	    .ignored = spec->ignored,
 	    .plain_priority = true,
 	};
 	struct spawn_result got;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Looks users up in the system's databases and builds environments. An empty, unknown or odd name
- * is never root: it is refused.
+ * Looks users up in the system's databases. An empty, unknown or odd name is never root: it is
+ * refused. So is a number without an entry, unless a group comes with it: there is no group that
+ * it could mean, and least of all group 0.
  */
 #include "agent/keeper/user.h"
 
@@ -16,9 +17,6 @@
 
 #define LOOKUP_MAX ((size_t)1 << 20)
 #define GROUPS_MAX 65536
-
-static const char root_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-static const char user_path[] = "/usr/local/bin:/usr/bin:/bin";
 
 /* By name, or by uid when name is NULL. *buf is what *pw points into. 0, TX_ENOENT, TX_ESYS,
  * TX_ENOMEM. */
@@ -50,9 +48,30 @@ static int find_passwd(const char *name, uid_t uid, struct passwd *pw, char **bu
 	}
 }
 
+/* A uid or gid in decimal, as it is printed: no sign, no leading zero, and not the last number,
+ * which the kernel takes for "none". */
+static bool parse_id(const char *text, uint32_t *id)
+{
+	uint64_t n = 0;
+
+	if (text[0] == '\0' || (text[0] == '0' && text[1] != '\0'))
+		return false;
+	for (const char *p = text; *p != '\0'; p++) {
+		if (*p < '0' || *p > '9')
+			return false;
+		n = n * 10 + (uint64_t)(*p - '0');
+		if (n >= UINT32_MAX)
+			return false;
+	}
+	*id = (uint32_t)n;
+	return true;
+}
+
+/* By name, else by number, whether it has an entry or not. */
 static int find_group(const char *name, gid_t *gid, struct err *e)
 {
 	size_t size = 1024;
+	uint32_t number;
 	char *buf = NULL;
 	int rc;
 
@@ -72,8 +91,8 @@ static int find_group(const char *name, gid_t *gid, struct err *e)
 		}
 		if (rc == EINTR)
 			continue;
-		if (found != NULL) {
-			*gid = gr.gr_gid;
+		if (found != NULL || parse_id(name, &number)) {
+			*gid = found != NULL ? gr.gr_gid : (gid_t)number;
 			rc = 0;
 		} else {
 			rc = err_set(e, TX_ENOENT, "no such group: %s", name);
@@ -88,6 +107,14 @@ static int find_groups(struct user *u, struct err *e)
 {
 	int n = 32;
 
+	if (u->bare) {
+		u->groups = malloc(sizeof(gid_t));
+		if (u->groups == NULL)
+			return err_set(e, TX_ENOMEM, "out of memory");
+		u->groups[0] = u->gid;
+		u->n_groups = 1;
+		return 0;
+	}
 	for (;;) {
 		gid_t *more = reallocarray(u->groups, (size_t)n, sizeof(gid_t));
 		int want = n;
@@ -141,21 +168,54 @@ static int own_user(struct user *u, struct err *e)
 	return rc;
 }
 
+/* A number that no user has; it owns nothing yet. */
+static int take_number(struct user *u, const char *name, uid_t uid, bool has_group, struct err *e)
+{
+	if (!has_group)
+		return err_set(e, TX_ENOENT,
+		    "no user has the number %s; name a group, too: %s:GROUP", name, name);
+	u->uid = uid;
+	u->bare = true;
+	u->name = strdup(name);
+	u->home = strdup("/");
+	u->shell = strdup("/bin/sh");
+	if (u->name == NULL || u->home == NULL || u->shell == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	return 0;
+}
+
+/* By name, else by number. */
+static int find_user(struct user *u, const char *name, bool has_group, struct err *e)
+{
+	struct passwd pw;
+	char *buf = NULL;
+	uint32_t id;
+	int rc = find_passwd(name, 0, &pw, &buf, e);
+
+	if (rc == TX_ENOENT && parse_id(name, &id)) {
+		rc = find_passwd(NULL, (uid_t)id, &pw, &buf, e);
+		if (rc == TX_ENOENT) {
+			free(buf);
+			return take_number(u, name, (uid_t)id, has_group, e);
+		}
+	}
+	if (rc == 0)
+		rc = take_passwd(u, &pw, e);
+	free(buf);
+	return rc;
+}
+
 static int named_user(struct user *u, const char *spec, struct err *e)
 {
 	const char *colon = strchr(spec, ':');
 	char *name = colon != NULL ? strndup(spec, (size_t)(colon - spec)) : strdup(spec);
-	struct passwd pw;
-	char *buf = NULL;
 	int rc = TX_ENOMEM;
 
 	if (name == NULL) {
 		err_set(e, rc, "out of memory");
 		goto out;
 	}
-	rc = find_passwd(name, 0, &pw, &buf, e);
-	if (rc == 0)
-		rc = take_passwd(u, &pw, e);
+	rc = find_user(u, name, colon != NULL, e);
 	if (rc == 0 && colon != NULL)
 		rc = find_group(colon + 1, &u->gid, e);
 	if (rc != 0)
@@ -173,7 +233,6 @@ static int named_user(struct user *u, const char *spec, struct err *e)
 	}
 out:
 	free(name);
-	free(buf);
 	return rc;
 }
 
@@ -220,113 +279,4 @@ int user_ids(const char *name, uid_t *uid, gid_t *gid, struct err *e)
 	}
 	free(buf);
 	return rc;
-}
-
-/* ---- environment ---- */
-
-static size_t name_length(const char *variable)
-{
-	return strcspn(variable, "=");
-}
-
-static int compare_names(const char *a, const char *b)
-{
-	size_t la = name_length(a), lb = name_length(b);
-	int diff = memcmp(a, b, la < lb ? la : lb);
-
-	return diff != 0 ? diff : la < lb ? -1 : la > lb;
-}
-
-/* Of pointers into the list: by name, and of one name in the list's order. */
-static int compare_entries(const void *a, const void *b)
-{
-	char *const *x = *(char *const *const *)a;
-	char *const *y = *(char *const *const *)b;
-	int diff = compare_names(*x, *y);
-
-	return diff != 0 ? diff : x < y ? -1 : x > y;
-}
-
-static bool named_in(const char *variable, char *const *list, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (compare_names(variable, list[i]) == 0)
-			return true;
-	return false;
-}
-
-/*
- * Appends to env[] what no later entry of the list overrides, in the list's order. By sorting: the
- * list is a peer's and may be long. 0 or TX_ENOMEM.
- */
-static int put_extra(char **env, size_t *count, char *const *extra, size_t n)
-{
-	char *const **sorted = n > 0 ? reallocarray(NULL, n, sizeof(*sorted)) : NULL;
-	bool *drop = n > 0 ? calloc(n, sizeof(*drop)) : NULL;
-	int rc = n > 0 && (sorted == NULL || drop == NULL) ? TX_ENOMEM : 0;
-
-	if (n == 0 || rc != 0)
-		goto out;
-	for (size_t i = 0; i < n; i++)
-		sorted[i] = &extra[i];
-	qsort(sorted, n, sizeof(*sorted), compare_entries);
-	for (size_t i = 0; i + 1 < n; i++)
-		drop[sorted[i] - extra] = compare_names(*sorted[i], *sorted[i + 1]) == 0;
-	for (size_t i = 0; i < n; i++)
-		if (!drop[i])
-			env[(*count)++] = extra[i];
-out:
-	free(sorted);
-	free(drop);
-	return rc;
-}
-
-/* Appends "NAME=VALUE" at *text; returns the variable. */
-static char *put_basic(char **text, const char *name, const char *value)
-{
-	char *variable = *text;
-	size_t n = strlen(name), v = strlen(value);
-
-	memcpy(variable, name, n);
-	variable[n] = '=';
-	memcpy(variable + n + 1, value, v + 1);
-	*text = variable + n + v + 2;
-	return variable;
-}
-
-#define BASICS 5
-
-char **user_environment(const struct user *u, char *const *extra, size_t n)
-{
-	const char *const basic[BASICS][2] = {
-	    {"HOME", u->home},
-	    {"USER", u->name},
-	    {"LOGNAME", u->name},
-	    {"SHELL", u->shell},
-	    {"PATH", u->uid == 0 ? root_path : user_path},
-	};
-	size_t pointers = (n + BASICS + 1) * sizeof(char *);
-	size_t texts = 0;
-	size_t count = 0;
-	char **env;
-	char *text;
-
-	for (size_t i = 0; i < BASICS; i++)
-		texts += strlen(basic[i][0]) + strlen(basic[i][1]) + 2;
-	env = malloc(pointers + texts);
-	if (env == NULL)
-		return NULL;
-	text = (char *)env + pointers;
-	for (size_t i = 0; i < BASICS; i++) {
-		char *variable = put_basic(&text, basic[i][0], basic[i][1]);
-
-		if (!named_in(variable, extra, n))
-			env[count++] = variable;
-	}
-	if (put_extra(env, &count, extra, n) != 0) {
-		free(env);
-		return NULL;
-	}
-	env[count] = NULL;
-	return env;
 }

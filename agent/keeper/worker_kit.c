@@ -155,6 +155,7 @@ int worker_kit_spawn(const struct worker_kit *kit, int fd, pid_t *pid, struct er
 	    .fds = {kit->null_fd, STDERR_FILENO, STDERR_FILENO, fd},
 	    .n_fds = 4,
 	    .cwd = "/",
+	    .umask = 022,
 	    .change_user = kit->change_user,
 	    .uid = kit->uid,
 	    .gid = kit->gid,

@@ -37,6 +37,7 @@ static void plan_script(struct spawn_plan *p, char *argv[4], char *script, int *
 	    .envp = no_env,
 	    .fds = {null, pair[1], STDERR_FILENO},
 	    .n_fds = 3,
+	    .umask = 022,
 	    .cwd = "/"};
 	*out = pair[0];
 }

@@ -14,85 +14,6 @@
 
 #include "agent/keeper/user.h"
 
-static const struct user somebody = {
-    .uid = 1000,
-    .gid = 1000,
-    .name = (char *)(uintptr_t) "sam",
-    .home = (char *)(uintptr_t) "/home/sam",
-    .shell = (char *)(uintptr_t) "/bin/zsh",
-};
-
-static size_t count(char *const *env)
-{
-	size_t n = 0;
-
-	while (env[n] != NULL)
-		n++;
-	return n;
-}
-
-static const char *value(char *const *env, const char *name)
-{
-	size_t len = strlen(name);
-
-	for (; *env != NULL; env++)
-		if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
-			return *env + len + 1;
-	return NULL;
-}
-
-static void the_basic_environment_is_the_users(void **state)
-{
-	char **env = user_environment(&somebody, NULL, 0);
-
-	(void)state;
-	assert_non_null(env);
-	assert_int_equal(count(env), 5);
-	assert_string_equal(value(env, "HOME"), "/home/sam");
-	assert_string_equal(value(env, "USER"), "sam");
-	assert_string_equal(value(env, "LOGNAME"), "sam");
-	assert_string_equal(value(env, "SHELL"), "/bin/zsh");
-	assert_string_equal(value(env, "PATH"), "/usr/local/bin:/usr/bin:/bin");
-	free(env);
-}
-
-static void a_later_variable_wins_and_order_is_kept(void **state)
-{
-	char *extra[] = {(char[]){"A=1"}, (char[]){"HOME=/x"}, (char[]){"AB=2"}, (char[]){"A=3"},
-	    (char[]){"EMPTY="}, (char[]){"A=4"}};
-	char **env = user_environment(&somebody, extra, 6);
-
-	(void)state;
-	assert_non_null(env);
-	assert_int_equal(count(env), 4 + 4);
-	assert_string_equal(value(env, "A"), "4");
-	assert_string_equal(value(env, "AB"), "2");
-	assert_string_equal(value(env, "HOME"), "/x");
-	assert_string_equal(value(env, "EMPTY"), "");
-	assert_string_equal(env[7], "A=4");
-	assert_string_equal(env[5], "AB=2");
-	free(env);
-}
-
-/* What a hostile client may send must not cost the square of it. */
-static void a_hundred_thousand_variables_are_merged(void **state)
-{
-	static char texts[100000][16];
-	static char *extra[100000];
-	char **env;
-
-	(void)state;
-	for (int i = 0; i < 100000; i++) {
-		snprintf(texts[i], sizeof(texts[i]), "V%d=%d", i % 50000, i);
-		extra[i] = texts[i];
-	}
-	env = user_environment(&somebody, extra, 100000);
-	assert_non_null(env);
-	assert_int_equal(count(env), 50000 + 5);
-	assert_string_equal(value(env, "V7"), "50007");
-	free(env);
-}
-
 static void no_name_means_the_agents_own_user(void **state)
 {
 	struct user *u;
@@ -109,8 +30,10 @@ static void no_name_means_the_agents_own_user(void **state)
 
 static void odd_names_are_refused_and_are_never_root(void **state)
 {
-	static const char *const names[] = {"", ":", ":root", "no-such-user-here", "0", "root\n",
-	    " root", "root:", "root:no-such-group-here", "-1", "../root"};
+	static const char *const names[] = {"", ":", ":root", "no-such-user-here", "root\n",
+	    " root", "root:", "root:no-such-group-here", "-1", "../root", "-froot", "root:-1", "00",
+	    "+0", "0x0", "0 ", "4294967295:0", "4294967296:0", "18446744073709551616:0",
+	    "0:4294967295"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -167,16 +90,58 @@ static void a_group_may_be_named(void **state)
 	user_free(u);
 }
 
+/* As docker and chown have it: a number is a user, too. */
+static void a_user_may_be_a_number(void **state)
+{
+	char spec[64];
+	struct user *u = NULL;
+	struct err e = {0};
+
+	(void)state;
+	snprintf(spec, sizeof(spec), "%u", (unsigned)geteuid());
+	if (getpwuid(geteuid()) == NULL)
+		skip();
+	assert_int_equal(user_lookup(&u, spec, &e), 0);
+	assert_int_equal(u->uid, geteuid());
+	assert_string_equal(u->name, getpwuid(geteuid())->pw_name);
+	user_free(u);
+	snprintf(spec, sizeof(spec), "%u:%u", (unsigned)geteuid(), (unsigned)getegid());
+	assert_int_equal(user_lookup(&u, spec, &e), 0);
+	assert_int_equal(u->gid, getegid());
+	user_free(u);
+}
+
+/* Elsewhere such a one gets group 0. */
+static void a_number_without_an_entry_needs_a_group(void **state)
+{
+	struct user *u = NULL;
+	struct err e = {0};
+
+	(void)state;
+	assert_null(getpwuid(3999999999));
+	assert_int_equal(user_lookup(&u, "3999999999", &e), TX_ENOENT);
+	assert_non_null(strstr(e.message, "3999999999:GROUP"));
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(user_lookup(&u, "3999999999:3999999998", &e), 0);
+	assert_true(u->change);
+	assert_int_equal(u->uid, 3999999999);
+	assert_int_equal(u->gid, 3999999998);
+	assert_int_equal(u->n_groups, 1);
+	assert_int_equal(u->groups[0], 3999999998);
+	assert_string_equal(u->home, "/");
+	user_free(u);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(the_basic_environment_is_the_users),
-	    cmocka_unit_test(a_later_variable_wins_and_order_is_kept),
-	    cmocka_unit_test(a_hundred_thousand_variables_are_merged),
 	    cmocka_unit_test(no_name_means_the_agents_own_user),
 	    cmocka_unit_test(odd_names_are_refused_and_are_never_root),
 	    cmocka_unit_test(another_user_needs_root),
 	    cmocka_unit_test(a_group_may_be_named),
+	    cmocka_unit_test(a_user_may_be_a_number),
+	    cmocka_unit_test(a_number_without_an_entry_needs_a_group),
 	};
 
 	return cmocka_run_group_tests_name("keeper_user", tests, NULL, NULL);

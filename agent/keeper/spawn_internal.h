@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What spawn.c (the keeper's side), spawn_child.c (from the fork to the exec) and spawn_words.c
+ * (what went wrong) share. */
+#ifndef TX_KEEPER_SPAWN_INTERNAL_H
+#define TX_KEEPER_SPAWN_INTERNAL_H
+
+#include "agent/keeper/spawn.h"
+
+/* What the stages that do several things were at: a RLIMIT_… or one of these. */
+enum spawn_what {
+	SPAWN_NICE = -1,
+	SPAWN_PRIVILEGES = -2,
+	SPAWN_TERMINAL = -3,
+};
+
+/* Over the status pipe. */
+struct spawn_report {
+	int stage;
+	int sys_errno;
+	int what;
+};
+
+struct spawn_child {
+	const struct spawn_plan *plan;
+	const char *path; /* for the search; NULL: none */
+	int own_nice;     /* the keeper's */
+	int status_fd, file_fd;
+	int what; /* that is being set */
+};
+
+/* Runs in the child, which may share the keeper's memory; `arg`: a struct spawn_child, which is
+ * copied. Never returns. */
+int spawn_child_main(void *arg);
+
+/* Fills why->text; stage and sys_errno are set. */
+void spawn_describe(
+    const struct spawn_plan *plan, const struct spawn_report *r, struct spawn_failure *why);
+
+#endif
