@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/mem.h"
+#include "common/signals.h"
 
 int dev_spawn_find(char **path, struct err *e)
 {
@@ -46,17 +47,6 @@ int dev_spawn_find(char **path, struct err *e)
 	    self, self);
 }
 
-static void default_signals(void)
-{
-	sigset_t none;
-
-	for (int signo = 1; signo < NSIG; signo++)
-		if (signo != SIGKILL && signo != SIGSTOP)
-			signal(signo, SIG_DFL); /* reserved numbers answer EINVAL */
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 /* What our own parent left open is not the agent's: it would keep pipes open for as long as it
  * lives. */
 static void close_on_exec(void)
@@ -78,7 +68,7 @@ static void become_telexd(const char *program, const char *config, const char *l
 	char *const argv[] = {(char *)program, (char *)"--config", (char *)config, NULL};
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), out;
 
-	default_signals();
+	signals_reset();
 	close_on_exec();
 	if (redirect(null, STDIN_FILENO) < 0)
 		return;

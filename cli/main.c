@@ -16,6 +16,7 @@
 #include "cli/say.h"
 #include "cli/verbs.h"
 #include "common/mem.h"
+#include "common/signals.h"
 
 /* A descriptor that was closed at start must not become a socket of ours: what is written to
  * "stdout" would go there. */
@@ -48,7 +49,7 @@ int main(int argc, char **argv)
 
 	mem_keep_freed();
 	hold_standard_fds();
-	signal(SIGPIPE, SIG_IGN);
+	signals_ignore(SIGPIPE);
 	if (context && context[0])
 		cli.context = context;
 	options_start(&o, &cli, NULL, NULL, argc, argv);

@@ -20,6 +20,7 @@
 #include "common/duration.h"
 #include "common/escape.h"
 #include "common/mem.h"
+#include "common/signals.h"
 
 #define LAST_MIN 20 /* columns for a table's last cell, however narrow the terminal is */
 
@@ -252,7 +253,7 @@ int output_finish(int status)
 	if (fflush(stdout) == 0 && !failed)
 		return status;
 	if (errno == EPIPE) {
-		signal(SIGPIPE, SIG_DFL);
+		signals_default(SIGPIPE);
 		raise(SIGPIPE);
 	}
 	say_error("cannot write the answer to standard output: %s",

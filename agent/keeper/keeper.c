@@ -27,6 +27,7 @@
 #include "agent/keeper/workers.h"
 #include "common/duration.h"
 #include "common/log.h"
+#include "common/signals.h"
 
 static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
 #define N_SIGNALS (sizeof(signals) / sizeof(signals[0]))
@@ -41,7 +42,7 @@ struct keeper {
 	struct workers *workers;
 	struct reap *reap;
 	struct shutdown *shutdown;
-	struct event *on_signal[N_SIGNALS];
+	struct signal_watch *watches[N_SIGNALS];
 	int state_dir, lock;
 	bool published;
 	struct err failure; /* why it never came to serve */
@@ -201,11 +202,10 @@ static void all_gone(void *arg)
 	event_base_loopbreak(k->env.base);
 }
 
-static void on_signal(evutil_socket_t signo, short what, void *arg)
+static void on_signal(int signo, void *arg)
 {
 	struct keeper *k = arg;
 
-	(void)what;
 	if (signo == SIGHUP) {
 		reload(k);
 		return;
@@ -240,13 +240,12 @@ static int take_state_directory(struct keeper *k, struct err *e)
 
 static int listen_for_signals(struct keeper *k, struct err *e)
 {
-	signal(SIGPIPE, SIG_IGN);
-	for (size_t i = 0; i < N_SIGNALS; i++) {
-		k->on_signal[i] = evsignal_new(k->env.base, signals[i], on_signal, k);
-		if (k->on_signal[i] == NULL || event_add(k->on_signal[i], NULL) != 0)
-			return err_set(e, TX_ENOMEM, "cannot listen for signals");
-	}
-	return 0;
+	int rc = 0;
+
+	signals_ignore(SIGPIPE);
+	for (size_t i = 0; i < N_SIGNALS && rc == 0; i++)
+		rc = signals_watch(&k->watches[i], k->env.base, signals[i], on_signal, k, e);
+	return rc;
 }
 
 int keeper_new(struct keeper **out, struct config *c, const char *worker,
@@ -309,8 +308,7 @@ void keeper_free(struct keeper *k)
 	if (k == NULL)
 		return;
 	for (size_t i = 0; i < N_SIGNALS; i++)
-		if (k->on_signal[i] != NULL)
-			event_free(k->on_signal[i]);
+		signals_unwatch(k->watches[i]);
 	shutdown_free(k->shutdown);
 	workers_free(k->workers);
 	reap_free(k->reap);

@@ -18,6 +18,7 @@
 #include "agent/keeper/keeper.h"
 #include "common/log.h"
 #include "common/nearest.h"
+#include "common/signals.h"
 
 static const char usage[] =
     "Usage: telexd [-c FILE] [OPTIONS]\n"
@@ -174,12 +175,9 @@ static int serve(struct config *c, const char *worker)
 	struct keeper *k = NULL;
 	struct rlimit nofile;
 	struct err e = {0};
-	sigset_t none;
 	int rc;
 
-	/* Whoever started us may have blocked some. */
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	signals_unblock_all();
 	log_open("keeper", c->log_level, c->log_json, STDERR_FILENO);
 	raise_nofile(&nofile);
 	umask(077);

@@ -18,9 +18,10 @@
 #include "agent/keeper/job.h"
 #include "common/duration.h"
 #include "common/log.h"
+#include "common/signals.h"
 
 struct reap {
-	struct event *sigchld;
+	struct signal_watch *sigchld;
 	struct jobs *jobs;
 	const struct reap_ops *ops;
 	void *arg;
@@ -28,10 +29,9 @@ struct reap {
 	uint64_t rounds;
 };
 
-static void on_sigchld(evutil_socket_t signo, short what, void *arg)
+static void on_sigchld(int signo, void *arg)
 {
 	(void)signo;
-	(void)what;
 	reap_run(arg);
 }
 
@@ -39,16 +39,17 @@ int reap_new(struct reap **out, struct event_base *base, struct jobs *js,
     const struct reap_ops *ops, void *arg, struct err *e)
 {
 	struct reap *r = calloc(1, sizeof(*r));
+	int rc;
 
 	if (r == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
 	r->jobs = js;
 	r->ops = ops;
 	r->arg = arg;
-	r->sigchld = evsignal_new(base, SIGCHLD, on_sigchld, r);
-	if (r->sigchld == NULL || event_add(r->sigchld, NULL) != 0) {
+	rc = signals_watch(&r->sigchld, base, SIGCHLD, on_sigchld, r, e);
+	if (rc != 0) {
 		reap_free(r);
-		return err_set(e, TX_ENOMEM, "cannot listen for SIGCHLD");
+		return rc;
 	}
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0)
 		log_warn("cannot become a subreaper: %s", strerror(errno));
@@ -60,8 +61,7 @@ void reap_free(struct reap *r)
 {
 	if (r == NULL)
 		return;
-	if (r->sigchld != NULL)
-		event_free(r->sigchld);
+	signals_unwatch(r->sigchld);
 	free(r);
 }
 

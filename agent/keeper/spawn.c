@@ -19,6 +19,7 @@
 #include "agent/keeper/spawn_internal.h"
 #include "common/keeper_msg.h"
 #include "common/log.h"
+#include "common/signals.h"
 
 #define STACK_SIZE    ((size_t)64 * 1024) /* PATH_MAX buffer and change */
 #define EXEC_LIMIT_MS 5000
@@ -166,7 +167,7 @@ int spawn_run(const struct spawn_plan *plan, struct spawn_result *out, struct sp
 {
 	struct spawn_child c = {.plan = plan, .path = find_path(plan), .own_nice = own_nice};
 	struct spawn_report r = {KM_STAGE_FORK, 0, 0};
-	sigset_t all, before;
+	struct signals_held held;
 	int status[2];
 	int failed = 1;
 	int pidfd = -1;
@@ -177,12 +178,11 @@ int spawn_run(const struct spawn_plan *plan, struct spawn_result *out, struct sp
 		goto out;
 	}
 	c.status_fd = status[1];
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &before);
+	signals_block(&held);
 	pid = clone_child(&c, &pidfd);
 	if (pid < 0)
 		r.sys_errno = errno;
-	sigprocmask(SIG_SETMASK, &before, NULL);
+	signals_restore(&held);
 	close(status[1]);
 	if (pid > 0) {
 		failed = await_report(status[0], pid, &r);

@@ -28,6 +28,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/rpc.h"
+#include "common/signals.h"
 #include "common/tls.h"
 
 /* How long the answers that say so may take when the keeper is gone. */
@@ -293,7 +294,7 @@ static void ignore_signals(void)
 	const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
-		signal(ignored[i], SIG_IGN);
+		signals_ignore(ignored[i]);
 }
 
 static bool has_link(void)
