@@ -25,7 +25,7 @@ struct record_head {
 	uint32_t size; /* of head and strings */
 	uint32_t argc;
 	uint32_t pid, attached;
-	uint8_t state, terminal, usage, pad[5];
+	uint8_t state, terminal, usage, argv_cut, pad[4];
 	int64_t start_ns, expire_ns;
 	uint64_t oldest[3], newest[3];
 	uint64_t cpu_us, memory;
@@ -116,6 +116,7 @@ int job_records_add(struct job_records *rs, const struct job_record *r)
 	    .state = r->state,
 	    .terminal = r->terminal,
 	    .usage = r->usage,
+	    .argv_cut = r->argv_cut,
 	    .start_ns = r->start_ns,
 	    .expire_ns = r->expire_ns,
 	    .cpu_us = r->cpu_us,
@@ -223,6 +224,7 @@ static int64_t parse_record(
 	    .expire_ns = h.expire_ns,
 	    .terminal = h.terminal,
 	    .usage = h.usage,
+	    .argv_cut = h.argv_cut,
 	    .cpu_us = h.cpu_us,
 	    .memory = h.memory,
 	    .exit = h.exit,

@@ -19,6 +19,7 @@ struct job_record {
 	int64_t start_ns;
 	struct km_exit exit;           /* when ENDED */
 	uint8_t terminal;              /* 1: on a pty */
+	uint8_t argv_cut;              /* 1: argv is not whole; its last string may be cut */
 	uint64_t oldest[3], newest[3]; /* of each output, by enum km_stream; [0] unused */
 	uint8_t usage;                 /* enum job_usage: what the next two count */
 	uint64_t cpu_us, memory;       /* memory: bytes */
@@ -30,6 +31,7 @@ struct job_record {
 };
 
 #define JOB_RECORDS_MAX ((size_t)256 << 20) /* bytes of a table */
+#define JOB_RECORD_ARGV ((size_t)4096)      /* bytes of argv in a list of many */
 
 /*
  * The keeper: appends records to a growing buffer, then seals it into a memfd (the caller's to

@@ -376,7 +376,9 @@ struct km_attach {
 struct km_detach {
 	struct km_hdr hdr;
 	uint32_t att;
-	uint8_t delivered; /* 1: the client has the exit: an attached job need not be held longer */
+	/* 1: the client has acknowledged the exit; 2: it has it, as far as one can see. A job whose
+	 * policy is not KEEP is forgotten then: at once, or a little later. */
+	uint8_t delivered;
 	uint8_t moved; /* 1: the worker is being replaced; its client may come back to another */
 	uint8_t pad[2];
 };

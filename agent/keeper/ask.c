@@ -8,9 +8,14 @@
 #include <unistd.h>
 
 #include "agent/keeper/ending.h"
+#include "agent/keeper/group.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/link_internal.h"
+#include "agent/keeper/pump.h"
 #include "common/job_record.h"
+#include "common/log.h"
+
+/* ---- KM_SIGNAL and KM_REMOVE ---- */
 
 int ask_signal(struct link *l, const union km_any *any, int *fds)
 {
@@ -21,13 +26,17 @@ int ask_signal(struct link *l, const union km_any *any, int *fds)
 	struct job *j;
 
 	(void)fds;
-	if (m->signo < 1 || m->signo > 64 || m->by[0] == '\0' ||
+	if (m->signo > 64 || m->by[0] == '\0' ||
 	    (m->target != KM_TARGET_PROCESS && m->target != KM_TARGET_GROUP))
 		return link_violation(l, "a signal that is none");
 	j = link_find_own(l, m->id, m->by);
 	if (j == NULL)
 		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
-	switch (ending_signal(j, (int)m->signo, (enum km_target)m->target, m->by, &sys_errno)) {
+	if (m->has_value != 0 || m->kill_after_ns >= 0)
+		return link_refuse_why(l, m->hdr.seq, KM_WHY_BAD_FIELD,
+		    "this agent sends no values, and no SIGKILL later");
+	switch (ending_signal(j, m->signo != 0 ? (int)m->signo : j->spec->stop_signal,
+	    (enum km_target)m->target, m->by, &sys_errno)) {
 	case 0:
 		return km_send(l->chan, KM_DONE, m->hdr.seq, &done, NULL, 0);
 	case TX_ESYS:
@@ -38,15 +47,66 @@ int ask_signal(struct link *l, const union km_any *any, int *fds)
 	}
 }
 
-static int add_record(struct job_records *rs, const struct job *j)
+int ask_remove(struct link *l, const union km_any *any, int *fds)
+{
+	const struct km_remove *m = &any->remove;
+	struct km_done done = {0};
+	struct job *j = link_find_own(l, m->id, m->by);
+
+	(void)fds;
+	if (j == NULL)
+		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
+	if (j->state != KM_STATE_ENDED)
+		return link_refuse_why(l, m->hdr.seq, KM_WHY_RUNNING, "the process has not ended");
+	log_info("job %s: removed by %s", j->id, m->by);
+	job_forget(j);
+	return km_send(l->chan, KM_DONE, m->hdr.seq, &done, NULL, 0);
+}
+
+/* ---- KM_LIST ---- */
+
+/* What a list gives of a command: as a whole no more than JOB_RECORD_ARGV bytes. */
+struct short_argv {
+	const char *argv[JOB_RECORD_ARGV / 16];
+	char last[JOB_RECORD_ARGV];
+};
+
+static void cut_argv(struct job_record *r, struct short_argv *to)
+{
+	const size_t most = sizeof(to->argv) / sizeof(to->argv[0]);
+	size_t room = JOB_RECORD_ARGV, n;
+
+	for (n = 0; n < r->argc && n < most && room > 0; n++) {
+		size_t len = strlen(r->argv[n]) + 1;
+
+		to->argv[n] = r->argv[n];
+		if (len <= room) {
+			room -= len;
+			continue;
+		}
+		memcpy(to->last, r->argv[n], room - 1);
+		to->last[room - 1] = '\0';
+		to->argv[n] = to->last;
+		r->argv_cut = 1;
+		room = 0;
+	}
+	r->argv_cut |= n < r->argc;
+	r->argc = n;
+	r->argv = to->argv;
+}
+
+static int add_record(struct job_records *rs, const struct job *j, bool whole)
 {
 	const struct job_spec *spec = j->spec;
+	struct short_argv cut;
 	struct job_record r = {
 	    .state = (uint8_t)j->state,
 	    .pid = (uint32_t)j->pid,
 	    .attached = j->n_attached,
 	    .start_ns = j->start_ns,
 	    .exit = j->exit,
+	    .terminal = spec->terminal,
+	    .expire_ns = j->expire_ns,
 	    .id = j->id,
 	    .owner = j->owner,
 	    .user = spec->user != NULL ? spec->user : "",
@@ -55,6 +115,12 @@ static int add_record(struct job_records *rs, const struct job *j)
 	    .argv = (const char *const *)spec->argv,
 	};
 
+	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
+		r.oldest[s] = pump_out_tail(j->out[s]);
+		r.newest[s] = pump_out_head(j->out[s]);
+	}
+	if (!whole)
+		cut_argv(&r, &cut);
 	return job_records_add(rs, &r);
 }
 
@@ -65,40 +131,147 @@ static bool in_states(const struct km_list *m, enum km_state state)
 	return (m->states & KM_STATE_BIT(state)) != 0;
 }
 
-int ask_list(struct link *l, const union km_any *any, int *fds)
+/* All of a group's, or all that there are: oldest first. */
+static int add_records(
+    struct link *l, const struct km_list *m, const struct group *g, struct job_records *rs)
 {
-	const struct km_list *m = &any->list;
-	struct job *j = m->one ? link_find_own(l, m->id, m->owner) : jobs_first(l->env->jobs);
-	struct job_records *rs;
-	struct km_table_msg table = {0};
-	struct err e = {0};
-	int fd = -1;
+	struct job *j = g != NULL ? group_first(g) : jobs_first(l->env->jobs);
 	int rc = 0;
 
-	(void)fds;
-	if (m->one && j == NULL)
-		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
-	rs = job_records_new();
-	if (rs == NULL)
-		return link_refuse_system(l, m->hdr.seq, ENOMEM, "cannot list");
-	for (; j != NULL && rc == 0; j = m->one ? NULL : jobs_next(j))
-		if (m->one || (strcmp(j->owner, m->owner) == 0 && in_states(m, j->state)))
-			rc = add_record(rs, j);
-	if (rc == 0)
-		rc = job_records_seal(rs, &fd, &table.count, &table.bytes, &e);
-	job_records_free(rs);
+	for (; j != NULL && rc == 0; j = g != NULL ? group_next(j) : jobs_next(j))
+		if (in_states(m, j->state) && strcmp(j->owner, m->owner) == 0)
+			rc = add_record(rs, j, false);
+	return rc;
+}
+
+static int answer_table(struct link *l, uint64_t seq, struct job_records *rs)
+{
+	struct km_table_msg table = {.dropped = jobs_dropped(l->env->jobs)};
+	struct err e = {0};
+	int fd = -1;
+	int rc = job_records_seal(rs, &fd, &table.count, &table.bytes, &e);
+
 	if (rc != 0)
 		return link_refuse_system(
-		    l, m->hdr.seq, rc == TX_ESYS ? e.sys_errno : ENOMEM, "cannot list");
-	rc = km_send(l->chan, KM_TABLE, m->hdr.seq, &table, &fd, 1);
+		    l, seq, rc == TX_ESYS ? e.sys_errno : ENOMEM, "cannot list");
+	rc = km_send(l->chan, KM_TABLE, seq, &table, &fd, 1);
 	close(fd);
 	return rc;
 }
 
+int ask_list(struct link *l, const union km_any *any, int *fds)
+{
+	const struct km_list *m = &any->list;
+	struct job *one = m->one ? link_find_own(l, m->id, m->owner) : NULL;
+	struct group *g = NULL;
+	struct job_records *rs;
+	int rc;
+
+	(void)fds;
+	if (m->one && one == NULL)
+		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
+	if (m->group[0] != '\0' && (g = group_find(l->env->groups, m->owner, m->group)) == NULL)
+		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_GROUP, "no such group");
+	rs = job_records_new();
+	if (rs == NULL)
+		return link_refuse_system(l, m->hdr.seq, ENOMEM, "cannot list");
+	rc = one != NULL ? add_record(rs, one, true) : add_records(l, m, g, rs);
+	if (rc == 0)
+		rc = answer_table(l, m->hdr.seq, rs);
+	else
+		rc = link_refuse_system(l, m->hdr.seq, ENOMEM, "cannot list");
+	job_records_free(rs);
+	return rc;
+}
+
+/* ---- KM_GROUP ---- */
+
+static void signal_group(const struct km_group *m, struct group *g, struct km_group_reply *reply)
+{
+	for (struct job *j = group_first(g); j != NULL; j = group_next(j)) {
+		int signo = m->signo != 0 ? (int)m->signo : j->spec->stop_signal;
+		bool queued = j->state == KM_STATE_QUEUED;
+		int sys_errno;
+
+		if (j->state != KM_STATE_ENDED &&
+		    ending_signal(j, signo, (enum km_target)m->target, m->by, &sys_errno) == 0)
+			reply->did[queued ? 1 : 0]++;
+	}
+}
+
+static void remove_ended(struct group *g, struct km_group_reply *reply)
+{
+	struct job *j, *next;
+
+	for (j = group_first(g); j != NULL; j = next) {
+		next = group_next(j);
+		if (j->state != KM_STATE_ENDED)
+			continue;
+		reply->did[0]++;
+		reply->ended--;
+		job_forget(j);
+	}
+}
+
+/* The group may be gone afterwards. */
+static void do_group(const struct km_group *m, struct group *g, struct km_group_reply *reply)
+{
+	switch (m->op) {
+	case KM_GROUP_SIGNAL:
+		signal_group(m, g, reply);
+		group_count(g, reply);
+		break;
+	case KM_GROUP_REMOVE:
+		group_count(g, reply);
+		remove_ended(g, reply);
+		break;
+	case KM_GROUP_UPDATE:
+		group_count(g, reply);
+		reply->maximum = m->maximum;
+		group_set_maximum(g, m->maximum);
+		break;
+	default:
+		group_count(g, reply);
+	}
+}
+
+static bool group_valid(const struct km_group *m)
+{
+	if (m->op < KM_GROUP_GET || m->op > KM_GROUP_UPDATE || m->by[0] == '\0')
+		return false;
+	return m->op != KM_GROUP_SIGNAL ||
+	       (m->signo <= 64 && (m->target == KM_TARGET_PROCESS || m->target == KM_TARGET_GROUP));
+}
+
+int ask_group(struct link *l, const union km_any *any, int *fds)
+{
+	const struct km_group *m = &any->group;
+	struct km_group_reply reply = {0};
+	struct group *g;
+
+	(void)fds;
+	if (!group_valid(m))
+		return link_violation(l, "a question about a group that is none");
+	if (!job_id_valid(m->name, strlen(m->name)))
+		return link_refuse_why(
+		    l, m->hdr.seq, KM_WHY_BAD_FIELD, "the group's name is not valid");
+	g = group_find(l->env->groups, m->by, m->name);
+	if (g == NULL)
+		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_GROUP, "no such group");
+	if (m->op == KM_GROUP_SIGNAL && m->kill_after_ns >= 0)
+		return link_refuse_why(
+		    l, m->hdr.seq, KM_WHY_BAD_FIELD, "this agent sends no SIGKILL later");
+	do_group(m, g, &reply);
+	return km_send(l->chan, KM_GROUP_REPLY, m->hdr.seq, &reply, NULL, 0);
+}
+
+/* ---- KM_INFO ---- */
+
 int ask_info(struct link *l, const union km_any *any, int *fds)
 {
 	struct km_info_reply m = {
-	    .processes = jobs_running(l->env->jobs), .held = jobs_held(l->env->jobs)};
+	    .processes = jobs_running(l->env->jobs) - jobs_queued(l->env->jobs),
+	    .held = jobs_held(l->env->jobs)};
 
 	(void)fds;
 	return km_send(l->chan, KM_INFO_REPLY, any->hdr.seq, &m, NULL, 0);

@@ -23,7 +23,9 @@ struct attachment {
 	struct attach_table *table;
 	struct job *job;
 	uint32_t att;
+	unsigned flags; /* enum km_attach_flag */
 	bool dirty, ended_told;
+	bool running_due; /* it was queued when this one came */
 	bool ring_told[3];
 	struct {
 		uint64_t acked; /* the client has everything before */
@@ -111,6 +113,17 @@ static int tell_input(struct attachment *a)
 	return km_send(a->table->chan, KM_INPUT_DONE, 0, &m, NULL, 0);
 }
 
+static int tell_running(struct attachment *a)
+{
+	const struct job *j = a->job;
+	struct km_running m = {.att = a->att, .pid = (uint32_t)j->pid, .start_ns = j->start_ns};
+
+	if (!a->running_due || j->pid == 0)
+		return 0;
+	a->running_due = false;
+	return km_send(a->table->chan, KM_RUNNING, 0, &m, NULL, 0);
+}
+
 static int tell_ended(struct attachment *a)
 {
 	struct km_ended m = {.att = a->att};
@@ -122,16 +135,14 @@ static int tell_ended(struct attachment *a)
 	return km_send(a->table->chan, KM_ENDED, 0, &m, NULL, 0);
 }
 
-static int tell(struct attachment *a)
+static int tell_streams(struct attachment *a)
 {
 	struct job *j = a->job;
 	int rc = 0;
 
-	if (a->ended_told)
-		return 0;
 	for (int s = KM_STDOUT; s <= KM_STDERR && rc == 0; s++)
 		rc = tell_ring(a, s, pump_out_ring(j->out[s]));
-	if (rc == 0 && j->stdin_holder == a)
+	if (rc == 0 && j->stdin_holder == a && j->in != NULL)
 		rc = tell_ring(a, KM_STDIN, pump_in_ring(j->in));
 	/* At the end a last wake says that the outputs are final, armed or not. */
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
@@ -139,8 +150,18 @@ static int tell(struct attachment *a)
 			a->out[s].armed = true;
 	if (rc == 0)
 		rc = tell_wake(a);
-	if (rc == 0)
-		rc = tell_input(a);
+	return rc != 0 ? rc : tell_input(a);
+}
+
+static int tell(struct attachment *a)
+{
+	int rc;
+
+	if (a->ended_told)
+		return 0;
+	rc = tell_running(a);
+	if (rc == 0 && (a->flags & KM_ATTACH_NO_OUTPUT) == 0)
+		rc = tell_streams(a);
 	return rc != 0 ? rc : tell_ended(a);
 }
 
@@ -198,7 +219,7 @@ void attach_on_output(struct job *j, enum km_stream s)
 	struct attachment *a;
 
 	LIST_FOREACH(a, &j->attachments, in_job)
-	{
+	if ((a->flags & KM_ATTACH_NO_OUTPUT) == 0) {
 		bool first = a->out[s].armed && has_more(a, (int)s);
 
 		if (first || is_final(j, (int)s) || !a->ring_told[s])
@@ -213,6 +234,11 @@ void attach_on_input(struct job *j)
 {
 	if (j->stdin_holder != NULL)
 		tell_later(j->stdin_holder);
+}
+
+void attach_on_started(struct job *j)
+{
+	attach_on_ended(j);
 }
 
 void attach_on_ended(struct job *j)
@@ -245,7 +271,7 @@ int attach_table_new(struct attach_table **out, struct event_base *base, struct 
 	return 0;
 }
 
-static void withdraw(struct attachment *a, bool delivered, bool worker_died);
+static void withdraw(struct attachment *a, bool worker_died);
 
 void attach_table_free(struct attach_table *t)
 {
@@ -254,7 +280,7 @@ void attach_table_free(struct attach_table *t)
 	t->has_failed = true;
 	for (size_t i = 0; i < BUCKETS; i++)
 		while (!LIST_EMPTY(&t->buckets[i]))
-			withdraw(LIST_FIRST(&t->buckets[i]), false, true);
+			withdraw(LIST_FIRST(&t->buckets[i]), true);
 	event_free(t->flush);
 	free(t);
 }
@@ -293,7 +319,7 @@ bool attach_offsets_held(const struct job *j, const uint64_t offset[3], struct k
 }
 
 int attach_add(struct attachment **out, struct attach_table *t, uint32_t att, struct job *j,
-    const uint64_t offset[3], bool stdin_too)
+    const uint64_t offset[3], bool stdin_too, unsigned flags)
 {
 	struct attachment *a = calloc(1, sizeof(*a));
 
@@ -303,19 +329,27 @@ int attach_add(struct attachment **out, struct attach_table *t, uint32_t att, st
 	a->table = t;
 	a->job = j;
 	a->att = att;
+	a->flags = flags;
+	a->running_due = j->state == KM_STATE_QUEUED;
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
 		a->out[s].acked = a->out[s].seen = offset[s];
 		a->out[s].armed = true;
 	}
 	LIST_INSERT_HEAD(&t->buckets[att % BUCKETS], a, in_bucket);
 	LIST_INSERT_HEAD(&j->attachments, a, in_job);
-	j->n_attached++;
 	if (stdin_too && j->in != NULL) {
 		j->stdin_holder = a;
 		a->written_told = pump_in_written(j->in);
 		a->closed_told = pump_in_closed(j->in);
+	} else if (stdin_too && j->state == KM_STATE_QUEUED && j->spec->stdin_pipe) {
+		j->stdin_holder = a;
 	}
-	ending_returned(j);
+	if ((flags & KM_ATTACH_NO_OUTPUT) == 0)
+		j->n_readers++;
+	if ((flags & KM_ATTACH_PASSIVE) == 0) {
+		j->n_attached++;
+		ending_returned(j);
+	}
 	job_taken(j);
 	*out = a;
 	return 0;
@@ -342,7 +376,7 @@ static void release_least(struct job *j, int s)
 	uint64_t least = UINT64_MAX;
 
 	LIST_FOREACH(a, &j->attachments, in_job)
-	if (a->out[s].acked < least)
+	if ((a->flags & KM_ATTACH_NO_OUTPUT) == 0 && a->out[s].acked < least)
 		least = a->out[s].acked;
 	if (least != UINT64_MAX && pump_out_release(j->out[s], least) != 0)
 		log_error("job %s: an acknowledged offset is beyond the head", j->id);
@@ -352,7 +386,8 @@ int attach_release(struct attachment *a, const struct km_release *m)
 {
 	uint64_t head;
 
-	if (m->stream != KM_STDOUT && m->stream != KM_STDERR)
+	if ((m->stream != KM_STDOUT && m->stream != KM_STDERR) ||
+	    (a->flags & KM_ATTACH_NO_OUTPUT) != 0)
 		return TX_EPROTO;
 	head = pump_out_head(a->job->out[m->stream]);
 	if (m->acked > head || (m->seen > head && m->seen != UINT64_MAX))
@@ -380,31 +415,37 @@ int attach_input(struct attachment *a, const struct km_input *m)
 	return pump_in_accept(j->in, m->head, m->eof != 0);
 }
 
-static void withdraw(struct attachment *a, bool delivered, bool worker_died)
+static void withdraw(struct attachment *a, bool worker_died)
 {
 	struct job *j = a->job;
+	bool passive = (a->flags & KM_ATTACH_PASSIVE) != 0;
 
 	if (a->dirty)
 		TAILQ_REMOVE(&a->table->dirty, a, in_dirty);
 	LIST_REMOVE(a, in_bucket);
 	LIST_REMOVE(a, in_job);
-	j->n_attached--;
+	if (!passive)
+		j->n_attached--;
+	if ((a->flags & KM_ATTACH_NO_OUTPUT) == 0)
+		j->n_readers--;
 	if (j->stdin_holder == a)
 		j->stdin_holder = NULL;
 	free(a);
-	j->delivered |= delivered;
-	if (LIST_EMPTY(&j->attachments)) {
-		if (j->state != KM_STATE_ENDED)
-			ending_left(j, worker_died);
-	} else {
-		/* Those that stay may have waited for the one that left. */
-		release_least(j, KM_STDOUT);
-		release_least(j, KM_STDERR);
-	}
+	if (!passive && j->n_attached == 0 && j->state != KM_STATE_ENDED)
+		ending_left(j, worker_died);
+	/* Those that stay may have waited for the one that left. */
+	release_least(j, KM_STDOUT);
+	release_least(j, KM_STDERR);
 	job_release(j);
 }
 
-void attach_detach(struct attachment *a, bool delivered, bool moved)
+void attach_detach(struct attachment *a, const struct km_detach *m)
 {
-	withdraw(a, delivered && a->ended_told, moved);
+	struct job *j = a->job;
+
+	if (a->ended_told && m->delivered != 0) {
+		j->delivered = true;
+		j->acknowledged |= m->delivered == 1;
+	}
+	withdraw(a, m->moved != 0);
 }

@@ -36,10 +36,10 @@ struct attachment *attach_find(struct attach_table *t, uint32_t att);
 /* Whether a job's outputs hold the offsets; else fills why (DROPPED or AHEAD). */
 bool attach_offsets_held(const struct job *j, const uint64_t offset[3], struct km_refused *why);
 
-/* `att` must be free. stdin: takes it over from whoever has it. Nothing is sent before
- * attach_flush. TX_ENOMEM. */
+/* `att` must be free. stdin: takes it over from whoever has it. flags: enum km_attach_flag. Nothing
+ * is sent before attach_flush. TX_ENOMEM. */
 int attach_add(struct attachment **out, struct attach_table *t, uint32_t att, struct job *j,
-    const uint64_t offset[3], bool stdin_too);
+    const uint64_t offset[3], bool stdin_too, unsigned flags);
 bool attach_holds_stdin(const struct attachment *a);
 const char *attach_owner(const struct attachment *a); /* who attached */
 void attach_set_owner(struct attachment *a, const char *owner);
@@ -49,12 +49,12 @@ void attach_flush(struct attachment *a);
 /* Messages. TX_EPROTO: a violation. */
 int attach_release(struct attachment *a, const struct km_release *m);
 int attach_input(struct attachment *a, const struct km_input *m);
-/* moved: it is not the client that left. */
-void attach_detach(struct attachment *a, bool delivered, bool moved);
+void attach_detach(struct attachment *a, const struct km_detach *m);
 
 /* Of struct job_ops. */
 void attach_on_output(struct job *j, enum km_stream s);
 void attach_on_input(struct job *j);
+void attach_on_started(struct job *j); /* one that was queued */
 void attach_on_ended(struct job *j);
 
 #endif

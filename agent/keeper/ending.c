@@ -37,20 +37,20 @@ static bool is_alive(const struct job *j)
 {
 	siginfo_t si = {.si_pid = 0};
 
-	return !j->reaped && waitid(P_PID, (id_t)j->pid, &si, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-	       si.si_pid == 0;
+	return j->pid > 0 && !j->reaped &&
+	       waitid(P_PID, (id_t)j->pid, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid == 0;
 }
 
 static int send_group(const struct job *j, int signo)
 {
-	if (j->reaped)
+	if (j->pid <= 0 || j->reaped)
 		return ESRCH;
 	return kill(-j->pid, signo) == 0 ? 0 : errno;
 }
 
 static int send_leader(const struct job *j, int signo)
 {
-	if (j->reaped)
+	if (j->pid <= 0 || j->reaped)
 		return ESRCH;
 	if (j->pidfd >= 0 && syscall(SYS_pidfd_send_signal, j->pidfd, signo, NULL, 0) == 0)
 		return 0;
@@ -58,6 +58,19 @@ static int send_leader(const struct job *j, int signo)
 		return errno;
 	/* Not reaped: the number is still its own. */
 	return kill(j->pid, signo) == 0 ? 0 : errno;
+}
+
+/* ---- what is still queued: it ends without having run ---- */
+
+static bool end_queued(struct job *j, enum km_reason why, const char *by, const char *how)
+{
+	if (j->state != KM_STATE_QUEUED)
+		return false;
+	j->exit.reason = (uint8_t)why;
+	snprintf(j->exit.by, sizeof(j->exit.by), "%s", by);
+	snprintf(j->exit.text, sizeof(j->exit.text), "it was ended while it was queued: %s", how);
+	job_never_ran(j);
+	return true;
 }
 
 /* ---- by request ---- */
@@ -84,6 +97,9 @@ int ending_signal(struct job *j, int signo, enum km_target target, const char *b
 	char name[24];
 	int error;
 
+	signame_format(name, sizeof(name), signo);
+	if (end_queued(j, KM_REASON_SIGNALLED, by, name))
+		return 0;
 	if (!is_alive(j))
 		return TX_ESTATE;
 	error = target == KM_TARGET_PROCESS ? send_leader(j, signo) : send_group(j, signo);
@@ -94,7 +110,7 @@ int ending_signal(struct job *j, int signo, enum km_target target, const char *b
 		return TX_ESYS;
 	}
 	remember(j, signo, by);
-	log_info("job %s: %s from %s", j->id, signame_format(name, sizeof(name), signo), by);
+	log_info("job %s: %s from %s", j->id, name, by);
 	return 0;
 }
 
@@ -118,9 +134,15 @@ static void take_cause(struct job *j, enum km_reason why)
 		job_set_state(j, KM_STATE_ENDING);
 }
 
+/* Whose request a cause was: the policy and the timeout are the owner's. */
+static const char *cause_by(const struct job *j, enum km_reason why)
+{
+	return why == KM_REASON_DISCONNECT || why == KM_REASON_RUN_TIMEOUT ? j->owner : "";
+}
+
 void ending_kill(struct job *j, enum km_reason why)
 {
-	if (j->reaped)
+	if (end_queued(j, why, cause_by(j, why), cause_name(why)) || j->pid == 0 || j->reaped)
 		return;
 	take_cause(j, why);
 	event_del(j->end_timer);
@@ -134,7 +156,7 @@ void ending_begin(struct job *j, enum km_reason why, int signo, int64_t grace_ns
 {
 	int64_t kill_at = clock_monotonic_ns() + grace_ns;
 
-	if (j->reaped)
+	if (end_queued(j, why, cause_by(j, why), cause_name(why)) || j->pid == 0 || j->reaped)
 		return;
 	if (grace_ns == 0 || signo == SIGKILL) {
 		ending_kill(j, why);
@@ -174,7 +196,8 @@ void ending_left(struct job *j, bool worker_died)
 {
 	int64_t wait = 0;
 
-	if (j->reaped || j->cause != 0 || j->spec->disconnect == JOB_DISCONNECT_KEEP)
+	if (j->reaped || j->state == KM_STATE_ENDED || j->cause != 0 ||
+	    j->spec->disconnect == JOB_DISCONNECT_KEEP)
 		return;
 	if (j->spec->disconnect == JOB_DISCONNECT_HANGUP)
 		wait = j->spec->disconnect_wait_ns;
@@ -225,8 +248,10 @@ void ending_describe(const struct job *j, char *out, size_t size)
 {
 	char name[24];
 
-	if (!j->reaped)
-		snprintf(out, size, "is running");
+	if (j->exit.kind == KM_END_NOT_STARTED)
+		snprintf(out, size, "did not run: %.150s", j->exit.text);
+	else if (!j->reaped)
+		snprintf(out, size, j->state == KM_STATE_QUEUED ? "is queued" : "is running");
 	else if (j->exit.kind == KM_END_CODE)
 		snprintf(out, size, "exited with %d", (int)j->exit.value);
 	else if (j->exit.kind == KM_END_SIGNAL)

@@ -26,7 +26,8 @@ struct jobs {
 	struct job_bucket *by_id, *by_pid;
 	uint32_t mask, seed;
 	TAILQ_HEAD(job_order, job) order; /* oldest first */
-	uint32_t max, running;
+	uint32_t max, running, queued;
+	uint64_t dropped;
 	struct retain *retain; /* the ENDED ones */
 	int64_t keep_ns;       /* JOB_KEEP_NS */
 };
@@ -141,9 +142,24 @@ uint32_t jobs_running(const struct jobs *js)
 	return js->running;
 }
 
+uint32_t jobs_queued(const struct jobs *js)
+{
+	return js->queued;
+}
+
 uint32_t jobs_held(const struct jobs *js)
 {
 	return retain_count(js->retain);
+}
+
+uint64_t jobs_dropped(const struct jobs *js)
+{
+	return js->dropped;
+}
+
+void jobs_set_dropped(struct jobs *js, uint64_t n)
+{
+	js->dropped = n;
 }
 
 uint32_t jobs_max(const struct jobs *js)
@@ -205,26 +221,50 @@ void job_insert(struct job *j)
 {
 	struct jobs *js = j->jobs;
 
-	assert(j->state == 0 && j->pid > 0);
+	assert(j->state == 0 && j->pid >= 0);
 	LIST_INSERT_HEAD(id_bucket(js, j->id), j, by_id);
-	LIST_INSERT_HEAD(pid_bucket(js, j->pid), j, by_pid);
 	TAILQ_INSERT_TAIL(&js->order, j, in_order);
 	js->running++;
+	js->queued++;
+	job_set_state(j, KM_STATE_QUEUED);
+	if (j->pid > 0)
+		job_started(j);
+}
+
+void job_started(struct job *j)
+{
+	assert(j->state == KM_STATE_QUEUED && j->pid > 0);
+	LIST_INSERT_HEAD(pid_bucket(j->jobs, j->pid), j, by_pid);
 	job_set_state(j, KM_STATE_RUNNING);
+}
+
+/* Out of what others find it by. */
+static void leave_table(struct job *j)
+{
+	struct jobs *js = j->jobs;
+
+	if (j->forgotten)
+		return;
+	j->forgotten = true;
+	LIST_REMOVE(j, by_id);
+	TAILQ_REMOVE(&js->order, j, in_order);
+	if (js->ops != NULL && js->ops->forgotten != NULL)
+		js->ops->forgotten(j, js->ops_arg);
 }
 
 static void unlink_job(struct job *j)
 {
 	struct jobs *js = j->jobs;
 
-	LIST_REMOVE(j, by_id);
-	if (!j->reaped)
+	leave_table(j);
+	if (j->pid > 0 && !j->reaped)
 		LIST_REMOVE(j, by_pid);
-	TAILQ_REMOVE(&js->order, j, in_order);
 	if (j->state == KM_STATE_ENDED)
 		retain_remove(js->retain, j);
 	else
 		js->running--;
+	if (j->state == KM_STATE_QUEUED)
+		js->queued--;
 }
 
 void job_free(struct job *j)
@@ -255,6 +295,23 @@ void job_free(struct job *j)
 	free(j);
 }
 
+void job_forget(struct job *j)
+{
+	assert(j->state == KM_STATE_ENDED);
+	if (LIST_EMPTY(&j->attachments))
+		job_free(j);
+	else
+		leave_table(j);
+}
+
+void job_drop(struct job *j)
+{
+	log_debug("job %s: forgotten", j->id);
+	if (!j->delivered)
+		j->jobs->dropped++;
+	job_free(j);
+}
+
 static const char *state_name(enum km_state state)
 {
 	static const char *const names[] = {"new", "queued", "running", "ending", "ended"};
@@ -269,6 +326,8 @@ void job_set_state(struct job *j, enum km_state state)
 	assert(state > j->state);
 	log_debug("job %s: %s -> %s (pid %d)", j->id, state_name(j->state), state_name(state),
 	    (int)j->pid);
+	if (j->state == KM_STATE_QUEUED)
+		j->jobs->queued--;
 	if (state == KM_STATE_ENDED)
 		j->jobs->running--;
 	j->state = state;
@@ -284,6 +343,21 @@ void job_taken(struct job *j)
 		retain_look(j->jobs->retain, j);
 }
 
+static void set_close_timer(struct job *j, int64_t ns)
+{
+	struct timeval later = duration_timeval(ns > 0 ? ns : 0);
+
+	if (event_add(j->close_timer, &later) != 0)
+		log_error("job %s: no memory for a timer", j->id);
+}
+
+/* Until its time is over. */
+static void hold(struct job *j)
+{
+	set_close_timer(j, j->ended_at + j->spec->keep_ns - clock_monotonic_ns());
+	retain_look(j->jobs->retain, j);
+}
+
 /*
  * Delivered is what a client's gRPC library has, which ends its half by itself: the program may
  * have been cut off before it read a word, and asks again. Not at the cost of those that were not
@@ -291,36 +365,56 @@ void job_taken(struct job *j)
  */
 static void forget_soon(struct job *j)
 {
-	int64_t ns = j->jobs->keep_ns < JOB_AGAIN_NS ? j->jobs->keep_ns : JOB_AGAIN_NS;
-	struct timeval later = duration_timeval(ns);
-
-	if (jobs_held(j->jobs) > JOB_KEEP_COUNT / 2 || event_add(j->close_timer, &later) != 0)
+	if (jobs_held(j->jobs) > JOB_KEEP_COUNT / 2) {
 		job_free(j);
-	else
-		retain_look(j->jobs->retain, j);
+		return;
+	}
+	set_close_timer(j, j->jobs->keep_ns < JOB_AGAIN_NS ? j->jobs->keep_ns : JOB_AGAIN_NS);
+	retain_look(j->jobs->retain, j);
 }
 
 void job_release(struct job *j)
 {
-	if (!LIST_EMPTY(&j->attachments))
-		return;
+	bool keep = j->spec->disconnect == JOB_DISCONNECT_KEEP;
+
 	if (j->state != KM_STATE_ENDED)
 		await_reader(j);
-	else if (j->delivered && j->was_attached && j->spec->disconnect != JOB_DISCONNECT_KEEP)
+	else if (!LIST_EMPTY(&j->attachments))
+		retain_look(j->jobs->retain, j);
+	else if (j->forgotten || (j->acknowledged && !keep))
+		job_free(j);
+	else if (j->delivered && j->was_attached && !keep)
 		forget_soon(j);
 	else
-		retain_look(j->jobs->retain, j);
+		hold(j);
 }
 
 /* ---- closing: from the leader's death to the published exit ---- */
 
-static void publish(struct job *j, uint8_t streams_open)
+/* The exit is whole. */
+static void settle(struct job *j)
 {
-	struct jobs *js = j->jobs;
-
-	event_del(j->close_timer);
 	event_del(j->gone_timer);
 	event_del(j->end_timer);
+	j->ended_at = clock_monotonic_ns();
+	j->expire_ns = clock_realtime_ns() + j->spec->keep_ns;
+	job_set_state(j, KM_STATE_ENDED);
+	retain_add(j->jobs->retain, j);
+	set_close_timer(j, j->spec->keep_ns);
+	j->jobs->ops->ended(j, j->jobs->ops_arg);
+}
+
+void job_never_ran(struct job *j)
+{
+	assert(j->state == KM_STATE_QUEUED);
+	j->exit.kind = KM_END_NOT_STARTED;
+	j->exit.end_ns = clock_realtime_ns();
+	log_info("job %s: did not run: %s", j->id, j->exit.text);
+	settle(j);
+}
+
+static void publish(struct job *j, uint8_t streams_open)
+{
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
 		if ((streams_open & KM_BIT(s)) != 0)
 			pump_out_drop(j->out[s]);
@@ -330,10 +424,7 @@ static void publish(struct job *j, uint8_t streams_open)
 	j->exit.start_ns = j->start_ns;
 	j->exit.stdout_length = pump_out_head(j->out[KM_STDOUT]);
 	j->exit.stderr_length = pump_out_head(j->out[KM_STDERR]);
-	j->ended_at = clock_monotonic_ns();
-	job_set_state(j, KM_STATE_ENDED);
-	retain_add(js->retain, j);
-	js->ops->ended(j, js->ops_arg);
+	settle(j);
 }
 
 static bool at_mark(const struct job *j, int s)
@@ -372,8 +463,9 @@ static void on_close_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (j->state == KM_STATE_ENDED) {
+		/* With attachments: when the last one has left. */
 		if (LIST_EMPTY(&j->attachments))
-			job_free(j);
+			job_drop(j);
 		return;
 	}
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
@@ -381,7 +473,7 @@ static void on_close_timer(evutil_socket_t fd, short what, void *arg)
 			open |= (uint8_t)KM_BIT(s);
 	if (at_mark(j, KM_STDOUT) && at_mark(j, KM_STDERR)) {
 		publish(j, open);
-	} else if (j->close_late && LIST_EMPTY(&j->attachments)) {
+	} else if (j->close_late && j->n_readers == 0) {
 		log_warn("job %s: what its full buffers had no room for is dropped: nobody came "
 		         "to read it",
 		    j->id);
@@ -398,7 +490,7 @@ static void await_reader(struct job *j)
 {
 	struct timeval keep = duration_timeval(j->jobs->keep_ns);
 
-	if (j->close_late && LIST_EMPTY(&j->attachments))
+	if (j->close_late && j->n_readers == 0)
 		event_add(j->close_timer, &keep);
 }
 

@@ -8,6 +8,9 @@
  * end; or, when others hold them open, after JOB_CLOSE_GRACE_NS, but never before all that was in
  * the pipes when it was reaped is in the rings: a slow reader does not shorten an output. Where
  * nobody is attached for JOB_KEEP_NS it does: an exit is not held for ever.
+ *
+ * A job whose group is full is QUEUED: in the table, without process and pumps. It becomes RUNNING
+ * (job_started) or ENDED without having run (job_never_ran).
  */
 #ifndef TX_KEEPER_JOB_H
 #define TX_KEEPER_JOB_H
@@ -24,6 +27,7 @@
 struct attachment;
 struct event;
 struct event_base;
+struct group;
 struct jobs;
 struct pump_in;
 struct pump_out;
@@ -52,11 +56,11 @@ struct job {
 	struct job_spec *spec;
 
 	/* start.c */
-	pid_t pid; /* also its process group and session */
+	pid_t pid; /* also its process group and session; 0: it never ran */
 	int pidfd; /* -1: none, or reaped */
 	int64_t start_ns;
-	struct pump_in *in;      /* NULL: no stdin */
-	struct pump_out *out[3]; /* [0] unused */
+	struct pump_in *in;      /* NULL: no stdin, or it never ran */
+	struct pump_out *out[3]; /* [0] unused; NULL: it never ran */
 	bool was_attached;       /* started by a client that stayed */
 
 	/* reap.c */
@@ -74,17 +78,26 @@ struct job {
 	/* attach.c */
 	LIST_HEAD(, attachment) attachments;
 	struct attachment *stdin_holder;
-	uint32_t n_attached;
-	bool delivered;
+	uint32_t n_attached; /* clients that are there: not the passive ones */
+	uint32_t n_readers;  /* those that want output */
+	bool delivered;      /* a client has the exit, as far as one can see */
+	bool acknowledged;   /* a client said so */
 
 	/* job.c: closing */
 	struct event *close_timer;
 	uint64_t close_mark[3]; /* each output's length at reap time */
 	bool close_late;        /* the grace is over, but a mark was not reached */
 	int64_t ended_at;       /* monotonic */
+	int64_t expire_ns;      /* epoch: until when it is held, when ENDED */
+	bool forgotten;         /* not in the table any more; attachments are left */
+
+	/* group.c */
+	struct group *group; /* NULL: none */
+	TAILQ_ENTRY(job) in_group, in_queue;
 
 	/* retain.c */
-	TAILQ_ENTRY(job) in_ended, in_unread;
+	bool idle; /* in the list of those that may be dropped */
+	TAILQ_ENTRY(job) in_idle, in_unread;
 	size_t kept_output, kept_spec; /* bytes it counts with */
 };
 
@@ -94,9 +107,10 @@ struct job_ops {
 	void (*output)(
 	    struct job *j, enum km_stream s, void *arg); /* more bytes, a new ring, or its end */
 	void (*input)(struct job *j, void *arg);
-	void (*ended)(struct job *j, void *arg); /* state is ENDED */
-	void (*timer)(struct job *j, void *arg); /* end_timer */
-	void (*gone)(struct job *j, void *arg);  /* gone_timer */
+	void (*ended)(struct job *j, void *arg);     /* state is ENDED */
+	void (*timer)(struct job *j, void *arg);     /* end_timer */
+	void (*gone)(struct job *j, void *arg);      /* gone_timer */
+	void (*forgotten)(struct job *j, void *arg); /* it leaves the table; may be NULL */
 };
 
 int jobs_new(struct jobs **out, struct event_base *base, uint32_t max_processes, struct err *e);
@@ -109,17 +123,26 @@ void jobs_set_keep(struct jobs *js, int64_t ns);
 
 /* An empty job, not in the table. Takes spec when it succeeds. NULL: no memory. */
 struct job *job_new(struct jobs *js, const char *id, const char *owner, struct job_spec *spec);
-/* Into the table, with pid set: RUNNING. */
+/* Into the table: RUNNING when pid is set, else QUEUED. */
 void job_insert(struct job *j);
+/* A queued one has its pid now: RUNNING. */
+void job_started(struct job *j);
+/* A queued one ends. reason, by, value (an errno), stage and text of j->exit are set. */
+void job_never_ran(struct job *j);
 /* Out of the table, if it is in it. No attachment may be left. */
 void job_free(struct job *j);
+/* An ended one leaves the table now, and is freed when the last attachment has left. */
+void job_forget(struct job *j);
 
 struct job *jobs_find(struct jobs *js, const char *id);
 struct job *jobs_find_pid(struct jobs *js, pid_t pid); /* only those that are not reaped */
 struct job *jobs_first(struct jobs *js);               /* oldest first */
 struct job *jobs_next(struct job *j);
-uint32_t jobs_running(const struct jobs *js); /* not ENDED */
-uint32_t jobs_held(const struct jobs *js);    /* ENDED */
+uint32_t jobs_running(const struct jobs *js); /* not ENDED: also those that are queued */
+uint32_t jobs_queued(const struct jobs *js);
+uint32_t jobs_held(const struct jobs *js);          /* ENDED */
+uint64_t jobs_dropped(const struct jobs *js);       /* ended ones, before anybody had their exit */
+void jobs_set_dropped(struct jobs *js, uint64_t n); /* after an upgrade: what was counted before */
 uint32_t jobs_max(const struct jobs *js);
 void jobs_set_max(struct jobs *js, uint32_t max_processes); /* those that run, run on */
 
@@ -137,8 +160,11 @@ void job_stdin_moved(void *job);
 
 /* An attachment was added. */
 void job_taken(struct job *j);
-/* One was removed. When it was the last and the exit was delivered the job is forgotten
- * JOB_AGAIN_NS later, or at once (freed) when many are held. */
+/*
+ * One was removed. When it was the last, the job has ended and its policy is not KEEP, it is
+ * forgotten (freed): at once when a client has acknowledged the exit, JOB_AGAIN_NS later when it
+ * was delivered as far as one can see; or at once, too, when many are held.
+ */
 void job_release(struct job *j);
 
 #endif

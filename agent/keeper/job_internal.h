@@ -3,9 +3,9 @@
  * What job.c and retain.c share; nobody else includes it.
  *
  * Retention (retain.c): the jobs that have ended and are still held, so that whoever asks again
- * finds them. Held are at most JOB_KEEP_COUNT, each for JOB_KEEP_NS. Of those that nobody is
- * attached to, the outputs take at most JOB_KEEP_BYTES (the newest one's excepted) and the specs no
- * more: when it gets too much the oldest lose their output first; what happened to them stays
+ * finds them. Held are at most JOB_KEEP_COUNT, each for its spec's keep_ns (job.c). Of those that
+ * nobody reads, the outputs take at most JOB_KEEP_BYTES (the newest one's excepted) and the specs
+ * no more: when it gets too much the oldest lose their output first; what happened to them stays
  * known.
  */
 #ifndef TX_KEEPER_JOB_INTERNAL_H
@@ -29,5 +29,8 @@ void retain_remove(struct retain *r, struct job *j);
 void retain_look(struct retain *r, struct job *j);
 
 uint32_t retain_count(const struct retain *r);
+
+/* job.c: forgets an ended job that nobody is attached to, because of its age or number. */
+void job_drop(struct job *j);
 
 #endif

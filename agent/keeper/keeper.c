@@ -14,6 +14,7 @@
 
 #include "agent/keeper/attach.h"
 #include "agent/keeper/ending.h"
+#include "agent/keeper/group.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/link.h"
 #include "agent/keeper/listener.h"
@@ -66,6 +67,7 @@ static void job_ended(struct job *j, void *arg)
 {
 	struct keeper *k = arg;
 
+	group_on_ended(j);
 	attach_on_ended(j);
 	shutdown_poke(k->shutdown);
 }
@@ -84,7 +86,14 @@ static void job_gone(struct job *j, void *arg)
 	ending_gone(j);
 }
 
-static const struct job_ops job_ops = {job_output, job_input, job_ended, job_timer, job_gone};
+static void job_forgotten(struct job *j, void *arg)
+{
+	(void)arg;
+	group_on_forgotten(j);
+}
+
+static const struct job_ops job_ops = {
+    job_output, job_input, job_ended, job_timer, job_gone, job_forgotten};
 
 static int reaped_other(pid_t pid, int status, void *arg)
 {
@@ -270,6 +279,8 @@ int keeper_new(struct keeper **out, struct config *c, const char *worker,
 	if (rc == 0)
 		rc = starter_new(&k->env.starter, k->env.jobs, c->output_buffer, nofile, e);
 	if (rc == 0)
+		rc = groups_new(&k->env.groups, k->env.jobs, k->env.starter, e);
+	if (rc == 0)
 		rc = workers_new(&k->workers, &k->env, worker, k->start_ns, &workers_ops, k, e);
 	if (rc == 0)
 		rc = reap_new(&k->reap, k->env.base, k->env.jobs, &reap_ops, k, e);
@@ -313,6 +324,7 @@ void keeper_free(struct keeper *k)
 	workers_free(k->workers);
 	reap_free(k->reap);
 	jobs_free(k->env.jobs);
+	groups_free(k->env.groups);
 	pump_out_end_all();
 	starter_free(k->env.starter);
 	listeners_unref(k->listeners);

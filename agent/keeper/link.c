@@ -90,7 +90,9 @@ static const struct {
     {KM_RELEASE, link_on_release},
     {KM_INPUT, link_on_input},
     {KM_SIGNAL, ask_signal},
+    {KM_REMOVE, ask_remove},
     {KM_LIST, ask_list},
+    {KM_GROUP, ask_group},
     {KM_INFO, ask_info},
 };
 

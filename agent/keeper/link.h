@@ -11,6 +11,7 @@
 #include "common/err.h"
 
 struct event_base;
+struct groups;
 struct jobs;
 struct km_chan;
 struct link;
@@ -21,6 +22,7 @@ struct link_env {
 	struct event_base *base;
 	struct jobs *jobs;
 	struct starter *starter;
+	struct groups *groups;
 	bool stopping; /* no new starts */
 };
 

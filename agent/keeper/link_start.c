@@ -7,12 +7,18 @@
 
 #include "agent/keeper/attach.h"
 #include "agent/keeper/ending.h"
+#include "agent/keeper/group.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/link_internal.h"
 #include "agent/keeper/pump.h"
-#include "agent/keeper/start.h"
 #include "common/job_spec.h"
 #include "common/log.h"
+
+/* Also of a queued job: it will have it. */
+static bool has_stdin(const struct job *j)
+{
+	return j->in != NULL || (j->state == KM_STATE_QUEUED && j->spec->stdin_pipe);
+}
 
 static int answer_job(struct link *l, uint64_t seq, const struct job *j, uint32_t att, bool created)
 {
@@ -22,9 +28,10 @@ static int answer_job(struct link *l, uint64_t seq, const struct job *j, uint32_
 	    .pid = (uint32_t)j->pid,
 	    .created = created,
 	    .state = (uint8_t)j->state,
-	    .stdin_pipe = j->in != NULL,
+	    .stdin_pipe = has_stdin(j),
 	    .stdin_held = a != NULL && attach_holds_stdin(a),
-	    .stdin_closed = j->in == NULL || pump_in_ended(j->in),
+	    .stdin_closed = !has_stdin(j) || (j->in != NULL && pump_in_ended(j->in)),
+	    .terminal = j->spec->terminal,
 	    .start_ns = j->start_ns,
 	};
 
@@ -45,12 +52,12 @@ static int answer_job(struct link *l, uint64_t seq, const struct job *j, uint32_
 
 /* Attaches and answers KM_JOB; what there is to see follows. */
 static int attach_and_answer(struct link *l, uint64_t seq, uint32_t att, struct job *j,
-    const uint64_t offset[3], bool stdin_too, const char *who, bool created)
+    const uint64_t offset[3], bool stdin_too, unsigned flags, const char *who, bool created)
 {
 	struct attachment *a;
 	int rc;
 
-	if (attach_add(&a, l->table, att, j, offset, stdin_too) != 0) {
+	if (attach_add(&a, l->table, att, j, offset, stdin_too, flags) != 0) {
 		if (created)
 			ending_kill(j, KM_REASON_DISCONNECT);
 		return link_refuse_system(l, seq, ENOMEM, "cannot attach");
@@ -78,7 +85,7 @@ static int start_again(
 	if (!attach_offsets_held(j, m->offset, &why))
 		return link_refuse(l, m->hdr.seq, &why);
 	return attach_and_answer(
-	    l, m->hdr.seq, m->att, j, m->offset, j->in != NULL, m->owner, false);
+	    l, m->hdr.seq, m->att, j, m->offset, has_stdin(j), 0, m->owner, false);
 }
 
 static int start_new(struct link *l, const struct km_start *m, struct job_spec **spec)
@@ -97,7 +104,7 @@ static int start_new(struct link *l, const struct km_start *m, struct job_spec *
 		snprintf(why.text, sizeof(why.text), "no such process is held any longer");
 		return link_refuse(l, m->hdr.seq, &why);
 	}
-	if (start_job(l->env->starter, m->id, m->owner, *spec, &j, &why) != 0) {
+	if (group_start(l->env->groups, m->id, m->owner, *spec, &j, &why) != 0) {
 		log_info("job %s: not started: %s", m->id, why.text);
 		return link_refuse(l, m->hdr.seq, &why);
 	}
@@ -106,7 +113,7 @@ static int start_new(struct link *l, const struct km_start *m, struct job_spec *
 		return answer_job(l, m->hdr.seq, j, 0, true);
 	j->was_attached = true;
 	return attach_and_answer(
-	    l, m->hdr.seq, m->att, j, m->offset, j->in != NULL, m->owner, true);
+	    l, m->hdr.seq, m->att, j, m->offset, has_stdin(j), 0, m->owner, true);
 }
 
 int link_on_start(struct link *l, const union km_any *any, int *fds)
@@ -165,7 +172,8 @@ int link_on_attach(struct link *l, const union km_any *any, int *fds)
 		    attach_owner(j->stdin_holder));
 		return link_refuse(l, m->hdr.seq, &why);
 	}
-	return attach_and_answer(l, m->hdr.seq, m->att, j, offset, m->want_stdin, m->owner, false);
+	return attach_and_answer(
+	    l, m->hdr.seq, m->att, j, offset, m->want_stdin != 0, m->flags, m->owner, false);
 }
 
 /* ---- messages of an attachment: one that is gone is no violation, they cross on the way ---- */
@@ -176,7 +184,7 @@ int link_on_detach(struct link *l, const union km_any *any, int *fds)
 
 	(void)fds;
 	if (a != NULL)
-		attach_detach(a, any->detach.delivered != 0, any->detach.moved != 0);
+		attach_detach(a, &any->detach);
 	return 0;
 }
 

@@ -21,7 +21,12 @@ struct pump_in;
 /* Called when there is more (or the end) to tell; never from inside pump_out_new or pump_in_new. */
 typedef void (*pump_fn)(void *arg);
 
-/* ---- output: pipe -> ring ---- */
+/*
+ * ---- output: pipe -> ring ----
+ *
+ * NULL stands for the output of a job that has not run: it is empty, without a ring, and has not
+ * ended. It may be asked, released and forgotten.
+ */
 
 /* Takes fd (the read end, non-blocking) when it succeeds. The ring is made at the first byte.
  * TX_ENOMEM. */

@@ -76,7 +76,7 @@ static void destroy(struct pump_out *p)
 
 void pump_out_forget(struct pump_out *p)
 {
-	if (p->ring == NULL)
+	if (p == NULL || p->ring == NULL)
 		return;
 	p->length = ring_head(p->ring);
 	ring_unref(p->ring);
@@ -121,7 +121,7 @@ static bool pipe_is_over(const struct pump_out *p)
 
 bool pump_out_ended(const struct pump_out *p)
 {
-	return p->fd < 0;
+	return p != NULL && p->fd < 0;
 }
 
 bool pump_out_look(struct pump_out *p)
@@ -274,6 +274,8 @@ int pump_out_release(struct pump_out *p, uint64_t offset)
 {
 	int rc;
 
+	if (p == NULL)
+		return offset == 0 ? 0 : TX_EPROTO;
 	if (p->ring == NULL)
 		return offset <= p->length ? 0 : TX_EPROTO;
 	rc = ring_release(p->ring, offset);
@@ -287,22 +289,26 @@ int pump_out_release(struct pump_out *p, uint64_t offset)
 
 struct ring *pump_out_ring(const struct pump_out *p)
 {
-	return p->ring;
+	return p != NULL ? p->ring : NULL;
 }
 
 uint64_t pump_out_head(const struct pump_out *p)
 {
+	if (p == NULL)
+		return 0;
 	return p->ring != NULL ? ring_head(p->ring) : p->length;
 }
 
 uint64_t pump_out_tail(const struct pump_out *p)
 {
+	if (p == NULL)
+		return 0;
 	return p->ring != NULL ? ring_tail(p->ring) : p->length;
 }
 
 size_t pump_out_memory(const struct pump_out *p)
 {
-	if (p->ring == NULL)
+	if (p == NULL || p->ring == NULL)
 		return 0;
 	/* Of a ring that never was full only the beginning was touched. */
 	return ring_head(p->ring) < ring_size(p->ring) ? (size_t)ring_head(p->ring)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `ended` holds all, oldest first; `unread` those of them whose output takes memory and has no
- * reader, in the order in which they lost it. A job's kept_output and kept_spec are what it counts
- * with in the sums. Jobs are freed from the timer only: callers hold pointers to theirs.
+ * `idle` holds those that nobody is attached to, oldest first; `unread` those whose output takes
+ * memory and has no reader; both in the order in which they lost the last. A job's kept_output and
+ * kept_spec are what it counts with in the sums. Jobs are freed from the timer only: callers hold
+ * pointers to theirs.
  */
 #include "agent/keeper/job_internal.h"
 
@@ -11,14 +12,11 @@
 
 #include "agent/keeper/job.h"
 #include "agent/keeper/pump.h"
-#include "common/duration.h"
 #include "common/log.h"
-
-#define SWEEP_NS (5 * NS_PER_S)
 
 struct retain {
 	struct event *sweep;
-	TAILQ_HEAD(, job) ended, unread;
+	TAILQ_HEAD(, job) idle, unread;
 	uint32_t count;
 	size_t output_bytes, spec_bytes;
 };
@@ -31,9 +29,9 @@ struct retain *retain_new(struct event_base *base)
 
 	if (r == NULL)
 		return NULL;
-	TAILQ_INIT(&r->ended);
+	TAILQ_INIT(&r->idle);
 	TAILQ_INIT(&r->unread);
-	r->sweep = evtimer_new(base, on_sweep, r);
+	r->sweep = event_new(base, -1, 0, on_sweep, r);
 	if (r->sweep == NULL) {
 		free(r);
 		return NULL;
@@ -47,6 +45,17 @@ void retain_free(struct retain *r)
 		return;
 	event_free(r->sweep);
 	free(r);
+}
+
+static bool is_too_much(const struct retain *r)
+{
+	return r->count > JOB_KEEP_COUNT || r->spec_bytes > JOB_KEEP_BYTES;
+}
+
+static void plan_sweep(struct retain *r)
+{
+	if (is_too_much(r) && !TAILQ_EMPTY(&r->idle))
+		event_active(r->sweep, EV_TIMEOUT, 0);
 }
 
 uint32_t retain_count(const struct retain *r)
@@ -75,10 +84,23 @@ static void drop_output(struct retain *r, struct job *j)
 	pump_out_forget(j->out[KM_STDERR]);
 }
 
+static void look_idle(struct retain *r, struct job *j)
+{
+	bool idle = LIST_EMPTY(&j->attachments);
+
+	if (idle && !j->idle)
+		TAILQ_INSERT_TAIL(&r->idle, j, in_idle);
+	else if (!idle && j->idle)
+		TAILQ_REMOVE(&r->idle, j, in_idle);
+	j->idle = idle;
+	plan_sweep(r);
+}
+
 void retain_look(struct retain *r, struct job *j)
 {
+	look_idle(r, j);
 	count_no_output(r, j);
-	if (!LIST_EMPTY(&j->attachments))
+	if (j->n_readers > 0)
 		return;
 	j->kept_output = pump_out_memory(j->out[KM_STDOUT]) + pump_out_memory(j->out[KM_STDERR]);
 	if (j->kept_output == 0)
@@ -91,56 +113,31 @@ void retain_look(struct retain *r, struct job *j)
 
 /* ---- the jobs ---- */
 
-static bool is_too_much(const struct retain *r)
-{
-	return r->count > JOB_KEEP_COUNT || r->spec_bytes > JOB_KEEP_BYTES;
-}
-
-static void plan_sweep(struct retain *r)
-{
-	struct timeval later = duration_timeval(is_too_much(r) ? 0 : SWEEP_NS);
-
-	if (is_too_much(r) || !event_pending(r->sweep, EV_TIMEOUT, NULL))
-		event_add(r->sweep, &later);
-}
-
-/* Oldest first; those that are read right now stay. */
+/* Oldest first; those that somebody is attached to stay. */
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
 	struct retain *r = arg;
-	struct timeval again = duration_timeval(SWEEP_NS);
-	int64_t now = clock_monotonic_ns();
-	struct job *j, *next;
 
 	(void)fd;
 	(void)what;
-	for (j = TAILQ_FIRST(&r->ended); j != NULL; j = next) {
-		next = TAILQ_NEXT(j, in_ended);
-		if (!is_too_much(r) && now - j->ended_at <= JOB_KEEP_NS)
-			break;
-		if (!LIST_EMPTY(&j->attachments))
-			continue;
-		log_debug("job %s: forgotten", j->id);
-		job_free(j);
-	}
-	if (r->count > 0)
-		event_add(r->sweep, &again);
+	while (is_too_much(r) && !TAILQ_EMPTY(&r->idle))
+		job_drop(TAILQ_FIRST(&r->idle));
 }
 
 void retain_add(struct retain *r, struct job *j)
 {
-	TAILQ_INSERT_TAIL(&r->ended, j, in_ended);
 	r->count++;
 	j->kept_spec = job_spec_memory(j->spec);
 	r->spec_bytes += j->kept_spec;
 	retain_look(r, j);
-	plan_sweep(r);
 }
 
 void retain_remove(struct retain *r, struct job *j)
 {
 	count_no_output(r, j);
-	TAILQ_REMOVE(&r->ended, j, in_ended);
+	if (j->idle)
+		TAILQ_REMOVE(&r->idle, j, in_idle);
+	j->idle = false;
 	r->count--;
 	r->spec_bytes -= j->kept_spec;
 }

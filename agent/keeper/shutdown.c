@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "agent/keeper/ending.h"
+#include "agent/keeper/group.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/link.h"
 #include "agent/keeper/reap.h"
@@ -109,7 +110,7 @@ static bool wait_for_job(
 
 static bool is_unreaped(const struct job *j)
 {
-	return !j->reaped;
+	return j->pid > 0 && !j->reaped;
 }
 
 static bool is_unpublished(const struct job *j)
@@ -221,6 +222,7 @@ void shutdown_request(struct shutdown *sd)
 	if (sd->phase == IDLE) {
 		log_info("shutting down: %u processes", jobs_running(sd->env->jobs));
 		sd->env->stopping = true;
+		groups_stop(sd->env->groups);
 		sd->begun_at = clock_monotonic_ns();
 		enter(sd, JOBS);
 		workers_drain(sd->workers);

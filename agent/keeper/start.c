@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A start either leaves a running job in the table or nothing at all: pipes, pumps and lookups come
- * first, the fork last, so that after it nothing can fail.
+ * A start either leaves a running job or nothing at all: pipes, pumps and lookups come first, the
+ * fork last, so that after it nothing can fail.
  */
 #include "agent/keeper/start.h"
 
@@ -195,7 +195,6 @@ static int check_known(const struct job_spec *spec, struct km_refused *why)
 		const char *text;
 	} unknown[] = {
 	    {spec->terminal, KM_STAGE_SPEC, "this agent has no terminals"},
-	    {spec->group != NULL, KM_STAGE_SPEC, "this agent has no groups"},
 	    {(spec->memory | spec->pids | spec->cpu_millis) != 0, KM_STAGE_CGROUP,
 	        "this agent has no control groups"},
 	    {spec->output_policy != JOB_OUTPUT_BLOCK, KM_STAGE_SPEC,
@@ -278,47 +277,93 @@ static int spawn_job(struct starter *st, struct job *j, const struct user *user,
 	return 0;
 }
 
-int start_job(struct starter *st, const char *id, const char *owner, struct job_spec *spec,
+int start_admit(struct starter *st, const char *id, const char *owner, struct job_spec *spec,
     struct job **out, struct km_refused *why)
 {
-	struct ends ends = {{-1, -1, -1}};
-	struct user *user = NULL;
-	struct job *j = NULL;
 	char text[KM_TEXT_SIZE];
 	int rc;
 
 	if (jobs_running(st->jobs) >= jobs_max(st->jobs)) {
-		snprintf(text, sizeof(text), "%u processes are running, and no more are allowed",
+		snprintf(text, sizeof(text),
+		    "%u processes are running or queued, and no more are allowed",
 		    jobs_max(st->jobs));
 		return refuse(why, KM_WHY_LIMIT, KM_STAGE_NONE, 0, text);
 	}
 	rc = check_known(spec, why);
-	if (rc == 0)
-		rc = find_user(spec, &user, why);
 	if (rc != 0)
-		goto out;
-	j = job_new(st->jobs, id, owner, spec);
-	if (j == NULL) {
-		rc = refuse_system(why, ENOMEM, "cannot hold another process");
-		goto out;
+		return rc;
+	*out = job_new(st->jobs, id, owner, spec);
+	return *out != NULL ? 0 : refuse_system(why, ENOMEM, "cannot hold another process");
+}
+
+void start_withdraw(struct job *j)
+{
+	j->spec = NULL;
+	job_free(j);
+}
+
+/* Pumps without a process: as if there had been none. */
+static void drop_pumps(struct job *j)
+{
+	j->start_ns = 0;
+	pump_in_free(j->in);
+	j->in = NULL;
+	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
+		pump_out_free(j->out[s]);
+		j->out[s] = NULL;
 	}
-	rc = open_input(st, j, &ends, why);
+}
+
+int start_check(struct job *j, struct km_refused *why)
+{
+	struct user *user = NULL;
+	int rc = find_user(j->spec, &user, why);
+
+	user_free(user);
+	return rc;
+}
+
+int start_launch(struct starter *st, struct job *j, struct km_refused *why)
+{
+	struct ends ends = {{-1, -1, -1}};
+	struct user *user = NULL;
+	int rc = find_user(j->spec, &user, why);
+
+	if (rc == 0)
+		rc = open_input(st, j, &ends, why);
 	for (int s = KM_STDOUT; s <= KM_STDERR && rc == 0; s++)
 		rc = open_output(st, j, s, &ends, why);
 	if (rc == 0)
 		rc = spawn_job(st, j, user != NULL ? user : st->own, &ends, why);
-	if (rc != 0)
-		goto out;
-	job_insert(j);
-	ending_started(j);
-	log_info("job %s: started %s as pid %d for %s", j->id, spec->argv[0], (int)j->pid, owner);
-	*out = j;
-	j = NULL;
-out:
 	close_ends(st, &ends);
 	user_free(user);
-	if (j != NULL)
-		j->spec = NULL;
-	job_free(j);
+	if (rc != 0) {
+		drop_pumps(j);
+		return rc;
+	}
+	if (j->state == KM_STATE_QUEUED)
+		job_started(j);
+	else
+		job_insert(j);
+	ending_started(j);
+	log_info(
+	    "job %s: started %s as pid %d for %s", j->id, j->spec->argv[0], (int)j->pid, j->owner);
+	return 0;
+}
+
+int start_job(struct starter *st, const char *id, const char *owner, struct job_spec *spec,
+    struct job **out, struct km_refused *why)
+{
+	struct job *j;
+	int rc = start_admit(st, id, owner, spec, &j, why);
+
+	if (rc != 0)
+		return rc;
+	rc = start_launch(st, j, why);
+	if (rc == 0) {
+		*out = j;
+		return 0;
+	}
+	start_withdraw(j);
 	return rc;
 }

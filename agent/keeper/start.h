@@ -23,7 +23,23 @@ void starter_set_output_buffer(struct starter *st, uint64_t bytes);
 void starter_free(struct starter *st);
 
 /*
- * 0: *out is in the table and has taken spec. Else negative, and *why is filled (why, stage,
+ * A job of this spec that is not in the table yet, if one more is allowed. 0: *out has taken spec.
+ * Else as start_job.
+ */
+int start_admit(struct starter *st, const char *id, const char *owner, struct job_spec *spec,
+    struct job **out, struct km_refused *why);
+/* One that was admitted is not wanted after all; its spec is the caller's again. */
+void start_withdraw(struct job *j);
+/*
+ * Runs a job that was admitted, or is queued: it is RUNNING in the table. Else negative, *why is
+ * filled, and the job is as it was.
+ */
+int start_launch(struct starter *st, struct job *j, struct km_refused *why);
+/* Whether its user can be found, for a job that is to wait; else as start_launch. */
+int start_check(struct job *j, struct km_refused *why);
+
+/*
+ * Both. 0: *out is in the table and has taken spec. Else negative, and *why is filled (why, stage,
  * sys_errno, text); spec stays the caller's. Whether the id is free is for the caller to know.
  */
 int start_job(struct starter *st, const char *id, const char *owner, struct job_spec *spec,

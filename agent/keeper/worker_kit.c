@@ -182,6 +182,7 @@ static int send_config(
 	    .workers = c->workers,
 	    .index = index,
 	    .max_processes = c->max_processes,
+	    .max_ended = JOB_KEEP_COUNT,
 	    .max_connections = c->max_connections,
 	    .uid = kit->uid,
 	    .gid = kit->gid,

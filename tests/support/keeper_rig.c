@@ -509,6 +509,11 @@ void peer_step(struct peer *p, struct peer_job *pj, bool ack)
 		assert_int_equal(m.input_done.att, pj->att);
 		pj->input_done = m.input_done;
 		break;
+	case KM_RUNNING:
+		assert_int_equal(m.running.att, pj->att);
+		assert_int_equal(pj->running.pid, 0);
+		pj->running = m.running;
+		break;
 	case KM_ENDED:
 		assert_int_equal(m.ended.att, pj->att);
 		pj->ended = true;
@@ -531,7 +536,7 @@ void peer_finish(struct peer *p, struct peer_job *pj)
 	assert_int_equal(pj->out[KM_STDERR].offset, pj->exit.stderr_length);
 }
 
-void peer_detach(struct peer *p, struct peer_job *pj, bool delivered)
+void peer_detach(struct peer *p, struct peer_job *pj, unsigned delivered)
 {
 	struct km_detach m = {.att = pj->att, .delivered = delivered};
 

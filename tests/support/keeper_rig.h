@@ -46,6 +46,7 @@ struct peer_job {
 	struct peer_output out[3];
 	struct ring *input;
 	struct km_input_done input_done;
+	struct km_running running; /* pid 0: it did not come */
 	bool ended;
 	struct km_exit exit;
 };
@@ -96,7 +97,8 @@ void peer_attach(struct peer *p, struct peer_job *pj, uint32_t att, const char *
 void peer_step(struct peer *p, struct peer_job *pj, bool ack);
 /* Until the exit. */
 void peer_finish(struct peer *p, struct peer_job *pj);
-void peer_detach(struct peer *p, struct peer_job *pj, bool delivered);
+/* delivered: as KM_DETACH says. */
+void peer_detach(struct peer *p, struct peer_job *pj, unsigned delivered);
 void peer_release(struct peer *p, uint32_t att, uint32_t stream, uint64_t acked, uint64_t seen);
 /* Puts bytes into stdin (no more than the ring has room for). */
 void peer_input(struct peer *p, struct peer_job *pj, const void *data, size_t len, bool eof);

@@ -139,6 +139,7 @@ static void check_fields(const struct job_record *r, void *arg)
 	assert_int_equal(r->state, KM_STATE_QUEUED);
 	assert_string_equal(r->group, "build.7");
 	assert_int_equal(r->terminal, 1);
+	assert_int_equal(r->argv_cut, 1);
 	assert_true(r->oldest[KM_STDOUT] == 7 && r->newest[KM_STDOUT] == UINT64_C(1) << 33);
 	assert_true(r->oldest[KM_STDERR] == 5 && r->newest[KM_STDERR] == 6);
 	assert_int_equal(r->usage, JOB_USAGE_TREE);
@@ -159,6 +160,7 @@ static void all_fields_come_back(void **state)
 	r.state = KM_STATE_QUEUED;
 	r.group = "build.7";
 	r.terminal = 1;
+	r.argv_cut = 1;
 	r.oldest[KM_STDOUT] = 7;
 	r.newest[KM_STDOUT] = UINT64_C(1) << 33;
 	r.oldest[KM_STDERR] = 5;

@@ -771,7 +771,8 @@ static void no_more_processes_than_allowed(void **state)
 static void send_signal(
     struct peer *p, const char *id, int signo, enum km_target target, union km_any *m)
 {
-	struct km_signal sig = {.signo = (uint32_t)signo, .target = target, .by = PEER_OWNER};
+	struct km_signal sig = {
+	    .signo = (uint32_t)signo, .target = target, .kill_after_ns = -1, .by = PEER_OWNER};
 	int fd;
 
 	snprintf(sig.id, sizeof(sig.id), "%s", id);
@@ -948,12 +949,14 @@ static void an_exit_that_was_not_delivered_is_held(void **state)
 	peer_finish(&p, &pj);
 	assert_int_equal(pj.exit.value, 5);
 	/* Nor is one that was delivered run again by a client that asks at once. */
-	peer_detach(&p, &pj, true);
+	peer_detach(&p, &pj, 2);
 	peer_run(&p, &pj, 3, "kept", &spec);
 	assert_int_equal(pj.job.created, 0);
 	peer_finish(&p, &pj);
 	assert_int_equal(pj.exit.value, 5);
-	peer_detach(&p, &pj, true);
+	/* One that was acknowledged is not needed any more. */
+	peer_detach(&p, &pj, 1);
+	assert_int_equal(job_state(&p, "kept"), 0);
 	peer_close(&p);
 	rig_stop(&r);
 }

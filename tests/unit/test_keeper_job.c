@@ -45,7 +45,7 @@ static void on_other(struct job *j, void *arg)
 	(void)arg;
 }
 
-static const struct job_ops ops = {on_output, on_other, on_ended, on_other, on_other};
+static const struct job_ops ops = {on_output, on_other, on_ended, on_other, on_other, NULL};
 
 static void rig_open(struct rig *r)
 {
