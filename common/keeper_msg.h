@@ -373,12 +373,17 @@ struct km_attach {
 	char pad2[7];
 };
 
+/* Whether the client has the exit. Of a job whose policy is not KEEP: it is forgotten then. */
+enum km_delivered {
+	KM_DELIVERED_NOT = 0,
+	KM_DELIVERED_ACKNOWLEDGED = 1, /* it said so: at once */
+	KM_DELIVERED_LIKELY = 2,       /* as far as one can see: a little later */
+};
+
 struct km_detach {
 	struct km_hdr hdr;
 	uint32_t att;
-	/* 1: the client has acknowledged the exit; 2: it has it, as far as one can see. A job whose
-	 * policy is not KEEP is forgotten then: at once, or a little later. */
-	uint8_t delivered;
+	uint8_t delivered; /* enum km_delivered */
 	uint8_t moved; /* 1: the worker is being replaced; its client may come back to another */
 	uint8_t pad[2];
 };

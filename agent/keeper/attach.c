@@ -443,9 +443,9 @@ void attach_detach(struct attachment *a, const struct km_detach *m)
 {
 	struct job *j = a->job;
 
-	if (a->ended_told && m->delivered != 0) {
+	if (a->ended_told && m->delivered != KM_DELIVERED_NOT) {
 		j->delivered = true;
-		j->acknowledged |= m->delivered == 1;
+		j->acknowledged |= m->delivered == KM_DELIVERED_ACKNOWLEDGED;
 	}
 	withdraw(a, m->moved != 0);
 }

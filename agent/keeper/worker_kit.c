@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/keeper/job.h"
 #include "agent/keeper/spawn.h"
 #include "agent/keeper/user.h"
 #include "common/keeper_msg.h"

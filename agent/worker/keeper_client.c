@@ -37,8 +37,9 @@ struct keeper_attachment {
 	const struct keeper_attachment_ops *ops;
 	void *arg;
 	enum att_state state;
-	bool detached, delivered, moved; /* its owner has let go */
-	bool dirty;                      /* on the list */
+	bool detached, moved; /* its owner has let go */
+	enum km_delivered delivered;
+	bool dirty; /* on the list */
 	bool release_due[3], input_due;
 	struct {
 		uint64_t acked, seen;
@@ -106,8 +107,9 @@ static void flush_attachment(struct keeper_attachment *a)
 		if (a->release_due[s])
 			flush_release(a, (enum km_stream)s);
 	if (a->detached) {
-		struct km_detach m = {
-		    .att = (uint32_t)a->entry.id, .delivered = a->delivered, .moved = a->moved};
+		struct km_detach m = {.att = (uint32_t)a->entry.id,
+		    .delivered = (uint8_t)a->delivered,
+		    .moved = a->moved};
 
 		send_plain(k, KM_DETACH, &m);
 		id_table_remove(&k->attachments, &a->entry);
@@ -284,7 +286,7 @@ void keeper_input(struct keeper_attachment *a, uint64_t head, bool eof)
 	mark_dirty(a);
 }
 
-void keeper_detach(struct keeper_attachment *a, bool delivered)
+void keeper_detach(struct keeper_attachment *a, enum km_delivered delivered)
 {
 	if (a == NULL)
 		return;

@@ -90,6 +90,6 @@ void keeper_release(
     struct keeper_attachment *a, enum km_stream stream, uint64_t acked, uint64_t seen);
 void keeper_input(struct keeper_attachment *a, uint64_t head, bool eof);
 /* Ends it, in whatever state it is, and frees it; no callback follows. NULL is allowed. */
-void keeper_detach(struct keeper_attachment *a, bool delivered);
+void keeper_detach(struct keeper_attachment *a, enum km_delivered delivered);
 
 #endif

@@ -50,7 +50,7 @@ void run_fail(struct run *r, const struct rpc_status *status)
 	if (run_is_over(r))
 		return;
 	run_set_state(r, RUN_FAILED);
-	keeper_detach(r->att, false);
+	keeper_detach(r->att, KM_DELIVERED_NOT);
 	r->att = NULL;
 	event_del(r->beat);
 	rpc_finish(r->call, status);
@@ -405,7 +405,7 @@ void run_closed(struct rpc_call *c)
 	*r->link = r->next;
 	if (r->next != NULL)
 		r->next->link = r->link;
-	keeper_detach(r->att, is_delivered(r));
+	keeper_detach(r->att, is_delivered(r) ? KM_DELIVERED_LIKELY : KM_DELIVERED_NOT);
 	keeper_call_forget(r->lookup);
 	keeper_call_forget(r->signal);
 	run_output_free(r->output);

@@ -536,7 +536,7 @@ void peer_finish(struct peer *p, struct peer_job *pj)
 	assert_int_equal(pj->out[KM_STDERR].offset, pj->exit.stderr_length);
 }
 
-void peer_detach(struct peer *p, struct peer_job *pj, unsigned delivered)
+void peer_detach(struct peer *p, struct peer_job *pj, uint8_t delivered)
 {
 	struct km_detach m = {.att = pj->att, .delivered = delivered};
 

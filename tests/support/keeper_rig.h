@@ -98,7 +98,7 @@ void peer_step(struct peer *p, struct peer_job *pj, bool ack);
 /* Until the exit. */
 void peer_finish(struct peer *p, struct peer_job *pj);
 /* delivered: as KM_DETACH says. */
-void peer_detach(struct peer *p, struct peer_job *pj, unsigned delivered);
+void peer_detach(struct peer *p, struct peer_job *pj, uint8_t delivered);
 void peer_release(struct peer *p, uint32_t att, uint32_t stream, uint64_t acked, uint64_t seen);
 /* Puts bytes into stdin (no more than the ring has room for). */
 void peer_input(struct peer *p, struct peer_job *pj, const void *data, size_t len, bool eof);

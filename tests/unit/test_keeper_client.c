@@ -166,13 +166,13 @@ static void each_attachment_has_its_number_and_its_news(void **state)
 	accept_it(f, &first);
 	accept_it(f, &second);
 	assert_int_equal(f->jobs, 2);
-	keeper_detach(a, false);
+	keeper_detach(a, KM_DELIVERED_NOT);
 	fake_keeper_wake(f->keeper, first.start.att, 0);
 	fake_keeper_wake(f->keeper, second.start.att, 0);
 	fake_keeper_wake(f->keeper, 4242, 0);
 	settle(f);
 	assert_int_equal(f->wakes, 1);
-	keeper_detach(b, true);
+	keeper_detach(b, KM_DELIVERED_LIKELY);
 	settle(f);
 	assert_int_equal(fake_keeper_count(f->keeper, KM_DETACH), 2);
 }
@@ -197,7 +197,7 @@ static void news_are_merged_until_they_can_be_sent(void **state)
 	assert_true(fake_keeper_take(f->keeper, KM_INPUT, &msg, NULL));
 	assert_int_equal(msg.input.head, 5000);
 	assert_int_equal(msg.input.eof, 1);
-	keeper_detach(a, false);
+	keeper_detach(a, KM_DELIVERED_NOT);
 }
 
 static void a_full_link_refuses_questions_and_loses_no_news(void **state)
@@ -216,13 +216,13 @@ static void a_full_link_refuses_questions_and_loses_no_news(void **state)
 	}
 	assert_int_equal(rc, TX_ELIMIT);
 	keeper_release(a, KM_STDERR, 5, 6);
-	keeper_detach(a, true);
+	keeper_detach(a, KM_DELIVERED_LIKELY);
 	settle(f);
 	assert_int_equal(fake_keeper_count(f->keeper, KM_INFO), asked);
 	assert_true(fake_keeper_take(f->keeper, KM_RELEASE, &msg, NULL));
 	assert_int_equal(msg.release.stream, KM_STDERR);
 	assert_true(fake_keeper_take(f->keeper, KM_DETACH, &msg, NULL));
-	assert_int_equal(msg.detach.delivered, 1);
+	assert_int_equal(msg.detach.delivered, KM_DELIVERED_LIKELY);
 }
 
 static void who_lets_go_before_the_answer_is_detached_after_it(void **state)
@@ -230,7 +230,7 @@ static void who_lets_go_before_the_answer_is_detached_after_it(void **state)
 	struct fixture *f = *state;
 	union km_any msg;
 
-	keeper_detach(begin(f, &msg), false);
+	keeper_detach(begin(f, &msg), KM_DELIVERED_NOT);
 	settle(f);
 	assert_int_equal(fake_keeper_count(f->keeper, KM_DETACH), 0);
 	accept_it(f, &msg);
@@ -248,8 +248,8 @@ static void who_was_refused_has_nothing_to_detach_from(void **state)
 	settle(f);
 	assert_int_equal(f->refused, 1);
 	keeper_release(a, KM_STDOUT, 1, 1);
-	keeper_detach(a, false);
-	keeper_detach(begin(f, &msg), false);
+	keeper_detach(a, KM_DELIVERED_NOT);
+	keeper_detach(begin(f, &msg), KM_DELIVERED_NOT);
 	fake_keeper_refuse(f->keeper, msg.hdr.seq, KM_WHY_EXISTS);
 	settle(f);
 	assert_int_equal(f->refused, 1);
@@ -292,8 +292,8 @@ static void the_keepers_death_reaches_everybody_once(void **state)
 	assert_int_equal(f->answers, 1);
 	assert_int_equal(f->nulls, 1);
 	assert_true(f->keeper_lost);
-	keeper_detach(a, false);
-	keeper_detach(b, false);
+	keeper_detach(a, KM_DELIVERED_NOT);
+	keeper_detach(b, KM_DELIVERED_NOT);
 	assert_int_equal(
 	    keeper_call(f->client, KM_INFO, &info, -1, on_answer, f, NULL), TX_ECLOSED);
 	keeper_client_failed(f->client, "nobody hears it");
