@@ -12,7 +12,6 @@
 #include "cli/term.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -24,13 +23,15 @@
 #include "cli/say.h"
 #include "common/job_spec.h"
 #include "common/mem.h"
+#include "common/signals.h"
 
 enum { WATCH_WINCH, WATCH_TSTP, WATCH_CONT, WATCHES };
 
 struct term {
 	const struct term_ops *ops;
 	void *arg;
-	struct event *watch[WATCHES];
+	struct event_base *base;
+	struct signal_watch *watch[WATCHES];
 	bool keys;
 };
 
@@ -126,23 +127,33 @@ static void make_raw(void)
 
 /* ---- signals ---- */
 
-static void on_winch(evutil_socket_t fd, short what, void *arg)
+static void on_winch(int signo, void *arg)
 {
 	struct term *t = arg;
 
-	(void)fd;
-	(void)what;
+	(void)signo;
 	t->ops->resized(t->arg);
 }
 
-static void on_continued(evutil_socket_t fd, short what, void *arg)
+static void on_continued(int signo, void *arg)
 {
 	struct term *t = arg;
 
-	(void)fd;
-	(void)what;
+	(void)signo;
 	make_raw();
 	t->ops->resized(t->arg);
+}
+
+static void watch(struct term *t, int which, int signo, signals_fn fn)
+{
+	if (signals_watch(&t->watch[which], t->base, signo, fn, t, NULL) < 0)
+		abort();
+}
+
+static void on_stop(int signo, void *arg)
+{
+	(void)signo;
+	term_suspend(arg);
 }
 
 void term_suspend(struct term *t)
@@ -150,20 +161,13 @@ void term_suspend(struct term *t)
 	if (!t->keys)
 		return;
 	restore();
-	event_del(t->watch[WATCH_TSTP]); /* SIGTSTP has its own effect again */
+	signals_unwatch(t->watch[WATCH_TSTP]); /* SIGTSTP has its own effect again */
+	t->watch[WATCH_TSTP] = NULL;
 	kill(0, SIGTSTP);
 	/* Here we are when we were continued; an orphan was never stopped. */
-	if (event_add(t->watch[WATCH_TSTP], NULL) < 0)
-		abort();
+	watch(t, WATCH_TSTP, SIGTSTP, on_stop);
 	make_raw();
 	t->ops->resized(t->arg);
-}
-
-static void on_stop(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	term_suspend(arg);
 }
 
 void term_awake(struct term *t)
@@ -172,25 +176,18 @@ void term_awake(struct term *t)
 		make_raw();
 }
 
-static void watch(
-    struct term *t, struct event_base *base, int which, int signo, event_callback_fn callback)
-{
-	t->watch[which] = evsignal_new(base, signo, callback, t);
-	if (!t->watch[which] || event_add(t->watch[which], NULL) < 0)
-		abort();
-}
-
 struct term *term_new(struct event_base *base, bool raw, const struct term_ops *ops, void *arg)
 {
 	struct term *t = xcalloc(1, sizeof(*t));
 
 	t->ops = ops;
 	t->arg = arg;
+	t->base = base;
 	t->keys = raw;
-	watch(t, base, WATCH_WINCH, SIGWINCH, on_winch);
+	watch(t, WATCH_WINCH, SIGWINCH, on_winch);
 	if (raw) {
-		watch(t, base, WATCH_TSTP, SIGTSTP, on_stop);
-		watch(t, base, WATCH_CONT, SIGCONT, on_continued);
+		watch(t, WATCH_TSTP, SIGTSTP, on_stop);
+		watch(t, WATCH_CONT, SIGCONT, on_continued);
 		make_raw();
 	}
 	return t;
@@ -201,8 +198,7 @@ void term_free(struct term *t)
 	if (!t)
 		return;
 	for (int i = 0; i < WATCHES; i++)
-		if (t->watch[i])
-			event_free(t->watch[i]);
+		signals_unwatch(t->watch[i]);
 	if (t->keys)
 		restore();
 	free(t);

@@ -44,6 +44,8 @@ gRPC for Python|python grpc|python3-grpcio
 protoc for Python|python grpc_tools|python3-grpc-tools
 pkg_resources for Python|python pkg_resources|python3-pkg-resources
 ps|cmd ps|procps
+tmux|cmd tmux|tmux
+vi|cmd vi|vim-tiny
 valgrind|cmd valgrind|valgrind
 address sanitizer|sanitizer|libc6-dev
 LIST

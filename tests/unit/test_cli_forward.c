@@ -9,6 +9,7 @@
 #include <signal.h>
 
 #include "cli/forward.h"
+#include "common/signals.h"
 #include "tests/unit/cli_loop.h"
 
 struct got {
@@ -44,17 +45,6 @@ static bool was_signalled(void *arg)
 static bool was_left(void *arg)
 {
 	return ((struct got *)arg)->left != 0;
-}
-
-/* A test that runs in the background has inherited some of them as ignored. */
-static int with_defaults(void **state)
-{
-	static const int each[] = {SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGINT};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(each) / sizeof(each[0]); i++)
-		signal(each[i], SIG_DFL);
-	return 0;
 }
 
 static void what_is_in_the_set_is_forwarded(void **state)
@@ -113,7 +103,6 @@ static void what_was_ignored_stays_ignored(void **state)
 	struct forward *f;
 
 	(void)state;
-	signal(SIGHUP, SIG_IGN);
 	f = forward_new(base, FORWARD_DEFAULT, FORWARD_LEAVING, &ops, &g);
 	raise(SIGHUP);
 	raise(SIGUSR1);
@@ -131,11 +120,15 @@ static void what_was_ignored_stays_ignored(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup(what_is_in_the_set_is_forwarded, with_defaults),
-	    cmocka_unit_test_setup(a_second_interrupt_leaves, with_defaults),
-	    cmocka_unit_test_setup(leaving_wins, with_defaults),
-	    cmocka_unit_test_setup(what_was_ignored_stays_ignored, with_defaults),
+	    cmocka_unit_test(what_is_in_the_set_is_forwarded),
+	    cmocka_unit_test(a_second_interrupt_leaves),
+	    cmocka_unit_test(leaving_wins),
+	    cmocka_unit_test(what_was_ignored_stays_ignored),
 	};
 
+	/* As of the program's start: what the first call of signals notes. */
+	for (int signo = 1; signo < NSIG; signo++)
+		signal(signo, signo == SIGHUP ? SIG_IGN : SIG_DFL);
+	(void)signals_were_ignored(SIGHUP);
 	return cmocka_run_group_tests_name("cli_forward", tests, NULL, NULL);
 }
