@@ -335,6 +335,14 @@ static void on_input_done(struct keeper_client *k, const struct km_input_done *m
 		a->ops->input_done(m, a->arg);
 }
 
+static void on_running(struct keeper_client *k, const struct km_running *m)
+{
+	struct keeper_attachment *a = listening(k, m->att);
+
+	if (a != NULL && a->ops->running != NULL)
+		a->ops->running(m, a->arg);
+}
+
 static void on_ended(struct keeper_client *k, const struct km_ended *m)
 {
 	struct keeper_attachment *a = listening(k, m->att);
@@ -382,10 +390,14 @@ static int on_message(struct km_chan *c, const union km_any *msg, int *fds, size
 	case KM_INPUT_DONE:
 		on_input_done(k, &msg->input_done);
 		break;
+	case KM_RUNNING:
+		on_running(k, &msg->running);
+		break;
 	case KM_ENDED:
 		on_ended(k, &msg->ended);
 		break;
-	default: /* JOB, REFUSED, DONE, TABLE, INFO_REPLY: km_check lets nothing else through */
+	default: /* JOB, REFUSED, DONE, TABLE, INFO_REPLY, GROUP_REPLY: km_check lets nothing else
+	            through */
 		rc = on_answer(k, msg, fd);
 	}
 	close_all(fds, n_fds);

@@ -51,7 +51,7 @@ void keeper_client_moving(struct keeper_client *k);
 void keeper_client_leave(struct keeper_client *k);
 void keeper_client_failed(struct keeper_client *k, const char *text);
 
-/* ---- requests: KM_SIGNAL, KM_LIST, KM_INFO, and KM_START with att 0 ---- */
+/* ---- requests: what has one answer; KM_START with att 0 ---- */
 
 /* msg: the answer, of any type; NULL: the keeper is gone. fd: the answer's descriptor, for the time
  * of the call, or -1. */
@@ -75,6 +75,7 @@ struct keeper_attachment_ops {
 	    const struct km_ring *ring, int fd, void *arg); /* fd: for the time of the call */
 	void (*wake)(uint32_t eof, void *arg);
 	void (*input_done)(const struct km_input_done *done, void *arg);
+	void (*running)(const struct km_running *running, void *arg); /* may be NULL */
 	void (*ended)(const struct km_exit *how, void *arg);
 	void (*lost)(void *arg); /* the keeper is gone; nothing follows */
 };

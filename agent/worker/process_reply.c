@@ -269,7 +269,7 @@ void process_reply_exit(struct process_exit *out, const struct km_exit *how)
 	e->ended_by = (char *)how->by;
 	process_reply_time(&out->start, how->start_ns);
 	process_reply_time(&out->end, how->end_ns);
-	e->start_time = &out->start;
+	e->start_time = how->start_ns != 0 ? &out->start : NULL;
 	e->end_time = &out->end;
 	fill_usage(out, how);
 	e->streams_open = out->open;
@@ -297,6 +297,25 @@ static Telex__V1__ProcessState state_of(uint8_t state)
 	}
 }
 
+static Telex__V1__OutputRange *fill_range(
+    Telex__V1__OutputRange *out, const struct job_record *r, enum km_stream stream)
+{
+	telex__v1__output_range__init(out);
+	out->oldest = r->oldest[stream];
+	out->newest = r->newest[stream];
+	return out;
+}
+
+static void fill_live_usage(struct process_message *out, const struct job_record *r)
+{
+	telex__v1__live_usage__init(&out->usage);
+	fill_microseconds(&out->cpu, (int64_t)r->cpu_us);
+	out->usage.cpu_time = &out->cpu;
+	out->usage.memory_bytes = r->memory;
+	out->usage.tree = r->usage == JOB_USAGE_TREE;
+	out->process.usage = &out->usage;
+}
+
 void process_reply_process(struct process_message *out, const struct job_record *r)
 {
 	Telex__V1__Process *p = &out->process;
@@ -315,11 +334,23 @@ void process_reply_process(struct process_message *out, const struct job_record 
 		p->argv[i].data = (uint8_t *)r->argv[i];
 		p->argv[i].len = strlen(r->argv[i]);
 	}
-	process_reply_time(&out->start, r->start_ns);
-	p->start_time = &out->start;
+	p->argv_truncated = r->argv_cut != 0;
+	p->terminal = r->terminal != 0;
+	if (r->start_ns != 0) {
+		process_reply_time(&out->start, r->start_ns);
+		p->start_time = &out->start;
+	}
+	p->stdout_range = fill_range(&out->ranges[0], r, KM_STDOUT);
+	p->stderr_range = fill_range(&out->ranges[1], r, KM_STDERR);
+	if (r->usage != JOB_USAGE_NONE)
+		fill_live_usage(out, r);
 	if (r->state == KM_STATE_ENDED) {
 		process_reply_exit(&out->exit, &r->exit);
 		p->exit = &out->exit.exit;
+	}
+	if (r->expire_ns != 0) {
+		process_reply_time(&out->expire, r->expire_ns);
+		p->expire_time = &out->expire;
 	}
 }
 

@@ -40,21 +40,44 @@ int process_id_check(const char *id, struct rpc_status *refuse)
 	    "must be 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with . or -");
 }
 
+int process_group_check(const char *name, struct rpc_status *refuse)
+{
+	if (job_id_valid(name, strlen(name)))
+		return 0;
+	return process_bad_field(
+	    refuse, "name", "must be 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with . or -");
+}
+
 int process_signal_check(uint32_t signo, Telex__V1__SignalTarget target, struct rpc_status *refuse)
 {
 	if (signo < 1 || signo > 64)
 		return process_bad_field(
 		    refuse, "signal", "there is no signal %" PRIu32 "; 1 to 64", signo);
 	if ((int)target < TELEX__V1__SIGNAL_TARGET__SIGNAL_TARGET_UNSPECIFIED ||
-	    target > TELEX__V1__SIGNAL_TARGET__SIGNAL_TARGET_GROUP)
+	    target > TELEX__V1__SIGNAL_TARGET__SIGNAL_TARGET_TREE)
 		return process_bad_field(refuse, "target", "unknown value %d", (int)target);
 	return 0;
 }
 
+int process_value_check(
+    const Telex__V1__SignalValue *value, Telex__V1__SignalTarget target, struct rpc_status *refuse)
+{
+	if (value == NULL || target == TELEX__V1__SIGNAL_TARGET__SIGNAL_TARGET_PROCESS)
+		return 0;
+	return process_bad_field(
+	    refuse, "value", "can be sent to one process only: target PROCESS");
+}
+
 uint32_t process_signal_target(Telex__V1__SignalTarget target)
 {
-	return target == TELEX__V1__SIGNAL_TARGET__SIGNAL_TARGET_PROCESS ? KM_TARGET_PROCESS
-	                                                                 : KM_TARGET_GROUP;
+	switch (target) {
+	case TELEX__V1__SIGNAL_TARGET__SIGNAL_TARGET_PROCESS:
+		return KM_TARGET_PROCESS;
+	case TELEX__V1__SIGNAL_TARGET__SIGNAL_TARGET_TREE:
+		return KM_TARGET_TREE;
+	default:
+		return KM_TARGET_GROUP;
+	}
 }
 
 int process_duration_check(const Google__Protobuf__Duration *in, const char *field, int64_t min,
@@ -254,42 +277,51 @@ static int parse_disconnect(struct job_spec *out, const Telex__V1__ProcessSpec *
 	return rc;
 }
 
-static int parse_limit(
-    struct job_spec *out, size_t i, const Telex__V1__ResourceLimit *in, struct rpc_status *refuse)
+static int check_limit(struct job_rlimit *out, size_t i, const Telex__V1__ResourceLimit *in,
+    const char *prefix, struct rpc_status *refuse)
 {
 	int resource = job_rlimit_by_name(in->name);
-	char field[48];
+	char field[64];
 
-	snprintf(field, sizeof(field), "spec.limits[%zu].name", i);
+	snprintf(field, sizeof(field), "%s[%zu].name", prefix, i);
 	if (resource < 0)
 		return process_bad_field(refuse, field, "no such limit");
 	for (size_t j = 0; j < i; j++)
-		if (out->rlimits[j].resource == (uint32_t)resource)
+		if (out[j].resource == (uint32_t)resource)
 			return process_bad_field(refuse, field, "%s is given twice", in->name);
-	snprintf(field, sizeof(field), "spec.limits[%zu].soft", i);
+	snprintf(field, sizeof(field), "%s[%zu].soft", prefix, i);
 	if (in->soft > in->hard)
 		return process_bad_field(refuse, field, "is above the hard limit");
-	out->rlimits[i].resource = (uint32_t)resource;
-	out->rlimits[i].soft = in->soft;
-	out->rlimits[i].hard = in->hard;
+	out[i].resource = (uint32_t)resource;
+	out[i].soft = in->soft;
+	out[i].hard = in->hard;
 	return 0;
+}
+
+int process_limits_check(struct job_rlimit *out, Telex__V1__ResourceLimit *const *in, size_t n,
+    const char *prefix, struct rpc_status *refuse)
+{
+	int rc = 0;
+
+	if (n > JOB_RLIMITS_MAX)
+		return process_bad_field(refuse, prefix, "there are more than %d", JOB_RLIMITS_MAX);
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = check_limit(out, i, in[i], prefix, refuse);
+	return rc;
 }
 
 static int parse_limits(
     struct job_spec *out, const Telex__V1__ProcessSpec *in, struct rpc_status *refuse)
 {
-	int rc = 0;
+	struct job_rlimit limits[JOB_RLIMITS_MAX] = {{0}};
+	int rc = process_limits_check(limits, in->limits, in->n_limits, "spec.limits", refuse);
 
-	if (in->n_limits == 0)
-		return 0;
-	if (in->n_limits > JOB_RLIMITS_MAX)
-		return process_bad_field(
-		    refuse, "spec.limits", "there are more than %d", JOB_RLIMITS_MAX);
+	if (rc < 0 || in->n_limits == 0)
+		return rc;
 	out->rlimits = xcalloc(in->n_limits, sizeof(*out->rlimits));
+	memcpy(out->rlimits, limits, in->n_limits * sizeof(limits[0]));
 	out->n_rlimits = in->n_limits;
-	for (size_t i = 0; i < in->n_limits && rc == 0; i++)
-		rc = parse_limit(out, i, in->limits[i], refuse);
-	return rc;
+	return 0;
 }
 
 int process_spec_parse(struct job_spec **out, const Telex__V1__ProcessSpec *in, bool attached,

@@ -27,6 +27,12 @@ void process_spec_free(struct job_spec *spec); /* of process_spec_parse only; NU
 /* The other fields that requests share. 0, or TX_EINVAL with *refuse filled. */
 int process_id_check(const char *id, struct rpc_status *refuse);
 int process_signal_check(uint32_t signo, Telex__V1__SignalTarget target, struct rpc_status *refuse);
+/* value: NULL is allowed; only for the target PROCESS. */
+int process_value_check(
+    const Telex__V1__SignalValue *value, Telex__V1__SignalTarget target, struct rpc_status *refuse);
+int process_limits_check(struct job_rlimit *out, Telex__V1__ResourceLimit *const *in, size_t n,
+    const char *prefix, struct rpc_status *refuse); /* at most JOB_RLIMITS_MAX */
+int process_group_check(const char *name, struct rpc_status *refuse);
 /* 1 to JOB_TERMINAL_MAX each; `prefix`: of the field, "spec.terminal". */
 int process_size_check(
     const Telex__V1__TerminalSize *size, const char *prefix, struct rpc_status *refuse);

@@ -25,7 +25,8 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-static const char *const state_names[] = {"new", "asked", "looking", "open", "finished", "failed"};
+static const char *const state_names[] = {
+    "new", "asked", "looking", "open", "exited", "finished", "failed"};
 
 void run_set_state(struct run *r, enum run_state state)
 {
@@ -85,6 +86,7 @@ static void send_started(struct run *r, const struct job_record *record)
 
 	process_reply_process(&m, record);
 	started.process = &m.process;
+	r->running_due = r->running_due && record->state == KM_STATE_QUEUED;
 	started.created = r->job.created != 0;
 	started.stdin_offset = r->job.stdin_head;
 	response.response_case = TELEX__V1__RUN_RESPONSE__RESPONSE_STARTED;
@@ -102,19 +104,22 @@ static void send_started(struct run *r, const struct job_record *record)
 	schedule(r);
 }
 
-static void send_exited(struct run *r)
+/* A queued process runs now. */
+static int send_running(struct run *r)
 {
 	Telex__V1__RunResponse response = TELEX__V1__RUN_RESPONSE__INIT;
-	struct process_exit exit;
+	Telex__V1__Running running = TELEX__V1__RUNNING__INIT;
+	Google__Protobuf__Timestamp start;
 
-	process_reply_exit(&exit, &r->exit);
-	response.response_case = TELEX__V1__RUN_RESPONSE__RESPONSE_EXITED;
-	response.exited = &exit.exit;
-	r->deaf = rpc_half_closed(r->call);
-	send_response(r, &response);
-	run_set_state(r, RUN_FINISHED);
-	event_del(r->beat);
-	rpc_finish(r->call, NULL);
+	if (!r->running_due)
+		return 0;
+	r->running_due = false;
+	process_reply_time(&start, r->running.start_ns);
+	running.pid = r->running.pid;
+	running.start_time = &start;
+	response.response_case = TELEX__V1__RUN_RESPONSE__RESPONSE_RUNNING;
+	response.running = &running;
+	return rpc_send(r->call, &response.base) == 0 ? 1 : 0;
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
@@ -122,23 +127,24 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	struct run *r = arg;
 	struct rpc_status status;
 	bool last;
-	int sent;
+	int sent, running;
 
 	(void)fd;
 	(void)what;
 	if (r->state != RUN_OPEN)
 		return;
+	running = send_running(r);
 	sent = run_output_pump(r->output, &status);
 	if (sent < 0) {
 		run_fail(r, &status);
 		return;
 	}
 	last = r->ended && run_output_done(r->output);
-	sent += run_stdin_ack(r->input, last);
+	sent += running + run_stdin_ack(r->input, last);
 	if (sent > 0)
 		note_sent(r);
 	if (last)
-		send_exited(r);
+		run_exit_send(r);
 }
 
 /* A beat only after a whole interval in which nothing was sent, and not behind what the client does
@@ -177,6 +183,7 @@ static void send_started_from_job(struct run *r)
 	    .start_ns = r->job.start_ns,
 	    .id = r->job.id,
 	    .owner = r->job.owner,
+	    .terminal = r->job.terminal,
 	    .user = "",
 	    .group = "",
 	};
@@ -185,6 +192,7 @@ static void send_started_from_job(struct run *r)
 		record.argc = r->spec->argc;
 		record.argv = (const char *const *)r->spec->argv;
 		record.user = r->spec->user != NULL ? r->spec->user : "";
+		record.group = r->spec->group != NULL ? r->spec->group : "";
 	}
 	send_started(r, &record);
 }
@@ -281,6 +289,15 @@ static void on_input_done(const struct km_input_done *done, void *arg)
 	schedule(r);
 }
 
+static void on_running(const struct km_running *running, void *arg)
+{
+	struct run *r = arg;
+
+	r->running = *running;
+	r->running_due = true;
+	schedule(r);
+}
+
 static void on_ended(const struct km_exit *how, void *arg)
 {
 	struct run *r = arg;
@@ -293,7 +310,11 @@ static void on_ended(const struct km_exit *how, void *arg)
 
 static void on_lost(void *arg)
 {
-	run_fail_link(arg, TX_ECLOSED);
+	struct run *r = arg;
+
+	/* With its exit sent there is nothing that a client could come back for. */
+	run_exit_no_more(r);
+	run_fail_link(r, TX_ECLOSED);
 }
 
 const struct keeper_attachment_ops run_attachment_ops = {
@@ -302,6 +323,7 @@ const struct keeper_attachment_ops run_attachment_ops = {
     .ring = on_ring,
     .wake = on_wake,
     .input_done = on_input_done,
+    .running = on_running,
     .ended = on_ended,
     .lost = on_lost,
 };
@@ -343,7 +365,7 @@ void run_move_all(struct worker *w)
 
 	for (struct run *r = w->runs; r != NULL; r = next) {
 		next = r->next;
-		if (r->key != 0)
+		if (r->key != 0 && r->state < RUN_EXITED)
 			move_away(r);
 	}
 }
@@ -357,7 +379,7 @@ void run_message(struct rpc_call *c, const ProtobufCMessage *msg)
 	int rc;
 
 	/* Bytes for stdin are credited by run_stdin, when they have a place. */
-	if (run_is_over(r) || r->state == RUN_NEW ||
+	if (r->state >= RUN_EXITED || r->state == RUN_NEW ||
 	    q->request_case != TELEX__V1__RUN_REQUEST__REQUEST_STDIN)
 		rpc_credit(c, wire);
 	if (run_is_over(r))
@@ -366,16 +388,17 @@ void run_message(struct rpc_call *c, const ProtobufCMessage *msg)
 	                         : run_request_later(r, q, wire, &status);
 	if (rc < 0)
 		run_fail(r, &status);
-	else if (r->worker->moving && r->key != 0)
+	else if (r->worker->moving && r->key != 0 && r->state < RUN_EXITED)
 		move_away(r);
 }
 
-/* The end of the requests is no news, unless there was none. */
+/* The end of the requests is no news, unless there was none, or one is waited for. */
 void run_half_close(struct rpc_call *c)
 {
 	struct run *r = rpc_call_data(c);
 	struct rpc_status status;
 
+	run_exit_no_more(r);
 	if (r->state != RUN_NEW)
 		return;
 	process_bad_field(&status, "request", "there was none: `start` or `attach` must come");
@@ -387,17 +410,6 @@ void run_writable(struct rpc_call *c)
 	schedule(rpc_call_data(c));
 }
 
-/*
- * Whether the client is known to have the exit: it ended its half after `exited` was sent. One that
- * had done so before, or was cut off, may come back and ask for the same process.
- */
-static bool is_delivered(const struct run *r)
-{
-	const struct peer *peer = rpc_call_peer(r->call);
-
-	return r->state == RUN_FINISHED && !r->deaf && peer->last_code == RPC_OK;
-}
-
 void run_closed(struct rpc_call *c)
 {
 	struct run *r = rpc_call_data(c);
@@ -405,7 +417,7 @@ void run_closed(struct rpc_call *c)
 	*r->link = r->next;
 	if (r->next != NULL)
 		r->next->link = r->link;
-	keeper_detach(r->att, is_delivered(r) ? KM_DELIVERED_LIKELY : KM_DELIVERED_NOT);
+	keeper_detach(r->att, run_exit_delivered(r));
 	keeper_call_forget(r->lookup);
 	keeper_call_forget(r->signal);
 	run_output_free(r->output);
@@ -413,5 +425,7 @@ void run_closed(struct rpc_call *c)
 	process_spec_free(r->spec);
 	event_free(r->turn);
 	event_free(r->beat);
+	if (r->ack_timer != NULL)
+		event_free(r->ack_timer);
 	free(r);
 }

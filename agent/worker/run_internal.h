@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What run.c (the stream, and the keeper's side of it) and run_request.c (what the client asks for)
- * share. */
+/* What run.c (the stream, and the keeper's side of it), run_request.c (what the client asks for)
+ * and run_exit.c (its end) share. */
 #ifndef TX_AGENT_WORKER_RUN_INTERNAL_H
 #define TX_AGENT_WORKER_RUN_INTERNAL_H
 
@@ -17,11 +17,14 @@
 
 struct event;
 
+#define RUN_VALUED_MAX 32
+
 enum run_state {
 	RUN_NEW,      /* no message yet */
 	RUN_ASKED,    /* the keeper is starting or attaching */
 	RUN_LOOKING,  /* attached; the keeper is asked for the job's record */
 	RUN_OPEN,     /* `started` was sent */
+	RUN_EXITED,   /* `exited` was sent; the client's ExitAck is waited for */
 	RUN_FINISHED, /* `exited` was sent and the call finished */
 	RUN_FAILED,   /* the call was finished with a status */
 };
@@ -38,13 +41,22 @@ struct run {
 	struct job_spec *spec; /* from the request until `started` */
 	struct km_job job;
 	struct km_exit exit;
-	bool feeds;          /* the client may feed stdin */
-	bool from_oldest;    /* attach without resume */
-	bool ended;          /* `exit` is filled */
+	bool feeds;        /* the client may feed stdin */
+	bool from_oldest;  /* attach without resume */
+	bool ended;        /* `exit` is filled */
+	bool acknowledges; /* the client promised an ExitAck */
+	bool running_due;  /* `running` is to be sent: it was queued */
+	struct km_running running;
 	bool deaf;           /* the client had ended its half before `exited` was sent */
-	uint64_t signals[3]; /* that wait to be sent: a bit each, by enum km_target */
+	uint64_t signals[4]; /* that wait to be sent: a bit each, by enum km_target */
+	struct {
+		uint32_t signo;
+		int32_t value;
+	} valued[RUN_VALUED_MAX]; /* those with a value, in order */
+	size_t n_valued;
 	struct event *turn, *beat;
-	int64_t beat_ns; /* 0: no heartbeat */
+	struct event *ack_timer; /* NULL: none yet */
+	int64_t beat_ns;         /* 0: no heartbeat */
 	int64_t last_sent_ns;
 	uint64_t key; /* of the attachment; 0: none */
 	char id[KM_ID_SIZE];
@@ -57,6 +69,14 @@ bool run_is_over(const struct run *r);
 void run_fail(struct run *r, const struct rpc_status *status);
 /* The same for a request to the keeper that could not be sent. */
 void run_fail_link(struct run *r, int code);
+
+/* `exited`, after everything else; ends the call, or waits for the ack. */
+void run_exit_send(struct run *r);
+int run_exit_ack(struct run *r, struct rpc_status *status);
+/* The client, or the keeper, is gone: no ack will come. */
+void run_exit_no_more(struct run *r);
+/* What to tell the keeper at the call's end. */
+enum km_delivered run_exit_delivered(const struct run *r);
 
 /* What an attachment brings, for run_request's requests. */
 extern const struct keeper_attachment_ops run_attachment_ops;

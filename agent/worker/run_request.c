@@ -3,6 +3,7 @@
  * later ones stdin, signals and acks. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "agent/worker/process_reply.h"
@@ -29,20 +30,40 @@ static void on_signalled(const union km_any *msg, int fd, void *arg)
 		run_request_signals(r);
 }
 
+/* The next that waits: those with a value in their order, then one of the others. */
+static bool next_signal(struct run *r, struct km_signal *m)
+{
+	uint32_t target = KM_TARGET_PROCESS;
+
+	if (r->n_valued > 0) {
+		*m = (struct km_signal){.signo = r->valued[0].signo,
+		    .target = KM_TARGET_PROCESS,
+		    .value = r->valued[0].value,
+		    .has_value = 1};
+		memmove(&r->valued[0], &r->valued[1], --r->n_valued * sizeof(r->valued[0]));
+		return true;
+	}
+	while (target <= KM_TARGET_TREE && r->signals[target] == 0)
+		target++;
+	if (target > KM_TARGET_TREE)
+		return false;
+	*m = (struct km_signal){
+	    .signo = (uint32_t)__builtin_ctzll(r->signals[target]) + 1, .target = target};
+	r->signals[target] &= r->signals[target] - 1;
+	return true;
+}
+
 /* One at a time, so that a client that sends many holds up nobody else on the link. */
 void run_request_signals(struct run *r)
 {
 	const struct peer *peer = rpc_call_peer(r->call);
-	int target = r->signals[KM_TARGET_PROCESS] != 0 ? KM_TARGET_PROCESS : KM_TARGET_GROUP;
-	struct km_signal m = {.target = (uint32_t)target, .kill_after_ns = -1};
-	int bit, rc;
+	struct km_signal m;
+	int rc;
 
-	if (r->signals[target] == 0 || r->signal != NULL || r->ended || run_is_over(r) ||
-	    r->state < RUN_LOOKING)
+	if (r->signal != NULL || r->ended || run_is_over(r) || r->state < RUN_LOOKING ||
+	    !next_signal(r, &m))
 		return;
-	bit = __builtin_ctzll(r->signals[target]);
-	r->signals[target] &= r->signals[target] - 1;
-	m.signo = (uint32_t)bit + 1;
+	m.kill_after_ns = -1;
 	snprintf(m.id, sizeof(m.id), "%s", r->id);
 	snprintf(m.by, sizeof(m.by), "%s", peer->identity);
 	rc = keeper_call(r->worker->keeper, KM_SIGNAL, &m, -1, on_signalled, r, &r->signal);
@@ -54,9 +75,20 @@ static int take_signal(struct run *r, const Telex__V1__RunSignal *s, struct rpc_
 {
 	int rc = process_signal_check(s->signal, s->target, status);
 
+	if (rc == 0)
+		rc = process_value_check(s->value, s->target, status);
 	if (rc < 0)
 		return rc;
-	r->signals[process_signal_target(s->target)] |= UINT64_C(1) << (s->signal - 1);
+	if (s->value == NULL) {
+		r->signals[process_signal_target(s->target)] |= UINT64_C(1) << (s->signal - 1);
+	} else if (r->n_valued < RUN_VALUED_MAX) {
+		r->valued[r->n_valued].signo = s->signal;
+		r->valued[r->n_valued++].value = s->value->value;
+	} else {
+		rpc_status_set(status, RPC_RESOURCE_EXHAUSTED, "LIMIT",
+		    "more than %d signals with a value wait to be sent", RUN_VALUED_MAX);
+		return TX_ELIMIT;
+	}
 	run_request_signals(r);
 	return 0;
 }
@@ -96,6 +128,7 @@ static int take_start(struct run *r, const Telex__V1__RunStart *start, struct rp
 	if (rc < 0)
 		return rc;
 	r->feeds = true;
+	r->acknowledges = start->acknowledge_exit;
 	r->key = m.key = start->attachment_key;
 	rc = process_spec_seal(r->spec, &fd, status);
 	if (rc < 0)
@@ -120,6 +153,7 @@ static int take_attach(struct run *r, const Telex__V1__RunAttach *attach, struct
 	if (rc < 0)
 		return rc;
 	r->feeds = attach->stdin;
+	r->acknowledges = attach->acknowledge_exit;
 	r->key = m.key = attach->attachment_key;
 	r->from_oldest = attach->resume == NULL;
 	m.want_stdin = r->feeds;
@@ -153,7 +187,12 @@ int run_request_first(struct run *r, const Telex__V1__RunRequest *q, struct rpc_
 int run_request_later(
     struct run *r, const Telex__V1__RunRequest *q, size_t wire, struct rpc_status *status)
 {
+	/* After `exited` nothing else matters. */
+	if (r->state == RUN_EXITED && q->request_case != TELEX__V1__RUN_REQUEST__REQUEST_EXIT_ACK)
+		return 0;
 	switch (q->request_case) {
+	case TELEX__V1__RUN_REQUEST__REQUEST_EXIT_ACK:
+		return run_exit_ack(r, status);
 	case TELEX__V1__RUN_REQUEST__REQUEST_STDIN:
 		return run_stdin_chunk(r->input, q->stdin, wire, status);
 	case TELEX__V1__RUN_REQUEST__REQUEST_SIGNAL:

@@ -290,6 +290,48 @@ static void a_record_becomes_a_process(void **state)
 	process_reply_process_clear(&m);
 }
 
+static void a_record_says_what_is_held_and_used(void **state)
+{
+	struct job_record r = {.state = KM_STATE_RUNNING,
+	    .start_ns = 1,
+	    .terminal = 1,
+	    .argv_cut = 1,
+	    .oldest = {0, 3, 5},
+	    .newest = {0, 4, UINT64_C(1) << 40},
+	    .usage = JOB_USAGE_TREE,
+	    .cpu_us = 2500000,
+	    .memory = 4096,
+	    .expire_ns = INT64_C(1700000000000000000),
+	    .id = "p1",
+	    .owner = "o",
+	    .user = "",
+	    .group = ""};
+	struct process_message m;
+
+	(void)state;
+	process_reply_process(&m, &r);
+	assert_true(m.process.terminal && m.process.argv_truncated);
+	assert_int_equal(m.process.stdout_range->oldest, 3);
+	assert_int_equal(m.process.stdout_range->newest, 4);
+	assert_int_equal(m.process.stderr_range->oldest, 5);
+	assert_true(m.process.stderr_range->newest == UINT64_C(1) << 40);
+	assert_int_equal(m.process.usage->cpu_time->seconds, 2);
+	assert_int_equal(m.process.usage->cpu_time->nanos, 500000000);
+	assert_int_equal(m.process.usage->memory_bytes, 4096);
+	assert_true(m.process.usage->tree);
+	assert_int_equal(m.process.expire_time->seconds, 1700000000);
+	process_reply_process_clear(&m);
+	/* A queued one has not started, and nothing was asked of what it uses. */
+	r = (struct job_record){
+	    .state = KM_STATE_QUEUED, .id = "p1", .owner = "o", .user = "", .group = "g"};
+	process_reply_process(&m, &r);
+	assert_int_equal(m.process.state, TELEX__V1__PROCESS_STATE__PROCESS_STATE_QUEUED);
+	assert_null(m.process.start_time);
+	assert_null(m.process.usage);
+	assert_null(m.process.expire_time);
+	process_reply_process_clear(&m);
+}
+
 static void times_before_the_epoch_have_positive_nanos(void **state)
 {
 	Google__Protobuf__Timestamp t;
@@ -315,6 +357,7 @@ int main(void)
 	    cmocka_unit_test(what_never_ran_says_where_it_failed),
 	    cmocka_unit_test(each_reason_has_its_name),
 	    cmocka_unit_test(a_record_becomes_a_process),
+	    cmocka_unit_test(a_record_says_what_is_held_and_used),
 	    cmocka_unit_test(times_before_the_epoch_have_positive_nanos),
 	};
 

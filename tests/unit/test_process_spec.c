@@ -308,9 +308,10 @@ static void bad_signals_are_named(void **state)
 	assert_int_equal(process_signal_check(0, 0, &refuse), TX_EINVAL);
 	assert_string_equal(rpc_status_get(&refuse, "field"), "signal");
 	assert_int_equal(process_signal_check(65, 0, &refuse), TX_EINVAL);
-	assert_int_equal(process_signal_check(64, 3, &refuse), TX_EINVAL);
+	assert_int_equal(process_signal_check(64, 4, &refuse), TX_EINVAL);
 	assert_string_equal(rpc_status_get(&refuse, "field"), "target");
 	assert_int_equal(process_signal_check(64, 2, &refuse), 0);
+	assert_int_equal(process_signal_check(64, 3, &refuse), 0);
 }
 
 static void a_signal_goes_to_the_group_unless_told(void **state)
@@ -319,6 +320,7 @@ static void a_signal_goes_to_the_group_unless_told(void **state)
 	assert_int_equal(process_signal_target(0), KM_TARGET_GROUP);
 	assert_int_equal(process_signal_target(1), KM_TARGET_PROCESS);
 	assert_int_equal(process_signal_target(2), KM_TARGET_GROUP);
+	assert_int_equal(process_signal_target(3), KM_TARGET_TREE);
 }
 
 static void bad_limits_are_named(void **state)
