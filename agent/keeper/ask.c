@@ -12,7 +12,9 @@
 #include "agent/keeper/job.h"
 #include "agent/keeper/link_internal.h"
 #include "agent/keeper/pump.h"
+#include "agent/keeper/tree.h"
 #include "common/job_record.h"
+#include "common/job_spec.h"
 #include "common/log.h"
 
 /* ---- KM_SIGNAL and KM_REMOVE ---- */
@@ -20,23 +22,28 @@
 int ask_signal(struct link *l, const union km_any *any, int *fds)
 {
 	const struct km_signal *m = &any->signal;
+	const struct ending_signal s = {
+	    .signo = (int)m->signo,
+	    .target = (enum km_target)m->target,
+	    .has_value = m->has_value != 0,
+	    .value = m->value,
+	    .kill_after_ns = m->kill_after_ns,
+	    .by = m->by,
+	};
 	struct km_done done = {0};
 	char text[KM_TEXT_SIZE];
 	int sys_errno = 0;
 	struct job *j;
 
 	(void)fds;
-	if (m->signo > 64 || m->by[0] == '\0' ||
-	    (m->target != KM_TARGET_PROCESS && m->target != KM_TARGET_GROUP))
+	if (m->signo > 64 || m->by[0] == '\0' || m->target < KM_TARGET_PROCESS ||
+	    m->target > KM_TARGET_TREE || (m->has_value && m->target != KM_TARGET_PROCESS) ||
+	    m->kill_after_ns > JOB_STOP_GRACE_MAX_NS)
 		return link_violation(l, "a signal that is none");
 	j = link_find_own(l, m->id, m->by);
 	if (j == NULL)
 		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
-	if (m->has_value != 0 || m->kill_after_ns >= 0)
-		return link_refuse_why(l, m->hdr.seq, KM_WHY_BAD_FIELD,
-		    "this agent sends no values, and no SIGKILL later");
-	switch (ending_signal(j, m->signo != 0 ? (int)m->signo : j->spec->stop_signal,
-	    (enum km_target)m->target, m->by, &sys_errno)) {
+	switch (ending_signal(j, &s, &sys_errno)) {
 	case 0:
 		return km_send(l->chan, KM_DONE, m->hdr.seq, &done, NULL, 0);
 	case TX_ESYS:
@@ -95,7 +102,7 @@ static void cut_argv(struct job_record *r, struct short_argv *to)
 	r->argv = to->argv;
 }
 
-static int add_record(struct job_records *rs, const struct job *j, bool whole)
+static int add_record(struct job_records *rs, const struct job *j, bool whole, bool usage)
 {
 	const struct job_spec *spec = j->spec;
 	struct short_argv cut;
@@ -121,6 +128,8 @@ static int add_record(struct job_records *rs, const struct job *j, bool whole)
 	}
 	if (!whole)
 		cut_argv(&r, &cut);
+	if (usage)
+		r.usage = (uint8_t)tree_usage(j, &r.cpu_us, &r.memory);
 	return job_records_add(rs, &r);
 }
 
@@ -140,7 +149,7 @@ static int add_records(
 
 	for (; j != NULL && rc == 0; j = g != NULL ? group_next(j) : jobs_next(j))
 		if (in_states(m, j->state) && strcmp(j->owner, m->owner) == 0)
-			rc = add_record(rs, j, false);
+			rc = add_record(rs, j, false, m->usage != 0);
 	return rc;
 }
 
@@ -175,7 +184,7 @@ int ask_list(struct link *l, const union km_any *any, int *fds)
 	rs = job_records_new();
 	if (rs == NULL)
 		return link_refuse_system(l, m->hdr.seq, ENOMEM, "cannot list");
-	rc = one != NULL ? add_record(rs, one, true) : add_records(l, m, g, rs);
+	rc = one != NULL ? add_record(rs, one, true, m->usage != 0) : add_records(l, m, g, rs);
 	if (rc == 0)
 		rc = answer_table(l, m->hdr.seq, rs);
 	else
@@ -188,13 +197,18 @@ int ask_list(struct link *l, const union km_any *any, int *fds)
 
 static void signal_group(const struct km_group *m, struct group *g, struct km_group_reply *reply)
 {
+	const struct ending_signal s = {
+	    .signo = (int)m->signo,
+	    .target = (enum km_target)m->target,
+	    .kill_after_ns = m->kill_after_ns,
+	    .by = m->by,
+	};
+
 	for (struct job *j = group_first(g); j != NULL; j = group_next(j)) {
-		int signo = m->signo != 0 ? (int)m->signo : j->spec->stop_signal;
 		bool queued = j->state == KM_STATE_QUEUED;
 		int sys_errno;
 
-		if (j->state != KM_STATE_ENDED &&
-		    ending_signal(j, signo, (enum km_target)m->target, m->by, &sys_errno) == 0)
+		if (j->state != KM_STATE_ENDED && ending_signal(j, &s, &sys_errno) == 0)
 			reply->did[queued ? 1 : 0]++;
 	}
 }
@@ -240,7 +254,8 @@ static bool group_valid(const struct km_group *m)
 	if (m->op < KM_GROUP_GET || m->op > KM_GROUP_UPDATE || m->by[0] == '\0')
 		return false;
 	return m->op != KM_GROUP_SIGNAL ||
-	       (m->signo <= 64 && (m->target == KM_TARGET_PROCESS || m->target == KM_TARGET_GROUP));
+	       (m->signo <= 64 && m->target >= KM_TARGET_PROCESS && m->target <= KM_TARGET_TREE &&
+	           m->kill_after_ns <= JOB_STOP_GRACE_MAX_NS);
 }
 
 int ask_group(struct link *l, const union km_any *any, int *fds)
@@ -258,9 +273,6 @@ int ask_group(struct link *l, const union km_any *any, int *fds)
 	g = group_find(l->env->groups, m->by, m->name);
 	if (g == NULL)
 		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_GROUP, "no such group");
-	if (m->op == KM_GROUP_SIGNAL && m->kill_after_ns >= 0)
-		return link_refuse_why(
-		    l, m->hdr.seq, KM_WHY_BAD_FIELD, "this agent sends no SIGKILL later");
 	do_group(m, g, &reply);
 	return km_send(l->chan, KM_GROUP_REPLY, m->hdr.seq, &reply, NULL, 0);
 }

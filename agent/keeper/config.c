@@ -24,7 +24,16 @@
 
 #define DUMMIES_MAX 32
 
-enum kind { KIND_PATH, KIND_NAME, KIND_COUNT, KIND_SIZE, KIND_DURATION, KIND_LEVEL, KIND_FORMAT };
+enum kind {
+	KIND_PATH,
+	KIND_NAME,
+	KIND_CGROUP,
+	KIND_COUNT,
+	KIND_SIZE,
+	KIND_DURATION,
+	KIND_LEVEL,
+	KIND_FORMAT
+};
 
 struct key {
 	const char *name;
@@ -50,6 +59,7 @@ static const struct key keys[] = {
     KEY(ca, KIND_PATH, 0, 0),
     KEY(state_directory, KIND_PATH, 0, 0),
     KEY(worker_user, KIND_NAME, 0, 0),
+    KEY(cgroup, KIND_CGROUP, 0, 0),
     KEY(max_processes, KIND_COUNT, 1, 1000000),
     KEY(max_connections, KIND_COUNT, 1, 1000000),
     KEY(output_buffer, KIND_SIZE, RING_SIZE_MIN, RING_SIZE_MAX),
@@ -231,6 +241,9 @@ static const char *take_text(const struct key *k, const char *value, char **wher
 		return "is empty";
 	if (k->kind == KIND_PATH && value[0] != '/')
 		return "is not an absolute path";
+	if (k->kind == KIND_CGROUP && value[0] != '/' && strcmp(value, "auto") != 0 &&
+	    strcmp(value, "off") != 0)
+		return "is none of auto, off and the absolute path of a control group";
 	return set_string(where, value) == 0 ? NULL : "does not fit in memory";
 }
 
@@ -269,6 +282,7 @@ static const char *take_value(struct config *c, const struct key *k, const char 
 		return take_word(k, value, where);
 	case KIND_PATH:
 	case KIND_NAME:
+	case KIND_CGROUP:
 		break;
 	}
 	return take_text(k, value, where);
@@ -437,6 +451,7 @@ static int set_defaults(struct config *c, const char *file)
 	    set_string(&c->certificate, SYSCONFDIR "/telex/agent.pem") != 0 ||
 	    set_string(&c->key, SYSCONFDIR "/telex/agent.key") != 0 ||
 	    set_string(&c->ca, SYSCONFDIR "/telex/ca.pem") != 0 ||
+	    set_string(&c->cgroup, "auto") != 0 ||
 	    set_string(&c->state_directory, LOCALSTATEDIR "/lib/telexd") != 0)
 		return TX_ENOMEM;
 	return 0;
@@ -524,6 +539,7 @@ void config_unref(struct config *c)
 	free(c->key);
 	free(c->ca);
 	free(c->state_directory);
+	free(c->cgroup);
 	free(c->worker_user);
 	free(c->file);
 	free(c);

@@ -25,6 +25,7 @@ struct config {
 	uint32_t workers;    /* 1..256; 0 in the file: one a CPU */
 	char *certificate, *key, *ca;
 	char *state_directory;
+	char *cgroup;      /* "auto", "off", or a folder (cgroups_new) */
 	char *worker_user; /* NULL: "telex" where there is one, else uid 65534 */
 	uint32_t max_processes;
 	uint32_t max_connections; /* a worker */

@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "agent/keeper/cgroup.h"
 #include "agent/keeper/job_internal.h"
 #include "agent/keeper/pump.h"
 #include "common/duration.h"
@@ -291,6 +292,8 @@ void job_free(struct job *j)
 		free(j->sent);
 		j->sent = next;
 	}
+	cgroup_put(j->cgroup);
+	free(j->cause_by);
 	job_spec_free(j->spec);
 	free(j);
 }
@@ -503,6 +506,7 @@ void job_reaped(struct job *j)
 		close(j->pidfd);
 	j->pidfd = -1;
 	event_del(j->end_timer);
+	cgroup_retire(&j->cgroup);
 	job_set_state(j, KM_STATE_ENDING);
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
 		j->close_mark[s] = pump_out_head(j->out[s]) + pump_out_waiting(j->out[s]);

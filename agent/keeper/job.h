@@ -25,6 +25,7 @@
 #include "common/keeper_msg.h"
 
 struct attachment;
+struct cgroup;
 struct event;
 struct event_base;
 struct group;
@@ -59,6 +60,8 @@ struct job {
 	pid_t pid; /* also its process group and session; 0: it never ran */
 	int pidfd; /* -1: none, or reaped */
 	int64_t start_ns;
+	int64_t born_ns;         /* the same moment by CLOCK_BOOTTIME (tree.h) */
+	struct cgroup *cgroup;   /* NULL: none, or nothing runs in it any more (cgroup_save) */
 	struct pump_in *in;      /* NULL: no stdin, or it never ran */
 	struct pump_out *out[3]; /* [0] unused; NULL: it never ran */
 	bool was_attached;       /* started by a client that stayed */
@@ -70,9 +73,11 @@ struct job {
 
 	/* ending.c */
 	enum km_reason cause; /* 0: telex has not begun to end it */
+	char *cause_by;       /* whose request; NULL: nobody's */
 	int64_t kill_at;      /* monotonic: SIGKILL follows then; 0: not asked to end, or killed */
+	int64_t timeout_at;   /* monotonic: its run timeout; 0: none, or over */
 	struct job_sent *sent;
-	struct event *end_timer;  /* run timeout, then the grace before SIGKILL */
+	struct event *end_timer;  /* for the earlier of kill_at and timeout_at */
 	struct event *gone_timer; /* the wait of the disconnect policy */
 
 	/* attach.c */

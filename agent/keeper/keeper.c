@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "agent/keeper/attach.h"
+#include "agent/keeper/cgroup.h"
 #include "agent/keeper/ending.h"
 #include "agent/keeper/group.h"
 #include "agent/keeper/job.h"
@@ -25,6 +26,7 @@
 #include "agent/keeper/shutdown.h"
 #include "agent/keeper/spawn.h"
 #include "agent/keeper/start.h"
+#include "agent/keeper/tree.h"
 #include "agent/keeper/workers.h"
 #include "common/duration.h"
 #include "common/log.h"
@@ -42,6 +44,7 @@ struct keeper {
 	struct listeners *listeners;
 	struct workers *workers;
 	struct reap *reap;
+	struct cgroups *cgroups;
 	struct shutdown *shutdown;
 	struct signal_watch *watches[N_SIGNALS];
 	int state_dir, lock;
@@ -277,7 +280,12 @@ int keeper_new(struct keeper **out, struct config *c, const char *worker,
 	if (rc == 0)
 		rc = jobs_new(&k->env.jobs, k->env.base, c->max_processes, e);
 	if (rc == 0)
-		rc = starter_new(&k->env.starter, k->env.jobs, c->output_buffer, nofile, e);
+		rc = cgroups_new(&k->cgroups, k->env.base, c->cgroup, e);
+	if (rc == 0)
+		k->env.can = cgroups_can(k->cgroups);
+	if (rc == 0)
+		rc = starter_new(
+		    &k->env.starter, k->env.jobs, k->cgroups, c->output_buffer, nofile, e);
 	if (rc == 0)
 		rc = groups_new(&k->env.groups, k->env.jobs, k->env.starter, e);
 	if (rc == 0)
@@ -325,6 +333,8 @@ void keeper_free(struct keeper *k)
 	reap_free(k->reap);
 	jobs_free(k->env.jobs);
 	groups_free(k->env.groups);
+	cgroups_free(k->cgroups);
+	tree_forget();
 	pump_out_end_all();
 	starter_free(k->env.starter);
 	listeners_unref(k->listeners);

@@ -91,6 +91,7 @@ static const struct {
     {KM_INPUT, link_on_input},
     {KM_SIGNAL, ask_signal},
     {KM_REMOVE, ask_remove},
+    {KM_UPDATE, update_ask},
     {KM_LIST, ask_list},
     {KM_GROUP, ask_group},
     {KM_INFO, ask_info},

@@ -7,6 +7,7 @@
 #define TX_KEEPER_LINK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/err.h"
 
@@ -23,6 +24,7 @@ struct link_env {
 	struct jobs *jobs;
 	struct starter *starter;
 	struct groups *groups;
+	uint32_t can;  /* enum km_can, ored */
 	bool stopping; /* no new starts */
 };
 

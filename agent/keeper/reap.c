@@ -16,6 +16,7 @@
 
 #include "agent/keeper/ending.h"
 #include "agent/keeper/job.h"
+#include "agent/keeper/tree.h"
 #include "common/duration.h"
 #include "common/log.h"
 #include "common/signals.h"
@@ -116,10 +117,12 @@ static void reap_job(struct job *j)
 	int status;
 	pid_t got;
 
-	/* What is ended by telex ends whole: nobody of the group survives its leader's last moment.
-	 */
-	if (j->cause != 0)
+	/* What is ended by telex ends whole: nobody of it survives its leader's last moment. */
+	if (j->cause != 0) {
 		(void)kill(-j->pid, SIGKILL);
+		if (tree_lives(j))
+			tree_kill(j);
+	}
 	do
 		got = wait4(j->pid, &status, 0, &ru);
 	while (got < 0 && errno == EINTR);
@@ -168,7 +171,7 @@ static bool run_any(struct reap *r, bool *any)
 		if (si.si_pid == 0)
 			return true;
 		j = jobs_find_pid(r->jobs, si.si_pid);
-		if (j != NULL && j->kill_at != 0)
+		if (j != NULL && j->kill_at != 0 && (j->cgroup == NULL || tree_lives(j)))
 			return false;
 		if (j != NULL)
 			reap_job(j);
@@ -176,6 +179,14 @@ static bool run_any(struct reap *r, bool *any)
 			reap_other(r, si.si_pid);
 		*any = true;
 	}
+}
+
+/* Whether others of it live, and it is not time yet to end them: its leader stays a zombie. */
+static bool is_kept(const struct reap *r, const struct job *j)
+{
+	if (j->kill_at == 0)
+		return false;
+	return j->cgroup != NULL ? tree_lives(j) : j->group_seen == r->rounds;
 }
 
 /* A look at all children: the dead ones, and which jobs still have somebody. */
@@ -194,11 +205,9 @@ static void note_child(pid_t pid, void *arg)
 	if (waitid(P_PID, (id_t)pid, &si, WEXITED | WNOHANG | WNOWAIT) != 0)
 		return;
 	if (si.si_pid == 0) {
-		/* Alive: of a job's group or session, and not its leader? */
-		j = jobs_find_pid(look->r->jobs, getpgid(pid));
-		if (j == NULL)
-			j = jobs_find_pid(look->r->jobs, getsid(pid));
-		if (j != NULL && j->pid != pid)
+		/* Alive, and no leader itself: whose is it? */
+		if (jobs_find_pid(look->r->jobs, pid) == NULL &&
+		    (j = tree_owner(look->r->jobs, pid)) != NULL)
 			j->group_seen = look->r->rounds;
 		return;
 	}
@@ -226,7 +235,7 @@ static bool run_listed(struct reap *r)
 	for (size_t i = 0; i < look.n; i++) {
 		struct job *j = jobs_find_pid(r->jobs, look.dead[i]);
 
-		if (j != NULL && j->kill_at != 0 && j->group_seen == r->rounds) {
+		if (j != NULL && is_kept(r, j)) {
 			r->zombies = true;
 			continue;
 		}

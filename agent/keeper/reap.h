@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Waits for children: jobs, workers, and the orphans that come to the keeper as a subreaper. When
- * telex is ending a job and the leader dies before others of its group, it is left a zombie until
+ * telex is ending a job and the leader dies before others of its tree, it is left a zombie until
  * they are gone or the grace is over: as long as it is there, the group's number cannot be anyone
  * else's.
  */

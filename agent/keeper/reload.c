@@ -25,6 +25,8 @@ int reload_read(struct config **out, const struct config *now)
 	if (rc == 0 && strcmp(c->state_directory, now->state_directory) != 0)
 		log_warn("state_directory stays %s until the agent is started anew",
 		    now->state_directory);
+	if (rc == 0 && strcmp(c->cgroup, now->cgroup) != 0)
+		log_warn("cgroup stays %s until the agent is started anew", now->cgroup);
 	if (rc == 0)
 		*out = c;
 	else

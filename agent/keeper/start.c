@@ -13,11 +13,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/keeper/cgroup.h"
 #include "agent/keeper/ending.h"
 #include "agent/keeper/environment.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/pump.h"
 #include "agent/keeper/spawn.h"
+#include "agent/keeper/tree.h"
 #include "agent/keeper/user.h"
 #include "common/duration.h"
 #include "common/log.h"
@@ -26,6 +28,7 @@
 
 struct starter {
 	struct jobs *jobs;
+	struct cgroups *cgroups;
 	uint64_t output_buffer;
 	struct rlimit nofile;
 	struct user *own;
@@ -33,7 +36,7 @@ struct starter {
 	int fd_ceiling; /* no start uses descriptors from here on: rings and messages need them */
 };
 
-int starter_new(struct starter **out, struct jobs *js, uint64_t output_buffer,
+int starter_new(struct starter **out, struct jobs *js, struct cgroups *cs, uint64_t output_buffer,
     const struct rlimit *nofile, struct err *e)
 {
 	struct starter *st = calloc(1, sizeof(*st));
@@ -43,6 +46,7 @@ int starter_new(struct starter **out, struct jobs *js, uint64_t output_buffer,
 	if (st == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
 	st->jobs = js;
+	st->cgroups = cs;
 	st->output_buffer = output_buffer;
 	st->nofile = *nofile;
 	st->fd_ceiling = INT_MAX;
@@ -195,8 +199,6 @@ static int check_known(const struct job_spec *spec, struct km_refused *why)
 		const char *text;
 	} unknown[] = {
 	    {spec->terminal, KM_STAGE_SPEC, "this agent has no terminals"},
-	    {(spec->memory | spec->pids | spec->cpu_millis) != 0, KM_STAGE_CGROUP,
-	        "this agent has no control groups"},
 	    {spec->output_policy != JOB_OUTPUT_BLOCK, KM_STAGE_SPEC,
 	        "this agent has no output policy but block"},
 	    {spec->spool != 0, KM_STAGE_SPEC, "this agent has no spool files"},
@@ -224,6 +226,51 @@ static size_t fill_rlimits(
 		out[n++].value.rlim_max = l->hard == UINT64_MAX ? RLIM_INFINITY : (rlim_t)l->hard;
 	}
 	return n;
+}
+
+/* Its own control group, with the limits that it asks for. */
+static int plan_cgroup(
+    struct starter *st, struct job *j, struct spawn_plan *plan, struct km_refused *why)
+{
+	const struct cgroup_limits limits = {
+	    .memory = j->spec->memory, .pids = j->spec->pids, .cpu_millis = j->spec->cpu_millis};
+	struct err e;
+	int rc = cgroup_new(&j->cgroup, st->cgroups, &limits, &e);
+
+	if (rc == 0 && j->cgroup != NULL)
+		rc = cgroup_plan(j->cgroup, plan, &e);
+	switch (rc) {
+	case 0:
+		return 0;
+	case TX_ENOMEM:
+		return refuse_system(why, ENOMEM, "cannot make a control group");
+	default:
+		return refuse(why, KM_WHY_START, KM_STAGE_CGROUP,
+		    rc == TX_ESYS ? e.sys_errno : EOPNOTSUPP, e.message);
+	}
+}
+
+/* Starts what is planned, in the job's group. */
+static int run_plan(
+    struct starter *st, struct job *j, struct spawn_plan *plan, struct km_refused *why)
+{
+	struct spawn_result got;
+	struct spawn_failure failure;
+	int rc = plan_cgroup(st, j, plan, why);
+
+	j->start_ns = clock_realtime_ns();
+	j->born_ns = tree_now_ns();
+	if (rc == 0 && spawn_run(plan, &got, &failure) != 0)
+		rc = refuse(why, KM_WHY_START, failure.stage, failure.sys_errno, failure.text);
+	cgroup_unplan(plan);
+	if (rc != 0) {
+		cgroup_put(j->cgroup);
+		j->cgroup = NULL;
+		return rc;
+	}
+	j->pid = got.pid;
+	j->pidfd = got.pidfd;
+	return 0;
 }
 
 static int spawn_job(struct starter *st, struct job *j, const struct user *user,
@@ -261,20 +308,13 @@ static int spawn_job(struct starter *st, struct job *j, const struct user *user,
 	    .ignored = spec->ignored,
 	    .plain_priority = true,
 	};
-	struct spawn_result got;
-	struct spawn_failure failure;
+	int rc;
 
 	if (env == NULL)
 		return refuse_system(why, ENOMEM, "cannot make the environment");
-	j->start_ns = clock_realtime_ns();
-	if (spawn_run(&plan, &got, &failure) != 0) {
-		free(env);
-		return refuse(why, KM_WHY_START, failure.stage, failure.sys_errno, failure.text);
-	}
+	rc = run_plan(st, j, &plan, why);
 	free(env);
-	j->pid = got.pid;
-	j->pidfd = got.pidfd;
-	return 0;
+	return rc;
 }
 
 int start_admit(struct starter *st, const char *id, const char *owner, struct job_spec *spec,

@@ -11,12 +11,13 @@
 #include "common/keeper_msg.h"
 
 struct job;
+struct cgroups;
 struct jobs;
 struct starter;
 
 /* output_buffer: bytes a stream where the spec does not say. nofile: the limit that the agent
  * itself was started with. */
-int starter_new(struct starter **out, struct jobs *js, uint64_t output_buffer,
+int starter_new(struct starter **out, struct jobs *js, struct cgroups *cs, uint64_t output_buffer,
     const struct rlimit *nofile, struct err *e);
 /* From a new configuration; for the starts to come. */
 void starter_set_output_buffer(struct starter *st, uint64_t bytes);

@@ -25,6 +25,7 @@ struct worker_kit {
 	char **environment;
 	char default_user[KM_USER_SIZE];
 	int64_t start_ns;
+	uint32_t can;
 };
 
 /* ---- making one ---- */
@@ -88,7 +89,7 @@ static int find_default_user(struct worker_kit *kit, struct err *e)
 }
 
 int worker_kit_new(struct worker_kit **out, const char *path, struct config *c,
-    struct listeners *ls, int64_t start_ns, struct err *e)
+    struct listeners *ls, int64_t start_ns, uint32_t can, struct err *e)
 {
 	struct worker_kit *kit = calloc(1, sizeof(*kit));
 	int rc;
@@ -98,6 +99,7 @@ int worker_kit_new(struct worker_kit **out, const char *path, struct config *c,
 	kit->config = config_ref(c);
 	kit->listeners = listeners_ref(ls);
 	kit->start_ns = start_ns;
+	kit->can = can;
 	kit->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	/* By descriptor: the worker's user need not be able to reach the folder that it lies in. */
 	kit->program_fd = open(path, O_PATH | O_CLOEXEC);
@@ -179,6 +181,7 @@ static int send_config(
 	const char *const paths[3] = {c->certificate, c->key, c->ca};
 	struct km_config m = {
 	    .keeper_start_ns = kit->start_ns,
+	    .can = kit->can,
 	    .output_buffer = c->output_buffer,
 	    .workers = c->workers,
 	    .index = index,

@@ -17,9 +17,9 @@ struct km_chan;
 struct worker_kit;
 
 /* `path`: the worker's executable, opened now. Takes references of c and ls. start_ns: when the
- * keeper began, for the workers to tell. */
+ * keeper began, and can: enum km_can, ored; for the workers to tell. */
 int worker_kit_new(struct worker_kit **out, const char *path, struct config *c,
-    struct listeners *ls, int64_t start_ns, struct err *e);
+    struct listeners *ls, int64_t start_ns, uint32_t can, struct err *e);
 void worker_kit_free(struct worker_kit *kit);
 
 const struct config *worker_kit_config(const struct worker_kit *kit);

@@ -252,7 +252,7 @@ static int generation_new(struct generation **out, struct workers *ws, struct co
 	if (g == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
 	g->ws = ws;
-	rc = worker_kit_new(&g->kit, ws->path, c, ls, ws->start_ns, e);
+	rc = worker_kit_new(&g->kit, ws->path, c, ls, ws->start_ns, ws->env->can, e);
 	for (uint32_t i = 0; i < c->workers && rc == 0; i++) {
 		struct place *p = &g->places[i];
 

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A whole keeper: what telex ends, ends with all its descendants; in every way there is to find
+ * them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/keeper/tree_walk.h"
+#include "common/duration.h"
+#include "tests/support/cgroup_modes.h"
+#include "tests/support/keeper_rig.h"
+
+static struct cgroup_mode modes[CGROUP_MODES_MAX];
+static int n_modes;
+
+/*
+ * Two that hide: one left the session, one more did so twice. They say their pids and ignore what
+ * asks them to end.
+ */
+#define HIDERS                                                                                     \
+	"(setsid sh -c 'echo $$; (setsid sh -c \"echo \\$\\$; exec sleep 1000\" &); "              \
+	"exec sleep 1000' &) ; "
+#define N_HIDERS 2
+
+/* ---- scenes ---- */
+
+struct scene {
+	struct rig r;
+	struct peer p;
+	struct peer_job pj;
+	struct job_spec spec;
+	char *argv[4];
+	char *env[3];
+};
+
+static void scene_open(struct scene *s, const struct cgroup_mode *mode)
+{
+	char config[512];
+
+	print_message("# %s\n", mode->name);
+	snprintf(config, sizeof(config), "workers = 1\nshutdown_grace = 100ms\n%s", mode->config);
+	rig_start(&s->r, config);
+	rig_accept(&s->r, &s->p);
+}
+
+static void scene_spec(struct scene *s, char *script)
+{
+	peer_spec(&s->spec, s->argv, script);
+	s->env[0] = (char *)(uintptr_t) "PATH=/usr/bin:/bin";
+	s->env[1] = (char *)(uintptr_t) "TELEX_PROCESS_ID=tree";
+	s->spec.env = s->env;
+	s->spec.envc = 2;
+}
+
+static void scene_run(struct scene *s)
+{
+	peer_run(&s->p, &s->pj, 1, "tree", &s->spec);
+}
+
+static void scene_close(struct scene *s)
+{
+	peer_detach(&s->p, &s->pj, true);
+	peer_job_free(&s->pj);
+	peer_close(&s->p);
+	rig_stop(&s->r);
+}
+
+/* The pids that it printed, one a line. */
+static size_t read_pids(const struct scene *s, int pids[], size_t max)
+{
+	const struct peer_output *out = &s->pj.out[KM_STDOUT];
+	char text[256];
+	size_t n = 0;
+	char *at;
+
+	assert_true(out->len < sizeof(text));
+	if (out->len > 0)
+		memcpy(text, out->data, out->len);
+	text[out->len] = '\0';
+	for (char *w = strtok_r(text, "\n", &at); w != NULL && n < max;
+	     w = strtok_r(NULL, "\n", &at))
+		pids[n++] = atoi(w);
+	return n;
+}
+
+/* Reads until it has told so many pids. */
+static void await_pids(struct scene *s, int pids[], size_t n)
+{
+	while (read_pids(s, pids, n) < n)
+		peer_step(&s->p, &s->pj, true);
+}
+
+static bool is_gone(void *arg)
+{
+	struct tree_stat st;
+
+	return !tree_stat_read(*(const int *)arg, &st) || st.state == 'Z';
+}
+
+static void expect_gone(int pids[], size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		rig_until(is_gone, &pids[i], "a descendant's end");
+}
+
+static void send_signal(struct scene *s, int signo, enum km_target target, union km_any *m)
+{
+	struct km_signal sig = {.signo = (uint32_t)signo,
+	    .target = target,
+	    .kill_after_ns = -1,
+	    .id = "tree",
+	    .by = PEER_OWNER};
+	int fd;
+
+	peer_send(&s->p, KM_SIGNAL, 12, &sig, -1);
+	do
+		peer_recv(&s->p, m, &fd);
+	while (m->hdr.seq != 12);
+}
+
+/* ---- tests ---- */
+
+static void the_run_timeout_leaves_nothing_of_it(void **state)
+{
+	int pids[N_HIDERS + 1];
+	struct scene s;
+
+	(void)state;
+	for (int i = 0; i < n_modes; i++) {
+		scene_open(&s, &modes[i]);
+		scene_spec(
+		    &s, (char[]){"trap '' TERM; " HIDERS "echo $$; while :; do sleep 1; done"});
+		s.spec.run_timeout_ns = NS_PER_S;
+		s.spec.stop_grace_ns = 100 * NS_PER_MS;
+		scene_run(&s);
+		peer_finish(&s.p, &s.pj);
+		assert_int_equal(s.pj.exit.kind, KM_END_SIGNAL);
+		assert_int_equal(s.pj.exit.value, SIGKILL);
+		assert_int_equal(s.pj.exit.reason, KM_REASON_RUN_TIMEOUT);
+		assert_string_equal(s.pj.exit.by, PEER_OWNER);
+		assert_int_equal(read_pids(&s, pids, N_HIDERS + 1), N_HIDERS + 1);
+		expect_gone(pids, N_HIDERS + 1);
+		scene_close(&s);
+	}
+}
+
+static void those_that_hide_are_ended_when_the_leader_went_at_once(void **state)
+{
+	int pids[N_HIDERS];
+	struct scene s;
+
+	(void)state;
+	for (int i = 0; i < n_modes; i++) {
+		scene_open(&s, &modes[i]);
+		/* The leader takes SIGTERM, they do not. */
+		scene_spec(&s,
+		    (char[]){"trap '' TERM; " HIDERS "trap - TERM; while :; do sleep 0.1; done"});
+		s.spec.run_timeout_ns = NS_PER_S;
+		s.spec.stop_grace_ns = 300 * NS_PER_MS;
+		scene_run(&s);
+		peer_finish(&s.p, &s.pj);
+		assert_int_equal(s.pj.exit.kind, KM_END_SIGNAL);
+		assert_int_equal(s.pj.exit.value, SIGTERM);
+		assert_int_equal(s.pj.exit.reason, KM_REASON_RUN_TIMEOUT);
+		assert_int_equal(s.pj.exit.streams_open, 0);
+		assert_int_equal(read_pids(&s, pids, N_HIDERS), N_HIDERS);
+		expect_gone(pids, N_HIDERS);
+		scene_close(&s);
+	}
+}
+
+static void descendants_of_what_ended_by_itself_live_on(void **state)
+{
+	int pids[N_HIDERS];
+	struct scene s;
+	union km_any m;
+
+	(void)state;
+	for (int i = 0; i < n_modes; i++) {
+		scene_open(&s, &modes[i]);
+		/* Enough time for both to be there before the leader goes. */
+		scene_spec(&s, (char[]){HIDERS "read line"});
+		s.spec.stdin_pipe = true;
+		scene_run(&s);
+		await_pids(&s, pids, N_HIDERS);
+		peer_input(&s.p, &s.pj, "go\n", 3, true);
+		peer_finish(&s.p, &s.pj);
+		assert_int_equal(s.pj.exit.kind, KM_END_CODE);
+		assert_int_equal(s.pj.exit.streams_open, KM_BIT(KM_STDOUT) | KM_BIT(KM_STDERR));
+		for (int k = 0; k < N_HIDERS; k++)
+			assert_false(is_gone(&pids[k]));
+		/* To the process: it has ended. To its tree: that lives. */
+		send_signal(&s, SIGKILL, KM_TARGET_PROCESS, &m);
+		assert_int_equal(m.hdr.type, KM_REFUSED);
+		assert_int_equal(m.refused.why, KM_WHY_ENDED);
+		send_signal(&s, SIGKILL, KM_TARGET_TREE, &m);
+		assert_int_equal(m.hdr.type, KM_DONE);
+		expect_gone(pids, N_HIDERS);
+		send_signal(&s, SIGKILL, KM_TARGET_TREE, &m);
+		assert_int_equal(m.hdr.type, KM_REFUSED);
+		assert_int_equal(m.refused.why, KM_WHY_ENDED);
+		scene_close(&s);
+	}
+}
+
+static void a_signal_to_the_tree_reaches_those_that_hide(void **state)
+{
+	int pids[2];
+	struct scene s;
+	union km_any m;
+
+	(void)state;
+	for (int i = 0; i < n_modes; i++) {
+		scene_open(&s, &modes[i]);
+		scene_spec(&s, (char[]){"(setsid sh -c 'trap \"exit 0\" USR1; echo $$; "
+		                        "while :; do sleep 0.05; done' &); "
+		                        "trap 'echo leader; exit 7' USR1; echo $$; "
+		                        "while :; do sleep 0.05; done"});
+		scene_run(&s);
+		await_pids(&s, pids, 2);
+		send_signal(&s, SIGUSR1, KM_TARGET_TREE, &m);
+		assert_int_equal(m.hdr.type, KM_DONE);
+		peer_finish(&s.p, &s.pj);
+		assert_int_equal(s.pj.exit.kind, KM_END_CODE);
+		assert_int_equal(s.pj.exit.value, 7);
+		expect_gone(pids, 2);
+		scene_close(&s);
+	}
+}
+
+static void one_that_hides_from_all_but_control_groups_is_ended(void **state)
+{
+	int pids[1];
+	struct scene s;
+
+	(void)state;
+	for (int i = 0; i < n_modes; i++) {
+		if (!modes[i].certain)
+			continue;
+		scene_open(&s, &modes[i]);
+		scene_spec(&s, (char[]){"(env -i /usr/bin/setsid /bin/sh -c "
+		                        "'(/bin/sh -c \"echo \\$\\$; exec sleep 1000\" &)' &); "
+		                        "while :; do sleep 1; done"});
+		s.spec.disconnect = JOB_DISCONNECT_KILL;
+		scene_run(&s);
+		await_pids(&s, pids, 1);
+		peer_detach(&s.p, &s.pj, false);
+		expect_gone(pids, 1);
+		peer_job_free(&s.pj);
+		peer_close(&s.p);
+		rig_stop(&s.r);
+	}
+}
+
+static void the_shutdown_leaves_nothing_of_it(void **state)
+{
+	int pids[N_HIDERS + 1];
+	struct scene s;
+
+	(void)state;
+	for (int i = 0; i < n_modes; i++) {
+		scene_open(&s, &modes[i]);
+		scene_spec(
+		    &s, (char[]){"trap '' TERM; " HIDERS "echo $$; while :; do sleep 1; done"});
+		scene_run(&s);
+		await_pids(&s, pids, N_HIDERS + 1);
+		kill(s.r.pid, SIGTERM);
+		rig_wait(&s.r);
+		expect_gone(pids, N_HIDERS + 1);
+		peer_job_free(&s.pj);
+		peer_close(&s.p);
+		rig_stop(&s.r);
+	}
+}
+
+static void many_descendants_are_all_ended(void **state)
+{
+	int pids[1];
+	struct scene s;
+	union km_any m;
+
+	(void)state;
+	for (int i = 0; i < n_modes; i++) {
+		scene_open(&s, &modes[i]);
+		/* More than are taken at once, and they go on making more. */
+		scene_spec(&s,
+		    (char[]){"i=0; while [ $i -lt 150 ]; do (setsid sleep 1000 &); i=$((i + 1)); "
+		             "done; (setsid sh -c 'while :; do sleep 0.01; done' &); echo $$; "
+		             "while :; do sleep 0.01; done"});
+		scene_run(&s);
+		await_pids(&s, pids, 1);
+		send_signal(&s, SIGKILL, KM_TARGET_TREE, &m);
+		assert_int_equal(m.hdr.type, KM_DONE);
+		/* The outputs end: nobody holds them. */
+		peer_finish(&s.p, &s.pj);
+		assert_int_equal(s.pj.exit.streams_open, 0);
+		assert_int_equal(s.pj.exit.reason, KM_REASON_SIGNALLED);
+		assert_string_equal(s.pj.exit.by, PEER_OWNER);
+		scene_close(&s);
+	}
+}
+
+/* Folders telex-* of the keeper in the mode's group. */
+static void no_folder_is_left(void **state)
+{
+	char path[512];
+	struct scene s;
+
+	(void)state;
+	for (int i = 0; i < n_modes; i++) {
+		if (!modes[i].certain)
+			continue;
+		scene_open(&s, &modes[i]);
+		scene_spec(&s, (char[]){"true"});
+		scene_run(&s);
+		peer_finish(&s.p, &s.pj);
+		assert_int_equal(sscanf(modes[i].config, "cgroup = \"%255[^\"]", path), 1);
+		snprintf(path + strlen(path), 64, "/telex-%d", (int)s.r.pid);
+		assert_int_equal(access(path, F_OK), 0);
+		scene_close(&s);
+		assert_int_equal(access(path, F_OK), -1);
+		assert_int_equal(errno, ENOENT);
+	}
+}
+
+static void what_a_dead_keeper_left_is_removed(void **state)
+{
+	char path[512], dead[600];
+	struct scene s;
+
+	(void)state;
+	for (int i = 0; i < n_modes; i++) {
+		if (!modes[i].certain)
+			continue;
+		scene_open(&s, &modes[i]);
+		scene_spec(&s, (char[]){"exec sleep 1000"});
+		scene_run(&s);
+		assert_int_equal(sscanf(modes[i].config, "cgroup = \"%255[^\"]", path), 1);
+		snprintf(dead, sizeof(dead), "%s/telex-%d", path, (int)s.r.pid);
+		kill(s.r.pid, SIGKILL);
+		rig_wait(&s.r);
+		kill((pid_t)s.pj.job.pid, SIGKILL);
+		peer_job_free(&s.pj);
+		peer_close(&s.p);
+		rig_stop(&s.r);
+		expect_gone(&(int){(int)s.pj.job.pid}, 1);
+		assert_int_equal(access(dead, F_OK), 0);
+		scene_open(&s, &modes[i]);
+		assert_int_equal(access(dead, F_OK), -1);
+		peer_close(&s.p);
+		rig_stop(&s.r);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(the_run_timeout_leaves_nothing_of_it),
+	    cmocka_unit_test(those_that_hide_are_ended_when_the_leader_went_at_once),
+	    cmocka_unit_test(descendants_of_what_ended_by_itself_live_on),
+	    cmocka_unit_test(a_signal_to_the_tree_reaches_those_that_hide),
+	    cmocka_unit_test(one_that_hides_from_all_but_control_groups_is_ended),
+	    cmocka_unit_test(the_shutdown_leaves_nothing_of_it),
+	    cmocka_unit_test(many_descendants_are_all_ended),
+	    cmocka_unit_test(no_folder_is_left),
+	    cmocka_unit_test(what_a_dead_keeper_left_is_removed),
+	};
+
+	n_modes = cgroup_modes(modes);
+	return cmocka_run_group_tests_name("keeper_tree", tests, NULL, NULL);
+}
