@@ -25,7 +25,7 @@
 #endif
 
 #define RING_MAGIC   UINT64_C(0x74656c6578726e67)
-#define RING_VERSION 1u
+#define RING_VERSION 2u
 #define RING_SEALS   (F_SEAL_GROW | F_SEAL_SHRINK)
 
 /* The header page. head and tail are on cache lines of their own. */
@@ -35,13 +35,15 @@ struct ring_header {
 	uint64_t size;
 	_Alignas(64) _Atomic uint64_t head;
 	_Alignas(64) _Atomic uint64_t tail;
+	_Atomic uint64_t oldest;
+	_Atomic uint32_t moved;
 };
 
 struct ring {
 	struct ring_header *header;
 	uint8_t *data;
 	size_t size, page;
-	uint64_t head, tail;
+	uint64_t head, tail, oldest;
 	enum ring_kind kind;
 	bool keeper;
 	int fd; /* the keeper's; -1 on the worker's side */
@@ -113,11 +115,20 @@ static int ring_make(struct ring *r, struct err *e)
 	r->header->version = RING_VERSION;
 	r->header->kind = (uint32_t)r->kind;
 	r->header->size = r->size;
+	atomic_store_explicit(&r->header->head, r->head, memory_order_relaxed);
+	atomic_store_explicit(&r->header->tail, r->tail, memory_order_relaxed);
+	atomic_store_explicit(&r->header->oldest, r->oldest, memory_order_relaxed);
 	rc = memfile_seal(fd, RING_SEALS | (r->kind == RING_OUTPUT ? F_SEAL_FUTURE_WRITE : 0), e);
 	return rc < 0 ? rc : memfile_seal(fd, F_SEAL_SEAL, e);
 }
 
 int ring_create(struct ring **out, enum ring_kind kind, size_t size, struct err *e)
+{
+	return ring_create_at(out, kind, size, 0, e);
+}
+
+int ring_create_at(
+    struct ring **out, enum ring_kind kind, size_t size, uint64_t offset, struct err *e)
 {
 	struct ring *r;
 	size_t rounded;
@@ -133,6 +144,7 @@ int ring_create(struct ring **out, enum ring_kind kind, size_t size, struct err 
 	while (rounded < size)
 		rounded *= 2;
 	r->size = rounded;
+	r->head = r->tail = r->oldest = offset;
 	rc = ring_make(r, e);
 	if (rc < 0) {
 		ring_unref(r);
@@ -140,6 +152,60 @@ int ring_create(struct ring **out, enum ring_kind kind, size_t size, struct err 
 	}
 	*out = r;
 	return 0;
+}
+
+/* By pread: a page that cannot be had is then an error, not a signal. */
+static int copy_span(struct ring *to, const struct ring *from, uint64_t offset, size_t len)
+{
+	uint8_t *at = to->data + (offset & (to->size - 1));
+	off_t where = (off_t)(from->page + (offset & (from->size - 1)));
+
+	while (len > 0) {
+		ssize_t n = pread(from->fd, at, len, where);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return TX_ENOMEM;
+		at += n;
+		where += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int ring_replace(struct ring **out, struct ring *old, uint64_t tail, uint64_t oldest, struct err *e)
+{
+	uint64_t wrap = (tail | (old->size - 1)) + 1;
+	uint64_t first = wrap < old->head ? wrap : old->head;
+	struct ring *r;
+	int rc;
+
+	assert(old->keeper && old->kind == RING_OUTPUT);
+	assert(tail >= old->tail && tail <= old->head && oldest <= tail);
+	rc = ring_create_at(&r, RING_OUTPUT, old->size, tail, e);
+	if (rc < 0)
+		return rc;
+	if (copy_span(r, old, tail, (size_t)(first - tail)) != 0 ||
+	    copy_span(r, old, first, (size_t)(old->head - first)) != 0) {
+		ring_unref(r);
+		return err_set(e, TX_ENOMEM, "no memory for a ring's pages");
+	}
+	ring_commit(r, (size_t)(old->head - tail));
+	r->oldest = oldest;
+	atomic_store_explicit(&r->header->oldest, oldest, memory_order_relaxed);
+	atomic_store_explicit(&old->header->moved, 1, memory_order_release);
+	*out = r;
+	return 0;
+}
+
+void ring_set_oldest(struct ring *r, uint64_t offset)
+{
+	assert(r->keeper && r->kind == RING_OUTPUT && offset >= r->oldest);
+	r->oldest = offset;
+	atomic_store_explicit(&r->header->oldest, offset, memory_order_release);
+	/* Seen before what comes to be in the place of older bytes. */
+	atomic_thread_fence(memory_order_seq_cst);
 }
 
 int ring_fd(const struct ring *r)
@@ -186,6 +252,8 @@ int ring_release(struct ring *r, uint64_t offset)
 		return 0;
 	r->tail = offset;
 	atomic_store_explicit(&r->header->tail, offset, memory_order_release);
+	/* Seen before what is put in the place of the bytes. */
+	atomic_thread_fence(memory_order_seq_cst);
 	return 0;
 }
 
@@ -247,6 +315,7 @@ int ring_map(struct ring **out, int fd, enum ring_kind kind, struct err *e)
  */
 static void refresh_output(struct ring *r)
 {
+	uint64_t oldest = atomic_load_explicit(&r->header->oldest, memory_order_acquire);
 	uint64_t tail = atomic_load_explicit(&r->header->tail, memory_order_acquire);
 	uint64_t head = atomic_load_explicit(&r->header->head, memory_order_acquire);
 
@@ -257,6 +326,11 @@ static void refresh_output(struct ring *r)
 	r->head = head;
 	if (tail > r->tail)
 		r->tail = tail;
+	if (oldest > r->oldest && oldest <= r->head)
+		r->oldest = oldest;
+	/* About to go. */
+	if (r->oldest > r->tail)
+		r->tail = r->oldest;
 }
 
 /* Input: the keeper's tail alone; the head is the worker's own. */
@@ -271,10 +345,28 @@ static void refresh_input(struct ring *r)
 void ring_refresh(struct ring *r)
 {
 	assert(!r->keeper);
+	/* What was read of the data before is not read after this. */
+	atomic_thread_fence(memory_order_acquire);
 	if (r->kind == RING_OUTPUT)
 		refresh_output(r);
 	else
 		refresh_input(r);
+}
+
+uint64_t ring_oldest(const struct ring *r)
+{
+	return r->oldest;
+}
+
+bool ring_moved(const struct ring *r)
+{
+	return atomic_load_explicit(&r->header->moved, memory_order_acquire) != 0;
+}
+
+bool ring_input_taken(const struct ring *r)
+{
+	assert(!r->keeper && r->kind == RING_INPUT);
+	return atomic_load_explicit(&r->header->head, memory_order_acquire) == r->head;
 }
 
 uint8_t *ring_input_space(struct ring *r, size_t *len)

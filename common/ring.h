@@ -12,6 +12,9 @@
  * An input ring can be written by the worker, which tells the new head in a message; the keeper
  * checks it (ring_accept).
  *
+ * Bytes of an output that are before its ring's tail may be held elsewhere: `oldest` says from
+ * where on. oldest <= tail.
+ *
  * All functions that return int return 0 or a negative TX_E….
  */
 #ifndef TX_COMMON_RING_H
@@ -38,6 +41,20 @@ struct ring; /* one side's mapping; not thread-safe */
 
 /* Creates, maps and seals. `size` is rounded up to a power of two of at least a page. */
 int ring_create(struct ring **out, enum ring_kind kind, size_t size, struct err *e);
+/* The same for a stream of which everything before `offset` has gone by: head, tail and oldest are
+ * there. */
+int ring_create_at(
+    struct ring **out, enum ring_kind kind, size_t size, uint64_t offset, struct err *e);
+/*
+ * Output: a new ring of the same size that holds the bytes [tail, head) of `old`, which stays as it
+ * is for whoever refers to it and is marked as moved. `tail` is between old's tail and head, and
+ * `oldest` at most that (asserted). TX_ENOMEM, TX_ESYS; `old` is the caller's in any case.
+ */
+int ring_replace(
+    struct ring **out, struct ring *old, uint64_t tail, uint64_t oldest, struct err *e);
+/* Output: publishes the oldest byte that is held anywhere; never less than before, at most tail
+ * (else ring_release must follow at once). */
+void ring_set_oldest(struct ring *r, uint64_t offset);
 
 /* The memfd, to be sent to a worker; it stays the ring's. */
 int ring_fd(const struct ring *r);
@@ -72,6 +89,15 @@ int ring_map(struct ring **out, int fd, enum ring_kind kind, struct err *e);
 /* Takes head and tail from the header page (acquire). The consumer of an output ring calls it after
  * a wake-up. */
 void ring_refresh(struct ring *r);
+
+/* Output, after ring_refresh: the oldest byte held anywhere, as published. */
+uint64_t ring_oldest(const struct ring *r);
+/* Output: whether another ring took its place (the message that brings it is under way): what this
+ * one says of `oldest` may be out of date. */
+bool ring_moved(const struct ring *r);
+
+/* Input: whether the keeper has taken everything that was committed. */
+bool ring_input_taken(const struct ring *r);
 
 /* Input: the free span for the worker's own head, and the commit of what was put there (not
  * published: send a message). */

@@ -340,24 +340,24 @@ static void hostile_headers_are_refused(void **state)
 	(void)state;
 	assert_int_equal(pread(ring_fd(k), &magic, sizeof(magic), 0), sizeof(magic));
 	/* The control: numbers that are right. */
-	fd = forge(magic, 1, RING_OUTPUT, page, 2 * page, seals);
+	fd = forge(magic, 2, RING_OUTPUT, page, 2 * page, seals);
 	assert_int_equal(ring_map(&w, fd, RING_OUTPUT, &e), 0);
 	ring_unref(w);
 	close(fd);
 
-	assert_forged_refused(forge(magic + 1, 1, RING_OUTPUT, page, 2 * page, seals));
-	assert_forged_refused(forge(magic, 2, RING_OUTPUT, page, 2 * page, seals));
-	assert_forged_refused(forge(magic, 1, RING_INPUT, page, 2 * page, seals));
-	assert_forged_refused(forge(magic, 1, RING_OUTPUT, 2 * page, 2 * page, seals));
-	assert_forged_refused(forge(magic, 1, RING_OUTPUT, page, 3 * page, seals));
-	assert_forged_refused(forge(magic, 1, RING_OUTPUT, 3 * page, 4 * page, seals));
-	assert_forged_refused(forge(magic, 1, RING_OUTPUT, 0, page, seals));
-	assert_forged_refused(forge(magic, 1, RING_OUTPUT, page / 2, page + page / 2, seals));
-	assert_forged_refused(forge(magic, 1, RING_OUTPUT, UINT64_C(1) << 63, 2 * page, seals));
-	assert_forged_refused(forge(magic, 1, RING_OUTPUT, 0 - (uint64_t)page, 0, seals));
-	assert_forged_refused(forge(magic, 1, RING_OUTPUT, page, 8, seals));
-	assert_forged_refused(forge(magic, 1, RING_OUTPUT, page, 2 * page, F_SEAL_GROW));
-	assert_forged_refused(forge(magic, 1, RING_OUTPUT, page, 2 * page, F_SEAL_SHRINK));
+	assert_forged_refused(forge(magic + 1, 2, RING_OUTPUT, page, 2 * page, seals));
+	assert_forged_refused(forge(magic, 3, RING_OUTPUT, page, 2 * page, seals));
+	assert_forged_refused(forge(magic, 2, RING_INPUT, page, 2 * page, seals));
+	assert_forged_refused(forge(magic, 2, RING_OUTPUT, 2 * page, 2 * page, seals));
+	assert_forged_refused(forge(magic, 2, RING_OUTPUT, page, 3 * page, seals));
+	assert_forged_refused(forge(magic, 2, RING_OUTPUT, 3 * page, 4 * page, seals));
+	assert_forged_refused(forge(magic, 2, RING_OUTPUT, 0, page, seals));
+	assert_forged_refused(forge(magic, 2, RING_OUTPUT, page / 2, page + page / 2, seals));
+	assert_forged_refused(forge(magic, 2, RING_OUTPUT, UINT64_C(1) << 63, 2 * page, seals));
+	assert_forged_refused(forge(magic, 2, RING_OUTPUT, 0 - (uint64_t)page, 0, seals));
+	assert_forged_refused(forge(magic, 2, RING_OUTPUT, page, 8, seals));
+	assert_forged_refused(forge(magic, 2, RING_OUTPUT, page, 2 * page, F_SEAL_GROW));
+	assert_forged_refused(forge(magic, 2, RING_OUTPUT, page, 2 * page, F_SEAL_SHRINK));
 	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
 	assert_forged_refused(pipes[0]);
 	close(pipes[1]);
@@ -379,7 +379,7 @@ static void impossible_offsets_in_the_header_change_nothing(void **state)
 	(void)state;
 	assert_int_equal(pread(ring_fd(k), &magic, sizeof(magic), 0), sizeof(magic));
 	ring_unref(k);
-	fd = forge(magic, 1, RING_OUTPUT, page, 2 * page, F_SEAL_GROW | F_SEAL_SHRINK);
+	fd = forge(magic, 2, RING_OUTPUT, page, 2 * page, F_SEAL_GROW | F_SEAL_SHRINK);
 	page0 = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	assert_true(page0 != MAP_FAILED);
 	page0[8] = 40;  /* head */
