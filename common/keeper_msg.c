@@ -51,6 +51,7 @@ const struct km_row km_table[] = {
     {KM_SPOOL,      KM_KEEPER, 1, sizeof(struct km_spool),      WORKING,    "spool",      NONE},
     {KM_RUNNING,    KM_KEEPER, 0, sizeof(struct km_running),    WORKING,    "running",    NONE},
     {KM_GROUP_REPLY, KM_KEEPER, 0, sizeof(struct km_group_reply), WORKING,  "group_reply", NONE},
+    {KM_DETACHED,   KM_KEEPER, 0, sizeof(struct km_detached),   WORKING,    "detached",   NONE},
     {KM_READY,      KM_WORKER, 0, sizeof(struct km_ready),      CONFIGURED, "ready",      NONE},
     {KM_FAILED,     KM_WORKER, 0, sizeof(struct km_failed),     ANY,        "failed",     {STRING(km_failed, text)}},
     {KM_PONG,       KM_WORKER, 0, sizeof(struct km_pong),       AWAKE,      "pong",       NONE},
@@ -74,8 +75,8 @@ const size_t km_table_rows = sizeof(km_table) / sizeof(km_table[0]);
  * chance. */
 #define HDR sizeof(struct km_hdr)
 _Static_assert(HDR == 16, "km_hdr");
-_Static_assert(sizeof(struct km_exit) == 8 + 4 * 8 + 9 * 8 + 8 + KM_IDENTITY_SIZE + KM_TEXT_SIZE,
-    "km_exit");
+_Static_assert(
+    sizeof(struct km_exit) == 8 + 4 * 8 + 9 * 8 + 8 + KM_IDENTITY_SIZE + KM_TEXT_SIZE, "km_exit");
 _Static_assert(sizeof(struct km_config) == HDR + 40 + 24 + 8 + KM_USER_SIZE, "km_config");
 _Static_assert(sizeof(struct km_listen) == HDR + KM_TEXT_SIZE, "km_listen");
 _Static_assert(
@@ -105,9 +106,9 @@ _Static_assert(
 _Static_assert(sizeof(struct km_update) == HDR + 32 + JOB_RLIMITS_MAX * sizeof(struct job_rlimit) +
                                                KM_ID_SIZE + KM_IDENTITY_SIZE + 7,
     "km_update");
-_Static_assert(
-    sizeof(struct km_group) == HDR + 24 + KM_ID_SIZE + KM_IDENTITY_SIZE + 7, "km_group");
+_Static_assert(sizeof(struct km_group) == HDR + 24 + KM_ID_SIZE + KM_IDENTITY_SIZE + 7, "km_group");
 _Static_assert(sizeof(struct km_spool) == HDR + 16, "km_spool");
+_Static_assert(sizeof(struct km_detached) == HDR + 8, "km_detached");
 _Static_assert(sizeof(struct km_running) == HDR + 16, "km_running");
 _Static_assert(sizeof(struct km_group_reply) == HDR + 24, "km_group_reply");
 

@@ -59,6 +59,7 @@ enum km_type {
 	KM_SPOOL = 15,       /* what its ring holds no longer; fd: the file, to be read only */
 	KM_RUNNING = 16,     /* a job that was queued was started */
 	KM_GROUP_REPLY = 17, /* answer to KM_GROUP */
+	KM_DETACHED = 18,    /* an attachment was withdrawn for another's sake */
 	/* worker -> keeper */
 	KM_READY = 64,
 	KM_FAILED = 65, /* cannot serve; the worker exits */
@@ -140,6 +141,7 @@ enum km_why {
 	KM_WHY_NO_TERMINAL, /* the process has none */
 	KM_WHY_NO_CGROUP,   /* this host cannot: text says what */
 	KM_WHY_BAD_FIELD,   /* a value out of range: text says which */
+	KM_WHY_REPLACED,    /* another attachment with its key took its place */
 };
 
 enum km_end_kind {
@@ -300,6 +302,13 @@ struct km_group_reply {
 	uint32_t did[2]; /* SIGNAL: signalled, dequeued; REMOVE: removed, 0 */
 };
 
+/* Nothing follows for this attachment; its number is free. */
+struct km_detached {
+	struct km_hdr hdr;
+	uint32_t att;
+	uint32_t why; /* REPLACED, or STDIN_HELD for one that was there for stdin alone */
+};
+
 struct km_wake {
 	struct km_hdr hdr;
 	uint32_t att;
@@ -364,7 +373,7 @@ struct km_attach {
 	uint8_t from;  /* enum km_from; not OFFSET: offset[] is ignored */
 	uint8_t flags; /* enum km_attach_flag */
 	uint8_t pad;
-	uint64_t offset[3];
+	uint64_t offset[3]; /* UINT64_MAX: not wanted, as from the newest */
 	/* Not 0: an attachment of the same owner with the same key is withdrawn, and this one takes
 	 * its place, stdin included. */
 	uint64_t key;
@@ -508,6 +517,7 @@ union km_any {
 	struct km_signal signal;
 	struct km_list list;
 	struct km_spool spool;
+	struct km_detached detached;
 	struct km_running running;
 	struct km_group_reply group_reply;
 	struct km_remove remove;

@@ -123,7 +123,7 @@ static int add_record(struct job_records *rs, const struct job *j, bool whole, b
 	};
 
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
-		r.oldest[s] = pump_out_tail(j->out[s]);
+		r.oldest[s] = pump_out_oldest(j->out[s]);
 		r.newest[s] = pump_out_head(j->out[s]);
 	}
 	if (!whole)

@@ -8,41 +8,22 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "agent/keeper/attach_internal.h"
 #include "agent/keeper/ending.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/pump.h"
-#include "common/log.h"
+#include "agent/keeper/spool.h"
+#include "common/duration.h"
 #include "common/ring.h"
 
 #define BUCKETS 256
-
-struct attachment {
-	LIST_ENTRY(attachment) in_bucket; /* of its table */
-	LIST_ENTRY(attachment) in_job;
-	TAILQ_ENTRY(attachment) in_dirty; /* when `dirty` */
-	struct attach_table *table;
-	struct job *job;
-	uint32_t att;
-	unsigned flags; /* enum km_attach_flag */
-	bool dirty, ended_told;
-	bool running_due; /* it was queued when this one came */
-	bool ring_told[3];
-	struct {
-		uint64_t acked; /* the client has everything before */
-		uint64_t seen;  /* what the worker saw */
-		bool armed;     /* a wake is owed when there is more than `seen` */
-	} out[3];
-	uint32_t eof_told; /* KM_BIT()s */
-	uint64_t written_told;
-	bool closed_told;
-	char owner[KM_IDENTITY_SIZE];
-};
 
 struct attach_table {
 	struct km_chan *chan;
 	void (*failed)(void *arg);
 	void *arg;
 	bool has_failed;
+	uint32_t count;
 	LIST_HEAD(, attachment) buckets[BUCKETS];
 	TAILQ_HEAD(, attachment) dirty;
 	struct event *flush; /* at the end of this turn of the loop */
@@ -50,19 +31,55 @@ struct attach_table {
 
 /* ---- what to tell ---- */
 
-static int tell_ring(struct attachment *a, int s, const struct ring *r)
+static int send_ring(struct attachment *a, int s, const struct ring *r)
 {
 	struct km_ring m = {.att = a->att, .stream = (uint32_t)s};
-	int fd;
+	int fd = ring_fd(r);
 
-	if (r == NULL || a->ring_told[s])
-		return 0;
-	fd = ring_fd(r);
 	m.size = ring_size(r);
 	m.head = ring_head(r);
 	m.tail = ring_tail(r);
-	a->ring_told[s] = true;
 	return km_send(a->table->chan, KM_RING, 0, &m, &fd, 1);
+}
+
+/* Whether the worker knows the output's ring and file. */
+static bool is_told(const struct attachment *a, int s)
+{
+	const struct store *st = pump_out_store(a->job->out[s]);
+
+	return a->out[s].ring_told == store_ring_number(st) &&
+	       a->out[s].spool_told == store_spool_number(st);
+}
+
+/* The file first: a ring may begin after what the worker reads next. */
+static int tell_store(struct attachment *a, int s)
+{
+	const struct store *st = pump_out_store(a->job->out[s]);
+	struct attach_out *out = &a->out[s];
+	int rc = 0;
+
+	if (out->spool_told != store_spool_number(st) && store_spool(st) != NULL) {
+		struct km_spool m = {.att = a->att, .stream = (uint32_t)s};
+		int fd = spool_fd(store_spool(st));
+
+		m.base = spool_base(store_spool(st));
+		rc = km_send(a->table->chan, KM_SPOOL, 0, &m, &fd, 1);
+	}
+	out->spool_told = store_spool_number(st);
+	if (rc == 0 && out->ring_told != store_ring_number(st) && store_ring(st) != NULL)
+		rc = send_ring(a, s, store_ring(st));
+	out->ring_told = store_ring_number(st);
+	return rc;
+}
+
+static int tell_input_ring(struct attachment *a)
+{
+	const struct ring *r = pump_in_ring(a->job->in);
+
+	if (r == NULL || a->input_told)
+		return 0;
+	a->input_told = true;
+	return send_ring(a, KM_STDIN, r);
 }
 
 /* After the end of a job its outputs are final, whoever still holds the pipes. */
@@ -135,21 +152,28 @@ static int tell_ended(struct attachment *a)
 	return km_send(a->table->chan, KM_ENDED, 0, &m, NULL, 0);
 }
 
+static int tell_outputs(struct attachment *a)
+{
+	int rc = 0;
+
+	for (int s = KM_STDOUT; s <= KM_STDERR && rc == 0; s++) {
+		rc = tell_store(a, s);
+		/* At the end a last wake says that the outputs are final, armed or not. */
+		if (a->job->state == KM_STATE_ENDED && !(a->eof_told & KM_BIT(s)))
+			a->out[s].armed = true;
+	}
+	return rc == 0 ? tell_wake(a) : rc;
+}
+
 static int tell_streams(struct attachment *a)
 {
 	struct job *j = a->job;
 	int rc = 0;
 
-	for (int s = KM_STDOUT; s <= KM_STDERR && rc == 0; s++)
-		rc = tell_ring(a, s, pump_out_ring(j->out[s]));
+	if ((a->flags & KM_ATTACH_NO_OUTPUT) == 0)
+		rc = tell_outputs(a);
 	if (rc == 0 && j->stdin_holder == a && j->in != NULL)
-		rc = tell_ring(a, KM_STDIN, pump_in_ring(j->in));
-	/* At the end a last wake says that the outputs are final, armed or not. */
-	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
-		if (j->state == KM_STATE_ENDED && !(a->eof_told & KM_BIT(s)))
-			a->out[s].armed = true;
-	if (rc == 0)
-		rc = tell_wake(a);
+		rc = tell_input_ring(a);
 	return rc != 0 ? rc : tell_input(a);
 }
 
@@ -160,7 +184,7 @@ static int tell(struct attachment *a)
 	if (a->ended_told)
 		return 0;
 	rc = tell_running(a);
-	if (rc == 0 && (a->flags & KM_ATTACH_NO_OUTPUT) == 0)
+	if (rc == 0)
 		rc = tell_streams(a);
 	return rc != 0 ? rc : tell_ended(a);
 }
@@ -175,6 +199,12 @@ static void mark_dirty(struct attachment *a)
 	TAILQ_INSERT_TAIL(&a->table->dirty, a, in_dirty);
 }
 
+static void fail(struct attach_table *t)
+{
+	t->has_failed = true;
+	t->failed(t->arg);
+}
+
 /* Tells all dirty ones while the channel takes it. */
 static void flush_dirty(struct attach_table *t)
 {
@@ -183,10 +213,8 @@ static void flush_dirty(struct attach_table *t)
 	while (!t->has_failed && !km_chan_busy(t->chan) && (a = TAILQ_FIRST(&t->dirty)) != NULL) {
 		TAILQ_REMOVE(&t->dirty, a, in_dirty);
 		a->dirty = false;
-		if (tell(a) == 0)
-			continue;
-		t->has_failed = true;
-		t->failed(t->arg);
+		if (tell(a) != 0)
+			fail(t);
 	}
 }
 
@@ -222,7 +250,7 @@ void attach_on_output(struct job *j, enum km_stream s)
 	if ((a->flags & KM_ATTACH_NO_OUTPUT) == 0) {
 		bool first = a->out[s].armed && has_more(a, (int)s);
 
-		if (first || is_final(j, (int)s) || !a->ring_told[s])
+		if (first || is_final(j, (int)s) || !is_told(a, (int)s))
 			tell_later(a);
 		/* New bytes are worth a message at once: another process can begin with them. */
 		if (first)
@@ -275,9 +303,16 @@ static void withdraw(struct attachment *a, bool worker_died);
 
 void attach_table_free(struct attach_table *t)
 {
+	static uint64_t round;
+	struct attachment *a;
+
 	if (t == NULL)
 		return;
 	t->has_failed = true;
+	round++;
+	for (size_t i = 0; i < BUCKETS; i++)
+		LIST_FOREACH(a, &t->buckets[i], in_bucket)
+	readers_leave_together(a, round);
 	for (size_t i = 0; i < BUCKETS; i++)
 		while (!LIST_EMPTY(&t->buckets[i]))
 			withdraw(LIST_FIRST(&t->buckets[i]), true);
@@ -300,7 +335,7 @@ struct attachment *attach_find(struct attach_table *t, uint32_t att)
 bool attach_offsets_held(const struct job *j, const uint64_t offset[3], struct km_refused *why)
 {
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
-		uint64_t oldest = pump_out_tail(j->out[s]);
+		uint64_t oldest = pump_out_oldest(j->out[s]);
 		uint64_t newest = pump_out_head(j->out[s]);
 
 		if (offset[s] >= oldest && offset[s] <= newest)
@@ -318,39 +353,89 @@ bool attach_offsets_held(const struct job *j, const uint64_t offset[3], struct k
 	return true;
 }
 
-int attach_add(struct attachment **out, struct attach_table *t, uint32_t att, struct job *j,
-    const uint64_t offset[3], bool stdin_too, unsigned flags)
+struct attachment *attach_of_key(const struct job *j, const char *owner, uint64_t key)
 {
-	struct attachment *a = calloc(1, sizeof(*a));
+	struct attachment *a;
+
+	if (key == 0)
+		return NULL;
+	LIST_FOREACH(a, &j->attachments, in_job)
+	if (a->key == key && strcmp(a->owner, owner) == 0)
+		return a;
+	return NULL;
+}
+
+/* Another takes its place: its worker is told why it gets nothing more. */
+static void replace(struct attachment *a, enum km_why why)
+{
+	struct km_detached m = {.att = a->att, .why = why};
+	struct attach_table *t = a->table;
+
+	if (!t->has_failed && km_send(t->chan, KM_DETACHED, 0, &m, NULL, 0) != 0)
+		fail(t);
+	withdraw(a, false);
+}
+
+static void take_stdin(struct attachment *a)
+{
+	struct job *j = a->job;
+	struct attachment *before = j->stdin_holder;
+
+	j->stdin_holder = a;
+	if (j->in != NULL) {
+		a->written_told = pump_in_written(j->in);
+		a->closed_told = pump_in_closed(j->in);
+	}
+	/* One that is there for stdin alone has nothing left. */
+	if (before != NULL && (before->flags & KM_ATTACH_NO_OUTPUT) != 0)
+		replace(before, KM_WHY_STDIN_HELD);
+}
+
+static void set_offsets(struct attachment *a, const uint64_t offset[3])
+{
+	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
+		a->out[s].acked = a->out[s].seen = offset[s];
+		a->out[s].armed = (a->flags & KM_ATTACH_NO_OUTPUT) == 0;
+		a->out[s].acked_at = clock_monotonic_ns();
+		if ((a->flags & KM_ATTACH_ACKNOWLEDGE) != 0)
+			(void)pump_out_release(a->job->out[s], offset[s]);
+	}
+}
+
+int attach_add(struct attachment **out, struct attach_table *t, uint32_t att, struct job *j,
+    const struct attach_want *want)
+{
+	struct attachment *before = attach_of_key(j, want->owner, want->key);
+	struct attachment *a = t->count < ATTACH_MAX ? calloc(1, sizeof(*a)) : NULL;
 
 	if (a == NULL)
-		return TX_ENOMEM;
+		return t->count < ATTACH_MAX ? TX_ENOMEM : TX_ELIMIT;
 	assert(att != 0 && attach_find(t, att) == NULL);
 	a->table = t;
 	a->job = j;
 	a->att = att;
-	a->flags = flags;
+	a->flags = want->flags;
+	a->key = want->key;
+	a->starter = want->starter;
 	a->running_due = j->state == KM_STATE_QUEUED;
-	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
-		a->out[s].acked = a->out[s].seen = offset[s];
-		a->out[s].armed = true;
-	}
+	snprintf(a->owner, sizeof(a->owner), "%s", want->owner);
+	set_offsets(a, want->offset);
+	t->count++;
 	LIST_INSERT_HEAD(&t->buckets[att % BUCKETS], a, in_bucket);
 	LIST_INSERT_HEAD(&j->attachments, a, in_job);
-	if (stdin_too && j->in != NULL) {
-		j->stdin_holder = a;
-		a->written_told = pump_in_written(j->in);
-		a->closed_told = pump_in_closed(j->in);
-	} else if (stdin_too && j->state == KM_STATE_QUEUED && j->spec->stdin_pipe) {
-		j->stdin_holder = a;
-	}
-	if ((flags & KM_ATTACH_NO_OUTPUT) == 0)
-		j->n_readers++;
-	if ((flags & KM_ATTACH_PASSIVE) == 0) {
+	j->n_waited += readers_waited(a);
+	if ((a->flags & KM_ATTACH_PASSIVE) == 0) {
 		j->n_attached++;
 		ending_returned(j);
 	}
+	if ((a->flags & KM_ATTACH_NO_OUTPUT) == 0)
+		j->n_readers++;
+	if (want->stdin_too && job_has_stdin(j))
+		take_stdin(a);
+	if (before != NULL)
+		replace(before, KM_WHY_REPLACED);
 	job_taken(j);
+	readers_changed(j);
 	*out = a;
 	return 0;
 }
@@ -365,23 +450,6 @@ const char *attach_owner(const struct attachment *a)
 	return a->owner;
 }
 
-void attach_set_owner(struct attachment *a, const char *owner)
-{
-	snprintf(a->owner, sizeof(a->owner), "%s", owner);
-}
-
-static void release_least(struct job *j, int s)
-{
-	struct attachment *a;
-	uint64_t least = UINT64_MAX;
-
-	LIST_FOREACH(a, &j->attachments, in_job)
-	if ((a->flags & KM_ATTACH_NO_OUTPUT) == 0 && a->out[s].acked < least)
-		least = a->out[s].acked;
-	if (least != UINT64_MAX && pump_out_release(j->out[s], least) != 0)
-		log_error("job %s: an acknowledged offset is beyond the head", j->id);
-}
-
 int attach_release(struct attachment *a, const struct km_release *m)
 {
 	uint64_t head;
@@ -394,7 +462,8 @@ int attach_release(struct attachment *a, const struct km_release *m)
 		return TX_EPROTO;
 	if (m->acked > a->out[m->stream].acked) {
 		a->out[m->stream].acked = m->acked;
-		release_least(a->job, (int)m->stream);
+		a->out[m->stream].acked_at = clock_monotonic_ns();
+		readers_changed(a->job);
 	}
 	a->out[m->stream].armed = m->seen != UINT64_MAX;
 	if (m->seen == UINT64_MAX)
@@ -417,13 +486,16 @@ int attach_input(struct attachment *a, const struct km_input *m)
 
 static void withdraw(struct attachment *a, bool worker_died)
 {
-	struct job *j = a->job;
 	bool passive = (a->flags & KM_ATTACH_PASSIVE) != 0;
+	struct job *j = a->job;
 
+	if (readers_waited(a) && --j->n_waited == 0 && !worker_died)
+		readers_last_leaves(a);
 	if (a->dirty)
 		TAILQ_REMOVE(&a->table->dirty, a, in_dirty);
 	LIST_REMOVE(a, in_bucket);
 	LIST_REMOVE(a, in_job);
+	a->table->count--;
 	if (!passive)
 		j->n_attached--;
 	if ((a->flags & KM_ATTACH_NO_OUTPUT) == 0)
@@ -434,8 +506,7 @@ static void withdraw(struct attachment *a, bool worker_died)
 	if (!passive && j->n_attached == 0 && j->state != KM_STATE_ENDED)
 		ending_left(j, worker_died);
 	/* Those that stay may have waited for the one that left. */
-	release_least(j, KM_STDOUT);
-	release_least(j, KM_STDERR);
+	readers_changed(j);
 	job_release(j);
 }
 

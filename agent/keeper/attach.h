@@ -3,9 +3,8 @@
  * Attachments: which worker reads which job, how far its client has it, and when to wake it. An
  * attachment is in two lists, its link's and its job's; either's end withdraws it.
  *
- * The tail of an output is the least that any attachment has acknowledged; with no attachment
- * nothing is released. What is to be told is computed from the state when it is sent, so a slow
- * worker's queue holds at most one round of it.
+ * What is to be told is computed from the state when it is sent, so a slow worker's queue holds at
+ * most one round of it. Who is waited for, and for how long: readers.c.
  */
 #ifndef TX_KEEPER_ATTACH_H
 #define TX_KEEPER_ATTACH_H
@@ -20,6 +19,7 @@ struct attach_table;
 struct attachment;
 struct event_base;
 struct job;
+struct store_readers;
 
 /* The attachments of one link. `failed` is called, once, when messages can no longer be sent; not
  * from inside a call. */
@@ -36,13 +36,28 @@ struct attachment *attach_find(struct attach_table *t, uint32_t att);
 /* Whether a job's outputs hold the offsets; else fills why (DROPPED or AHEAD). */
 bool attach_offsets_held(const struct job *j, const uint64_t offset[3], struct km_refused *why);
 
-/* `att` must be free. stdin: takes it over from whoever has it. flags: enum km_attach_flag. Nothing
- * is sent before attach_flush. TX_ENOMEM. */
+#define ATTACH_MAX 65536 /* a link */
+
+/* How to attach. */
+struct attach_want {
+	const char *owner;
+	uint64_t key;       /* 0: none */
+	uint8_t flags;      /* enum km_attach_flag */
+	bool starter;       /* with a start */
+	bool stdin_too;     /* takes it over from whoever has it */
+	uint64_t offset[3]; /* held */
+};
+
+/*
+ * `att` must be free. One of the same owner and key is withdrawn, and its worker told. Nothing is
+ * sent for the new one before attach_flush. TX_ENOMEM; TX_ELIMIT: ATTACH_MAX are there.
+ */
 int attach_add(struct attachment **out, struct attach_table *t, uint32_t att, struct job *j,
-    const uint64_t offset[3], bool stdin_too, unsigned flags);
+    const struct attach_want *want);
+/* The attachment that one with this key would take the place of; NULL: none. */
+struct attachment *attach_of_key(const struct job *j, const char *owner, uint64_t key);
 bool attach_holds_stdin(const struct attachment *a);
 const char *attach_owner(const struct attachment *a); /* who attached */
-void attach_set_owner(struct attachment *a, const char *owner);
 /* Tells what there is to tell, now or when the channel has room. */
 void attach_flush(struct attachment *a);
 
@@ -56,5 +71,8 @@ void attach_on_output(struct job *j, enum km_stream s);
 void attach_on_input(struct job *j);
 void attach_on_started(struct job *j); /* one that was queued */
 void attach_on_ended(struct job *j);
+void attach_readers(struct job *j, enum km_stream s, struct store_readers *r);
+void attach_on_full(struct job *j, enum km_stream s);
+void attach_on_patience(struct job *j);
 
 #endif

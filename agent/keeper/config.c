@@ -23,6 +23,7 @@
 #include "common/ring.h"
 
 #define DUMMIES_MAX 32
+#define SPOOL_MAX   (UINT64_C(1) << 50)
 
 enum kind {
 	KIND_PATH,
@@ -63,6 +64,8 @@ static const struct key keys[] = {
     KEY(max_processes, KIND_COUNT, 1, 1000000),
     KEY(max_connections, KIND_COUNT, 1, 1000000),
     KEY(output_buffer, KIND_SIZE, RING_SIZE_MIN, RING_SIZE_MAX),
+    KEY(max_output_buffer, KIND_SIZE, RING_SIZE_MIN, RING_SIZE_MAX),
+    KEY(max_spool, KIND_SIZE, 0, SPOOL_MAX),
     SPAN("shutdown_grace", shutdown_grace_ns, 0, 3600 * NS_PER_S),
     SPAN("heartbeat_interval", heartbeat_ns, 10 * NS_PER_MS, 3600 * NS_PER_S),
     SPAN("hang_timeout", hang_timeout_ns, 10 * NS_PER_MS, 3600 * NS_PER_S),
@@ -442,6 +445,8 @@ static int set_defaults(struct config *c, const char *file)
 	c->max_processes = 10000;
 	c->max_connections = 10000;
 	c->output_buffer = RING_SIZE_DEFAULT;
+	c->max_output_buffer = (uint64_t)64 << 20;
+	c->max_spool = (uint64_t)1 << 30;
 	c->shutdown_grace_ns = 10 * NS_PER_S;
 	c->heartbeat_ns = 2 * NS_PER_S;
 	c->hang_timeout_ns = 10 * NS_PER_S;
@@ -477,6 +482,8 @@ int config_load(struct config **out, const char *file, config_problem problem, v
 		rc = take_listen(c, cfg);
 	if (rd.n_problems > 0)
 		rc = TX_EINVAL;
+	if (c->max_output_buffer < c->output_buffer)
+		c->max_output_buffer = c->output_buffer;
 	if (c->workers == 0) {
 		long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 

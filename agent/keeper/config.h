@@ -28,8 +28,9 @@ struct config {
 	char *cgroup;      /* "auto", "off", or a folder (cgroups_new) */
 	char *worker_user; /* NULL: "telex" where there is one, else uid 65534 */
 	uint32_t max_processes;
-	uint32_t max_connections; /* a worker */
-	uint64_t output_buffer;   /* bytes a stream */
+	uint32_t max_connections;              /* a worker */
+	uint64_t output_buffer;                /* bytes a stream */
+	uint64_t max_output_buffer, max_spool; /* what a request may ask for, a stream */
 	int64_t shutdown_grace_ns, heartbeat_ns, hang_timeout_ns;
 	int64_t drain_timeout_ns; /* how long calls may go on with a worker that is replaced */
 	enum log_level log_level;

@@ -31,6 +31,7 @@ struct jobs {
 	uint64_t dropped;
 	struct retain *retain; /* the ENDED ones */
 	int64_t keep_ns;       /* JOB_KEEP_NS */
+	int64_t patience[2];   /* JOB_PATIENCE_OTHER_NS, JOB_PATIENCE_OWNER_NS */
 };
 
 /* ---- the table ---- */
@@ -47,6 +48,7 @@ int jobs_new(struct jobs **out, struct event_base *base, uint32_t max_processes,
 	js->base = base;
 	js->max = max_processes;
 	js->keep_ns = JOB_KEEP_NS;
+	jobs_set_patience(js, JOB_PATIENCE_OWNER_NS, JOB_PATIENCE_OTHER_NS);
 	js->mask = n - 1;
 	if (getrandom(&js->seed, sizeof(js->seed), GRND_NONBLOCK) < 0)
 		js->seed = (uint32_t)clock_monotonic_ns();
@@ -87,6 +89,17 @@ void jobs_set_ops(struct jobs *js, const struct job_ops *ops, void *arg)
 void jobs_set_keep(struct jobs *js, int64_t ns)
 {
 	js->keep_ns = ns;
+}
+
+void jobs_set_patience(struct jobs *js, int64_t owner_ns, int64_t other_ns)
+{
+	js->patience[true] = owner_ns;
+	js->patience[false] = other_ns;
+}
+
+int64_t jobs_patience(const struct jobs *js, bool owner)
+{
+	return js->patience[owner];
 }
 
 struct event_base *jobs_base(struct jobs *js)
@@ -195,6 +208,16 @@ static void on_gone_timer(evutil_socket_t fd, short what, void *arg)
 	j->jobs->ops->gone(j, j->jobs->ops_arg);
 }
 
+static void on_patience(evutil_socket_t fd, short what, void *arg)
+{
+	struct job *j = arg;
+
+	(void)fd;
+	(void)what;
+	if (j->jobs->ops->patience != NULL)
+		j->jobs->ops->patience(j, j->jobs->ops_arg);
+}
+
 struct job *job_new(struct jobs *js, const char *id, const char *owner, struct job_spec *spec)
 {
 	struct job *j = calloc(1, sizeof(*j));
@@ -210,7 +233,9 @@ struct job *job_new(struct jobs *js, const char *id, const char *owner, struct j
 	j->end_timer = evtimer_new(js->base, on_end_timer, j);
 	j->gone_timer = evtimer_new(js->base, on_gone_timer, j);
 	j->close_timer = evtimer_new(js->base, on_close_timer, j);
-	if (j->end_timer == NULL || j->gone_timer == NULL || j->close_timer == NULL) {
+	j->patience = evtimer_new(js->base, on_patience, j);
+	if (j->end_timer == NULL || j->gone_timer == NULL || j->close_timer == NULL ||
+	    j->patience == NULL) {
 		job_free(j);
 		return NULL;
 	}
@@ -281,6 +306,8 @@ void job_free(struct job *j)
 		event_free(j->gone_timer);
 	if (j->close_timer != NULL)
 		event_free(j->close_timer);
+	if (j->patience != NULL)
+		event_free(j->patience);
 	pump_in_free(j->in);
 	pump_out_free(j->out[KM_STDOUT]);
 	pump_out_free(j->out[KM_STDERR]);
@@ -320,6 +347,11 @@ static const char *state_name(enum km_state state)
 	static const char *const names[] = {"new", "queued", "running", "ending", "ended"};
 
 	return names[state];
+}
+
+bool job_has_stdin(const struct job *j)
+{
+	return j->in != NULL || (j->state == KM_STATE_QUEUED && j->spec->stdin_pipe);
 }
 
 void job_set_state(struct job *j, enum km_state state)
@@ -476,7 +508,7 @@ static void on_close_timer(evutil_socket_t fd, short what, void *arg)
 			open |= (uint8_t)KM_BIT(s);
 	if (at_mark(j, KM_STDOUT) && at_mark(j, KM_STDERR)) {
 		publish(j, open);
-	} else if (j->close_late && j->n_readers == 0) {
+	} else if (j->close_late && j->n_waited == 0) {
 		log_warn("job %s: what its full buffers had no room for is dropped: nobody came "
 		         "to read it",
 		    j->id);
@@ -493,7 +525,7 @@ static void await_reader(struct job *j)
 {
 	struct timeval keep = duration_timeval(j->jobs->keep_ns);
 
-	if (j->close_late && j->n_readers == 0)
+	if (j->close_late && j->n_waited == 0)
 		event_add(j->close_timer, &keep);
 }
 
@@ -523,14 +555,56 @@ static void output_moved(struct job *j, enum km_stream s)
 	check_closed(j);
 }
 
-void job_stdout_moved(void *job)
+static void stdout_moved(void *job)
 {
 	output_moved(job, KM_STDOUT);
 }
 
-void job_stderr_moved(void *job)
+static void stderr_moved(void *job)
 {
 	output_moved(job, KM_STDERR);
+}
+
+static void ask_readers(struct job *j, enum km_stream s, struct store_readers *r)
+{
+	if (j->jobs->ops->readers != NULL)
+		j->jobs->ops->readers(j, s, r, j->jobs->ops_arg);
+}
+
+static void stdout_readers(struct store_readers *r, void *job)
+{
+	ask_readers(job, KM_STDOUT, r);
+}
+
+static void stderr_readers(struct store_readers *r, void *job)
+{
+	ask_readers(job, KM_STDERR, r);
+}
+
+static void tell_full(struct job *j, enum km_stream s)
+{
+	if (j->jobs->ops->full != NULL)
+		j->jobs->ops->full(j, s, j->jobs->ops_arg);
+}
+
+static void stdout_full(bool full, void *job)
+{
+	(void)full;
+	tell_full(job, KM_STDOUT);
+}
+
+static void stderr_full(bool full, void *job)
+{
+	(void)full;
+	tell_full(job, KM_STDERR);
+}
+
+const struct pump_out_ops *job_output_ops(enum km_stream s)
+{
+	static const struct pump_out_ops out = {stdout_moved, stdout_readers, stdout_full};
+	static const struct pump_out_ops err = {stderr_moved, stderr_readers, stderr_full};
+
+	return s == KM_STDOUT ? &out : &err;
 }
 
 void job_stdin_moved(void *job)

@@ -32,12 +32,19 @@ struct group;
 struct jobs;
 struct pump_in;
 struct pump_out;
+struct pump_out_ops;
+struct store_readers;
 
 #define JOB_CLOSE_GRACE_NS (INT64_C(2) * 1000000000)
 #define JOB_KEEP_NS        (INT64_C(600) * 1000000000)
 #define JOB_AGAIN_NS       (INT64_C(10) * 1000000000)
 #define JOB_KEEP_COUNT     1000
 #define JOB_KEEP_BYTES     ((size_t)64 << 20)
+
+/* How long others wait for a reader that keeps a full output from going on: one that started the
+ * process or holds stdin, since it last acknowledged something; and any other, in all. */
+#define JOB_PATIENCE_OWNER_NS (INT64_C(5) * 1000000000)
+#define JOB_PATIENCE_OTHER_NS (INT64_C(1) * 1000000000)
 
 /* A signal that was sent through telex, and by whom. */
 struct job_sent {
@@ -83,10 +90,13 @@ struct job {
 	/* attach.c */
 	LIST_HEAD(, attachment) attachments;
 	struct attachment *stdin_holder;
-	uint32_t n_attached; /* clients that are there: not the passive ones */
-	uint32_t n_readers;  /* those that want output */
-	bool delivered;      /* a client has the exit, as far as one can see */
-	bool acknowledged;   /* a client said so */
+	uint32_t n_attached;    /* clients that are there: not the passive ones */
+	uint32_t n_readers;     /* those that want output */
+	uint32_t n_waited;      /* those that a process may wait for: no passive, no lossy ones */
+	uint64_t leaving_seen;  /* the round of leaving that has looked at it */
+	bool delivered;         /* a client has the exit, as far as one can see */
+	bool acknowledged;      /* a client said so */
+	struct event *patience; /* a full output's readers are looked at then */
 
 	/* job.c: closing */
 	struct event *close_timer;
@@ -116,6 +126,10 @@ struct job_ops {
 	void (*timer)(struct job *j, void *arg);     /* end_timer */
 	void (*gone)(struct job *j, void *arg);      /* gone_timer */
 	void (*forgotten)(struct job *j, void *arg); /* it leaves the table; may be NULL */
+	/* These may be NULL: there are no readers. From inside calls, too. */
+	void (*readers)(struct job *j, enum km_stream s, struct store_readers *r, void *arg);
+	void (*full)(struct job *j, enum km_stream s, void *arg); /* an output is, or is no more */
+	void (*patience)(struct job *j, void *arg);               /* its timer */
 };
 
 int jobs_new(struct jobs **out, struct event_base *base, uint32_t max_processes, struct err *e);
@@ -125,6 +139,9 @@ struct event_base *jobs_base(struct jobs *js);
 /* For tests: instead of JOB_KEEP_NS for an output that waits for a reader, and of JOB_AGAIN_NS
  * where that is longer. */
 void jobs_set_keep(struct jobs *js, int64_t ns);
+/* For tests: instead of JOB_PATIENCE_…; and what holds. */
+void jobs_set_patience(struct jobs *js, int64_t owner_ns, int64_t other_ns);
+int64_t jobs_patience(const struct jobs *js, bool owner);
 
 /* An empty job, not in the table. Takes spec when it succeeds. NULL: no memory. */
 struct job *job_new(struct jobs *js, const char *id, const char *owner, struct job_spec *spec);
@@ -151,6 +168,9 @@ void jobs_set_dropped(struct jobs *js, uint64_t n); /* after an upgrade: what wa
 uint32_t jobs_max(const struct jobs *js);
 void jobs_set_max(struct jobs *js, uint32_t max_processes); /* those that run, run on */
 
+/* Whether it has a stdin to be fed, or will have. */
+bool job_has_stdin(const struct job *j);
+
 /* The one setter; asserts that the step is one forward, and logs it. ENDED is reached only through
  * job_reaped. */
 void job_set_state(struct job *j, enum km_state state);
@@ -159,8 +179,7 @@ void job_set_state(struct job *j, enum km_state state);
 void job_reaped(struct job *j);
 
 /* For the pumps: arg is the job. */
-void job_stdout_moved(void *job);
-void job_stderr_moved(void *job);
+const struct pump_out_ops *job_output_ops(enum km_stream s);
 void job_stdin_moved(void *job);
 
 /* An attachment was added. */

@@ -47,7 +47,7 @@ struct keeper {
 	struct cgroups *cgroups;
 	struct shutdown *shutdown;
 	struct signal_watch *watches[N_SIGNALS];
-	int state_dir, lock;
+	int state_dir, lock, spool_dir;
 	bool published;
 	struct err failure; /* why it never came to serve */
 };
@@ -95,8 +95,26 @@ static void job_forgotten(struct job *j, void *arg)
 	group_on_forgotten(j);
 }
 
-static const struct job_ops job_ops = {
-    job_output, job_input, job_ended, job_timer, job_gone, job_forgotten};
+static void job_readers(struct job *j, enum km_stream s, struct store_readers *r, void *arg)
+{
+	(void)arg;
+	attach_readers(j, s, r);
+}
+
+static void job_full(struct job *j, enum km_stream s, void *arg)
+{
+	(void)arg;
+	attach_on_full(j, s);
+}
+
+static void job_patience(struct job *j, void *arg)
+{
+	(void)arg;
+	attach_on_patience(j);
+}
+
+static const struct job_ops job_ops = {job_output, job_input, job_ended, job_timer, job_gone,
+    job_forgotten, job_readers, job_full, job_patience};
 
 static int reaped_other(pid_t pid, int status, void *arg)
 {
@@ -153,7 +171,7 @@ static void apply(struct keeper *k)
 
 	log_open("keeper", c->log_level, c->log_json, STDERR_FILENO);
 	jobs_set_max(k->env.jobs, c->max_processes);
-	starter_set_output_buffer(k->env.starter, c->output_buffer);
+	starter_set_sizes(k->env.starter, c->output_buffer, c->max_output_buffer, c->max_spool);
 	shutdown_set_grace(k->shutdown, c->shutdown_grace_ns);
 }
 
@@ -248,7 +266,34 @@ static int take_state_directory(struct keeper *k, struct err *e)
 	return 0;
 }
 
+/* Without it there are no spool files; all else goes on. */
+static void open_spool_directory(struct keeper *k)
+{
+	if (mkdirat(k->state_dir, "spool", 0700) == 0 || errno == EEXIST)
+		k->spool_dir =
+		    openat(k->state_dir, "spool", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (k->spool_dir < 0)
+		log_warn("%s/spool: %s; outputs are held in memory only",
+		    k->config->state_directory, strerror(errno));
+}
+
 /* ---- life ---- */
+
+static int new_starter(
+    struct keeper *k, const struct config *c, const struct rlimit *nofile, struct err *e)
+{
+	struct starter_config config = {
+	    .output_buffer = c->output_buffer,
+	    .max_output_buffer = c->max_output_buffer,
+	    .max_spool = c->max_spool,
+	    .nofile = *nofile,
+	    .cgroups = k->cgroups,
+	};
+
+	open_spool_directory(k);
+	config.spool_folder = k->spool_dir;
+	return starter_new(&k->env.starter, k->env.jobs, &config, e);
+}
 
 static int listen_for_signals(struct keeper *k, struct err *e)
 {
@@ -270,7 +315,7 @@ int keeper_new(struct keeper **out, struct config *c, const char *worker,
 		return err_set(e, TX_ENOMEM, "out of memory");
 	k->config = config_ref(c);
 	k->start_ns = clock_realtime_ns();
-	k->state_dir = k->lock = -1;
+	k->state_dir = k->lock = k->spool_dir = -1;
 	spawn_init();
 	k->env.base = event_base_new();
 	rc = k->env.base == NULL ? err_set(e, TX_ENOMEM, "cannot make an event loop")
@@ -284,8 +329,7 @@ int keeper_new(struct keeper **out, struct config *c, const char *worker,
 	if (rc == 0)
 		k->env.can = cgroups_can(k->cgroups);
 	if (rc == 0)
-		rc = starter_new(
-		    &k->env.starter, k->env.jobs, k->cgroups, c->output_buffer, nofile, e);
+		rc = new_starter(k, c, nofile, e);
 	if (rc == 0)
 		rc = groups_new(&k->env.groups, k->env.jobs, k->env.starter, e);
 	if (rc == 0)
@@ -341,6 +385,8 @@ void keeper_free(struct keeper *k)
 	config_unref(k->config);
 	if (k->published)
 		listeners_unpublish(k->state_dir);
+	if (k->spool_dir >= 0)
+		close(k->spool_dir);
 	if (k->lock >= 0)
 		close(k->lock);
 	if (k->state_dir >= 0)

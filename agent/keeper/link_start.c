@@ -15,11 +15,6 @@
 #include "common/log.h"
 
 /* Also of a queued job: it will have it. */
-static bool has_stdin(const struct job *j)
-{
-	return j->in != NULL || (j->state == KM_STATE_QUEUED && j->spec->stdin_pipe);
-}
-
 static int answer_job(struct link *l, uint64_t seq, const struct job *j, uint32_t att, bool created)
 {
 	struct attachment *a = att != 0 ? attach_find(l->table, att) : NULL;
@@ -28,9 +23,9 @@ static int answer_job(struct link *l, uint64_t seq, const struct job *j, uint32_
 	    .pid = (uint32_t)j->pid,
 	    .created = created,
 	    .state = (uint8_t)j->state,
-	    .stdin_pipe = has_stdin(j),
+	    .stdin_pipe = job_has_stdin(j),
 	    .stdin_held = a != NULL && attach_holds_stdin(a),
-	    .stdin_closed = !has_stdin(j) || (j->in != NULL && pump_in_ended(j->in)),
+	    .stdin_closed = !job_has_stdin(j) || (j->in != NULL && pump_in_ended(j->in)),
 	    .terminal = j->spec->terminal,
 	    .start_ns = j->start_ns,
 	};
@@ -40,7 +35,7 @@ static int answer_job(struct link *l, uint64_t seq, const struct job *j, uint32_
 		m.stdin_written = pump_in_written(j->in);
 	}
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
-		m.tail[s] = pump_out_tail(j->out[s]);
+		m.tail[s] = pump_out_oldest(j->out[s]);
 		m.head[s] = pump_out_head(j->out[s]);
 	}
 	memcpy(m.id, j->id, sizeof(m.id));
@@ -52,26 +47,37 @@ static int answer_job(struct link *l, uint64_t seq, const struct job *j, uint32_
 
 /* Attaches and answers KM_JOB; what there is to see follows. */
 static int attach_and_answer(struct link *l, uint64_t seq, uint32_t att, struct job *j,
-    const uint64_t offset[3], bool stdin_too, unsigned flags, const char *who, bool created)
+    const struct attach_want *want, bool created)
 {
 	struct attachment *a;
-	int rc;
+	int rc = attach_add(&a, l->table, att, j, want);
 
-	if (attach_add(&a, l->table, att, j, offset, stdin_too, flags) != 0) {
-		if (created)
-			ending_kill(j, KM_REASON_DISCONNECT);
+	if (rc != 0 && created)
+		ending_kill(j, KM_REASON_DISCONNECT);
+	if (rc == TX_ELIMIT)
+		return link_refuse_why(l, seq, KM_WHY_LIMIT, "too many clients are attached");
+	if (rc != 0)
 		return link_refuse_system(l, seq, ENOMEM, "cannot attach");
-	}
-	attach_set_owner(a, who);
 	rc = answer_job(l, seq, j, att, created);
 	attach_flush(a);
 	return rc;
+}
+
+/* The attachment of a start. */
+static struct attach_want want_of_start(const struct km_start *m, const struct job *j)
+{
+	struct attach_want want = {
+	    .owner = m->owner, .key = m->key, .starter = true, .stdin_too = job_has_stdin(j)};
+
+	memcpy(want.offset, m->offset, sizeof(want.offset));
+	return want;
 }
 
 /* The id is in use: the same request again, or somebody else's. */
 static int start_again(
     struct link *l, const struct km_start *m, struct job *j, const struct job_spec *spec)
 {
+	struct attach_want want = want_of_start(m, j);
 	struct km_refused why = {0};
 
 	if (strcmp(j->owner, m->owner) != 0 || !job_spec_equal(j->spec, spec))
@@ -84,12 +90,12 @@ static int start_again(
 		return answer_job(l, m->hdr.seq, j, 0, false);
 	if (!attach_offsets_held(j, m->offset, &why))
 		return link_refuse(l, m->hdr.seq, &why);
-	return attach_and_answer(
-	    l, m->hdr.seq, m->att, j, m->offset, has_stdin(j), 0, m->owner, false);
+	return attach_and_answer(l, m->hdr.seq, m->att, j, &want, false);
 }
 
 static int start_new(struct link *l, const struct km_start *m, struct job_spec **spec)
 {
+	struct attach_want want;
 	struct km_refused why = {0};
 	struct job *j;
 
@@ -112,8 +118,8 @@ static int start_new(struct link *l, const struct km_start *m, struct job_spec *
 	if (m->att == 0)
 		return answer_job(l, m->hdr.seq, j, 0, true);
 	j->was_attached = true;
-	return attach_and_answer(
-	    l, m->hdr.seq, m->att, j, m->offset, has_stdin(j), 0, m->owner, true);
+	want = want_of_start(m, j);
+	return attach_and_answer(l, m->hdr.seq, m->att, j, &want, true);
 }
 
 int link_on_start(struct link *l, const union km_any *any, int *fds)
@@ -145,11 +151,32 @@ int link_on_start(struct link *l, const union km_any *any, int *fds)
 	return rc;
 }
 
+/* Where a KM_ATTACH begins to read. */
+static void begin_offsets(const struct km_attach *m, const struct job *j, uint64_t offset[3])
+{
+	offset[KM_STDIN] = 0;
+	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
+		if (m->from == KM_FROM_OLDEST)
+			offset[s] = pump_out_oldest(j->out[s]);
+		else if (m->from == KM_FROM_NEWEST || m->offset[s] == UINT64_MAX)
+			offset[s] = pump_out_head(j->out[s]);
+		else
+			offset[s] = m->offset[s];
+	}
+}
+
+/* Whether another attachment, that this one does not replace, holds stdin. */
+static bool stdin_is_held(const struct km_attach *m, const struct job *j)
+{
+	return j->stdin_holder != NULL && j->stdin_holder != attach_of_key(j, m->owner, m->key);
+}
+
 int link_on_attach(struct link *l, const union km_any *any, int *fds)
 {
 	const struct km_attach *m = &any->attach;
+	struct attach_want want = {
+	    .owner = m->owner, .key = m->key, .flags = m->flags, .stdin_too = m->want_stdin != 0};
 	struct km_refused why = {0};
-	uint64_t offset[3];
 	struct job *j;
 
 	(void)fds;
@@ -160,20 +187,13 @@ int link_on_attach(struct link *l, const union km_any *any, int *fds)
 	j = link_find_own(l, m->id, m->owner);
 	if (j == NULL)
 		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
-	memcpy(offset, m->offset, sizeof(offset));
-	for (int s = KM_STDOUT; s <= KM_STDERR && m->from != KM_FROM_OFFSET; s++)
-		offset[s] =
-		    m->from == KM_FROM_OLDEST ? pump_out_tail(j->out[s]) : pump_out_head(j->out[s]);
-	if (!attach_offsets_held(j, offset, &why))
+	begin_offsets(m, j, want.offset);
+	if (!attach_offsets_held(j, want.offset, &why))
 		return link_refuse(l, m->hdr.seq, &why);
-	if (m->want_stdin && j->stdin_holder != NULL) {
-		why.why = KM_WHY_STDIN_HELD;
-		snprintf(why.text, sizeof(why.text), "stdin is held by %.200s",
-		    attach_owner(j->stdin_holder));
-		return link_refuse(l, m->hdr.seq, &why);
-	}
-	return attach_and_answer(
-	    l, m->hdr.seq, m->att, j, offset, m->want_stdin != 0, m->flags, m->owner, false);
+	if (want.stdin_too && stdin_is_held(m, j))
+		return link_refuse_why(
+		    l, m->hdr.seq, KM_WHY_STDIN_HELD, attach_owner(j->stdin_holder));
+	return attach_and_answer(l, m->hdr.seq, m->att, j, &want, false);
 }
 
 /* ---- messages of an attachment: one that is gone is no violation, they cross on the way ---- */

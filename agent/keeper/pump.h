@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/keeper/store.h"
 #include "common/err.h"
 
 struct event_base;
@@ -28,26 +29,35 @@ typedef void (*pump_fn)(void *arg);
  * ended. It may be asked, released and forgotten.
  */
 
+struct pump_out_ops {
+	pump_fn more;
+	/* What the readers need. NULL: there are none. */
+	void (*readers)(struct store_readers *r, void *arg);
+	/* The process waits for its readers now (or no more). May be NULL. */
+	void (*full)(bool full, void *arg);
+};
+
 /* Takes fd (the read end, non-blocking) when it succeeds. The ring is made at the first byte.
  * TX_ENOMEM. */
-int pump_out_new(struct pump_out **out, struct event_base *base, int fd, size_t ring_size,
-    pump_fn more, void *arg);
+int pump_out_new(struct pump_out **out, struct event_base *base, int fd,
+    const struct store_config *config, const struct pump_out_ops *ops, void *arg);
 
 /* Reads what is there now, as if the loop had seen it. */
 void pump_out_run(struct pump_out *p);
 
-/* The consumers are done with everything before `offset` (not beyond head: TX_EPROTO). Reading goes
- * on. */
+/* When nobody counts, everything before `offset` may go (not beyond head: TX_EPROTO). Reading goes
+ * on where that makes room. */
 int pump_out_release(struct pump_out *p, uint64_t offset);
+/* The readers let go of something, or one has come or is about to leave. */
+void pump_out_poke(struct pump_out *p);
 
-/* NULL until the first byte came, and again when all was released after the end, or forgotten. */
-struct ring *pump_out_ring(const struct pump_out *p);
+/* What it holds: the ring (NULL until the first byte came) and so on. */
+const struct store *pump_out_store(const struct pump_out *p);
 uint64_t pump_out_head(const struct pump_out *p);
-uint64_t pump_out_tail(const struct pump_out *p);
-
-/* The bytes of memory that its ring takes. */
-size_t pump_out_memory(const struct pump_out *p);
-/* Frees the ring and what it holds; only after the end or pump_out_drop. tail is head then. */
+uint64_t pump_out_oldest(const struct pump_out *p);
+/* Whether it waits for its readers. */
+bool pump_out_full(const struct pump_out *p);
+/* Frees what it holds; only after the end or pump_out_drop. oldest is head then. */
 void pump_out_forget(struct pump_out *p);
 
 /* Whether the end was seen: all of the stream is in the ring. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pipe -> ring. States: reading; full (the ring has no room: not listening to the pipe); at the
- * end; dropping (read and thrown away). Bytes are never thrown away before pump_out_drop.
+ * pipe -> ring. States: reading; full (the store makes no room: not listening to the pipe); at the
+ * end; dropping (read and thrown away). What is thrown away before pump_out_drop, the store
+ * decides.
  */
 #include "agent/keeper/pump.h"
 
@@ -26,11 +27,9 @@ struct pump_out {
 	LIST_ENTRY(pump_out) abandoned;
 	int fd; /* -1: at the end */
 	struct event *readable;
-	struct event *retry; /* the ring or its pages could not be made: try again */
-	struct ring *ring;
-	size_t ring_size;
-	uint64_t length; /* of the stream, when its ring was forgotten */
-	pump_fn more;
+	struct event *retry; /* memory or disk was lacking: try again */
+	struct store *store;
+	const struct pump_out_ops *ops;
 	void *arg;
 	bool full, dropping, enlarged, no_memory_told;
 };
@@ -40,28 +39,6 @@ static LIST_HEAD(, pump_out) abandoned = LIST_HEAD_INITIALIZER(abandoned);
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_retry(evutil_socket_t fd, short what, void *arg);
 
-int pump_out_new(struct pump_out **out, struct event_base *base, int fd, size_t ring_size,
-    pump_fn more, void *arg)
-{
-	struct pump_out *p = calloc(1, sizeof(*p));
-
-	if (p == NULL)
-		return TX_ENOMEM;
-	p->fd = fd;
-	p->ring_size = ring_size;
-	p->more = more;
-	p->arg = arg;
-	p->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, p);
-	p->retry = event_new(base, -1, 0, on_retry, p);
-	if (p->readable == NULL || p->retry == NULL || event_add(p->readable, NULL) != 0) {
-		p->fd = -1;
-		pump_out_free(p);
-		return TX_ENOMEM;
-	}
-	*out = p;
-	return 0;
-}
-
 static void destroy(struct pump_out *p)
 {
 	if (p->readable != NULL)
@@ -70,25 +47,47 @@ static void destroy(struct pump_out *p)
 		event_free(p->retry);
 	if (p->fd >= 0)
 		close(p->fd);
-	ring_unref(p->ring);
+	store_free(p->store);
 	free(p);
+}
+
+int pump_out_new(struct pump_out **out, struct event_base *base, int fd,
+    const struct store_config *config, const struct pump_out_ops *ops, void *arg)
+{
+	struct pump_out *p = calloc(1, sizeof(*p));
+	int rc;
+
+	if (p == NULL)
+		return TX_ENOMEM;
+	p->fd = -1;
+	p->ops = ops;
+	p->arg = arg;
+	rc = store_new(&p->store, config);
+	p->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, p);
+	p->retry = event_new(base, -1, 0, on_retry, p);
+	if (rc != 0 || p->readable == NULL || p->retry == NULL ||
+	    event_add(p->readable, NULL) != 0) {
+		destroy(p);
+		return TX_ENOMEM;
+	}
+	p->fd = fd;
+	*out = p;
+	return 0;
 }
 
 void pump_out_forget(struct pump_out *p)
 {
-	if (p == NULL || p->ring == NULL)
-		return;
-	p->length = ring_head(p->ring);
-	ring_unref(p->ring);
-	p->ring = NULL;
+	if (p != NULL)
+		store_forget(p->store);
 }
 
-/* Nothing comes any more, and all that came was taken. */
-static void forget_if_done(struct pump_out *p)
+static void set_full(struct pump_out *p, bool full)
 {
-	if (p->ring != NULL && (p->fd < 0 || p->dropping) &&
-	    ring_tail(p->ring) == ring_head(p->ring))
-		pump_out_forget(p);
+	if (p->full == full)
+		return;
+	p->full = full;
+	if (p->ops != NULL && p->ops->full != NULL)
+		p->ops->full(full, p->arg);
 }
 
 static void at_end(struct pump_out *p)
@@ -97,8 +96,7 @@ static void at_end(struct pump_out *p)
 	event_del(p->retry);
 	close(p->fd);
 	p->fd = -1;
-	p->full = false;
-	forget_if_done(p);
+	set_full(p, false);
 }
 
 uint64_t pump_out_waiting(const struct pump_out *p)
@@ -142,17 +140,6 @@ static void await_memory(struct pump_out *p, const char *why)
 	event_add(p->retry, &soon);
 }
 
-/* At the first byte. Without memory the process waits, and nothing is lost. */
-static int make_ring(struct pump_out *p)
-{
-	struct err e;
-
-	if (ring_create(&p->ring, RING_OUTPUT, p->ring_size, &e) == 0)
-		return 0;
-	await_memory(p, e.message);
-	return TX_ENOMEM;
-}
-
 /* A pipe that was full is worth more of the kernel's memory: fewer wake-ups a byte. Not so much
  * that it leaves the processor's cache between writer and reader. */
 static void enlarge(struct pump_out *p)
@@ -175,7 +162,7 @@ static void read_dropping(struct pump_out *p)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		at_end(p);
-		if (p->more == NULL) {
+		if (p->ops == NULL) {
 			LIST_REMOVE(p, abandoned);
 			destroy(p);
 		}
@@ -183,19 +170,60 @@ static void read_dropping(struct pump_out *p)
 	}
 }
 
-enum outcome { GOT, NOTHING, FULL, END, NO_MEMORY };
+enum outcome { GOT, NOTHING, FULL, END, WAIT };
+
+/* At the first byte. Without memory the process waits, and nothing is lost. */
+static enum outcome make_ring(struct pump_out *p)
+{
+	struct err e;
+
+	if (store_open(p->store, &e) == 0)
+		return GOT;
+	await_memory(p, e.message);
+	return WAIT;
+}
+
+static enum outcome make_room(struct pump_out *p)
+{
+	struct store_readers readers = {.hold = UINT64_MAX, .guard = UINT64_MAX};
+	static const struct timeval later = {5, 0};
+	struct err e;
+
+	if (p->ops->readers != NULL)
+		p->ops->readers(&readers, p->arg);
+	switch (store_make_room(p->store, &readers, &e)) {
+	case STORE_ROOM:
+		return GOT;
+	case STORE_NO_MEMORY:
+		await_memory(p, e.message);
+		return WAIT;
+	case STORE_DISK_FULL:
+		event_add(p->retry, &later);
+		return FULL;
+	case STORE_FULL:
+		break;
+	}
+	return FULL;
+}
 
 static enum outcome read_once(struct pump_out *p)
 {
+	struct ring *ring = store_ring(p->store);
 	size_t room;
-	uint8_t *at = ring_space(p->ring, &room);
+	uint8_t *at = ring_space(ring, &room);
 	ssize_t n;
 
-	if (room == 0)
-		return FULL;
+	if (room == 0) {
+		enum outcome o = make_room(p);
+
+		if (o != GOT)
+			return o;
+		ring = store_ring(p->store);
+		at = ring_space(ring, &room);
+	}
 	n = read(p->fd, at, room);
 	if (n > 0) {
-		ring_commit(p->ring, (size_t)n);
+		ring_commit(ring, (size_t)n);
 		if (!p->enlarged && (size_t)n >= PIPE_DEFAULT)
 			enlarge(p);
 		return GOT;
@@ -205,15 +233,17 @@ static enum outcome read_once(struct pump_out *p)
 	if (n < 0 && errno == EAGAIN)
 		return NOTHING;
 	/* The ring's pages are made as they are filled. */
-	if (n < 0 && (errno == EFAULT || errno == ENOMEM))
-		return NO_MEMORY;
+	if (n < 0 && (errno == EFAULT || errno == ENOMEM)) {
+		await_memory(p, "a ring's pages");
+		return WAIT;
+	}
 	return END;
 }
 
 static void stop_full(struct pump_out *p)
 {
-	p->full = true;
 	event_del(p->readable);
+	set_full(p, true);
 }
 
 void pump_out_run(struct pump_out *p)
@@ -227,18 +257,18 @@ void pump_out_run(struct pump_out *p)
 		read_dropping(p);
 		return;
 	}
-	if (p->ring == NULL && pump_out_waiting(p) == 0) {
+	if (store_ring(p->store) == NULL && pump_out_waiting(p) == 0) {
 		if (pump_out_look(p))
-			p->more(p->arg);
+			p->ops->more(p->arg);
 		return;
 	}
-	if (p->ring == NULL && make_ring(p) != 0)
+	if (make_ring(p) != GOT)
 		return;
 	for (int i = 0; i < READS_A_TURN && o == GOT; i++) {
 		o = read_once(p);
 		/* As early as can be: the worker encrypts while the next is read. */
 		if (o == GOT && !told)
-			p->more(p->arg);
+			p->ops->more(p->arg);
 		told = true;
 		if (p->fd < 0 || p->dropping)
 			return;
@@ -248,9 +278,7 @@ void pump_out_run(struct pump_out *p)
 		at_end(p);
 	else if (o == FULL)
 		stop_full(p);
-	else if (o == NO_MEMORY)
-		await_memory(p, "a ring's pages");
-	p->more(p->arg);
+	p->ops->more(p->arg);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -260,68 +288,79 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	pump_out_run(arg);
 }
 
-static void on_retry(evutil_socket_t fd, short what, void *arg)
+/* Reads again, if only to find that there is still no room. */
+static void resume(struct pump_out *p)
 {
-	struct pump_out *p = arg;
-
-	(void)fd;
-	(void)what;
+	set_full(p, false);
 	if (event_add(p->readable, NULL) == 0)
 		pump_out_run(p);
 }
 
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	resume(arg);
+}
+
+/* Whether a reader's news can make room, without making any. */
+static bool may_have_room(struct pump_out *p)
+{
+	struct store_readers r = {.hold = UINT64_MAX, .guard = UINT64_MAX};
+	uint64_t tail = ring_tail(store_ring(p->store));
+
+	if (p->ops->readers != NULL)
+		p->ops->readers(&r, p->arg);
+	if (r.hold != UINT64_MAX)
+		return r.hold > tail;
+	return r.unwaited || store_released(p->store) > tail;
+}
+
+void pump_out_poke(struct pump_out *p)
+{
+	if (p == NULL || !p->full || !may_have_room(p))
+		return;
+	set_full(p, false);
+	event_del(p->retry);
+	event_add(p->readable, NULL);
+}
+
 int pump_out_release(struct pump_out *p, uint64_t offset)
 {
-	int rc;
+	int rc = store_release(p != NULL ? p->store : NULL, offset);
 
-	if (p == NULL)
-		return offset == 0 ? 0 : TX_EPROTO;
-	if (p->ring == NULL)
-		return offset <= p->length ? 0 : TX_EPROTO;
-	rc = ring_release(p->ring, offset);
-	if (rc == 0 && p->full && ring_head(p->ring) - ring_tail(p->ring) < ring_size(p->ring)) {
-		p->full = false;
-		event_add(p->readable, NULL);
-	}
-	forget_if_done(p);
+	if (rc == 0)
+		pump_out_poke(p);
 	return rc;
 }
 
-struct ring *pump_out_ring(const struct pump_out *p)
+const struct store *pump_out_store(const struct pump_out *p)
 {
-	return p != NULL ? p->ring : NULL;
+	return p != NULL ? p->store : NULL;
 }
 
 uint64_t pump_out_head(const struct pump_out *p)
 {
-	if (p == NULL)
-		return 0;
-	return p->ring != NULL ? ring_head(p->ring) : p->length;
+	return store_head(pump_out_store(p));
 }
 
-uint64_t pump_out_tail(const struct pump_out *p)
+uint64_t pump_out_oldest(const struct pump_out *p)
 {
-	if (p == NULL)
-		return 0;
-	return p->ring != NULL ? ring_tail(p->ring) : p->length;
+	return store_oldest(pump_out_store(p));
 }
 
-size_t pump_out_memory(const struct pump_out *p)
+bool pump_out_full(const struct pump_out *p)
 {
-	if (p == NULL || p->ring == NULL)
-		return 0;
-	/* Of a ring that never was full only the beginning was touched. */
-	return ring_head(p->ring) < ring_size(p->ring) ? (size_t)ring_head(p->ring)
-	                                               : ring_size(p->ring);
+	return p != NULL && p->full;
 }
 
 void pump_out_drop(struct pump_out *p)
 {
 	p->dropping = true;
+	set_full(p, false);
 	event_del(p->retry);
 	if (p->fd >= 0)
 		event_add(p->readable, NULL);
-	forget_if_done(p);
 }
 
 void pump_out_free(struct pump_out *p)
@@ -332,10 +371,10 @@ void pump_out_free(struct pump_out *p)
 		destroy(p);
 		return;
 	}
+	p->ops = NULL;
 	pump_out_drop(p);
-	p->more = NULL;
-	ring_unref(p->ring);
-	p->ring = NULL;
+	store_free(p->store);
+	p->store = NULL;
 	LIST_INSERT_HEAD(&abandoned, p, abandoned);
 }
 

@@ -12,6 +12,7 @@
 
 #include "agent/keeper/job.h"
 #include "agent/keeper/pump.h"
+#include "agent/keeper/store.h"
 #include "common/log.h"
 
 struct retain {
@@ -74,11 +75,21 @@ static void count_no_output(struct retain *r, struct job *j)
 	j->kept_output = 0;
 }
 
+/* Whether somebody has all of it. */
+static bool is_taken(const struct job *j)
+{
+	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
+		if (store_released(pump_out_store(j->out[s])) < pump_out_head(j->out[s]))
+			return false;
+	return true;
+}
+
 static void drop_output(struct retain *r, struct job *j)
 {
-	log_warn("job %s: %zu bytes of output that nobody reads are dropped: ended processes hold "
-	         "too much",
-	    j->id, j->kept_output);
+	if (!is_taken(j))
+		log_warn("job %s: %zu bytes of output that nobody reads are dropped: ended "
+		         "processes hold too much",
+		    j->id, j->kept_output);
 	count_no_output(r, j);
 	pump_out_forget(j->out[KM_STDOUT]);
 	pump_out_forget(j->out[KM_STDERR]);
@@ -96,19 +107,33 @@ static void look_idle(struct retain *r, struct job *j)
 	plan_sweep(r);
 }
 
+/* The oldest that somebody has; else the oldest. */
+static struct job *next_to_drop(const struct retain *r)
+{
+	struct job *j;
+
+	TAILQ_FOREACH(j, &r->unread, in_unread)
+	if (is_taken(j))
+		return j;
+	return TAILQ_FIRST(&r->unread);
+}
+
 void retain_look(struct retain *r, struct job *j)
 {
+	struct job *drop;
+
 	look_idle(r, j);
 	count_no_output(r, j);
 	if (j->n_readers > 0)
 		return;
-	j->kept_output = pump_out_memory(j->out[KM_STDOUT]) + pump_out_memory(j->out[KM_STDERR]);
+	j->kept_output = store_memory(pump_out_store(j->out[KM_STDOUT])) +
+	                 store_memory(pump_out_store(j->out[KM_STDERR]));
 	if (j->kept_output == 0)
 		return;
 	TAILQ_INSERT_TAIL(&r->unread, j, in_unread);
 	r->output_bytes += j->kept_output;
-	while (r->output_bytes > JOB_KEEP_BYTES && TAILQ_FIRST(&r->unread) != j)
-		drop_output(r, TAILQ_FIRST(&r->unread));
+	while (r->output_bytes > JOB_KEEP_BYTES && (drop = next_to_drop(r)) != j)
+		drop_output(r, drop);
 }
 
 /* ---- the jobs ---- */

@@ -28,16 +28,14 @@
 
 struct starter {
 	struct jobs *jobs;
-	struct cgroups *cgroups;
-	uint64_t output_buffer;
-	struct rlimit nofile;
+	struct starter_config c;
 	struct user *own;
 	int null_fd;
 	int fd_ceiling; /* no start uses descriptors from here on: rings and messages need them */
 };
 
-int starter_new(struct starter **out, struct jobs *js, struct cgroups *cs, uint64_t output_buffer,
-    const struct rlimit *nofile, struct err *e)
+int starter_new(
+    struct starter **out, struct jobs *js, const struct starter_config *config, struct err *e)
 {
 	struct starter *st = calloc(1, sizeof(*st));
 	struct rlimit now;
@@ -46,9 +44,7 @@ int starter_new(struct starter **out, struct jobs *js, struct cgroups *cs, uint6
 	if (st == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
 	st->jobs = js;
-	st->cgroups = cs;
-	st->output_buffer = output_buffer;
-	st->nofile = *nofile;
+	st->c = *config;
 	st->fd_ceiling = INT_MAX;
 	if (getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_cur < INT_MAX)
 		st->fd_ceiling = (int)(now.rlim_cur / 5 * 3);
@@ -61,9 +57,12 @@ int starter_new(struct starter **out, struct jobs *js, struct cgroups *cs, uint6
 	return rc;
 }
 
-void starter_set_output_buffer(struct starter *st, uint64_t bytes)
+void starter_set_sizes(
+    struct starter *st, uint64_t output_buffer, uint64_t max_output_buffer, uint64_t max_spool)
 {
-	st->output_buffer = bytes;
+	st->c.output_buffer = output_buffer;
+	st->c.max_output_buffer = max_output_buffer;
+	st->c.max_spool = max_spool;
 }
 
 void starter_free(struct starter *st)
@@ -128,15 +127,22 @@ static int make_pipe(const struct starter *st, int mine, int pair[2])
 static int open_output(
     struct starter *st, struct job *j, int s, struct ends *ends, struct km_refused *why)
 {
-	uint64_t size = j->spec->output_buffer != 0 ? j->spec->output_buffer : st->output_buffer;
+	const uint64_t size = j->spec->output_buffer;
+	const struct store_config config = {
+	    .ring_size = (size_t)(size != 0 ? size : st->c.output_buffer),
+	    .drop_oldest = j->spec->output_policy == JOB_OUTPUT_DROP_OLDEST,
+	    .spool = j->spec->spool,
+	    .spool_folder = st->c.spool_folder,
+	    .job = j->id,
+	};
 	int pair[2];
 	int error = make_pipe(st, 0, pair);
 
 	if (error != 0)
 		return refuse_system(why, error, "cannot make a pipe");
 	ends->fds[s] = pair[1];
-	if (pump_out_new(&j->out[s], jobs_base(st->jobs), pair[0], (size_t)size,
-	        s == KM_STDOUT ? job_stdout_moved : job_stderr_moved, j) == 0)
+	if (pump_out_new(&j->out[s], jobs_base(st->jobs), pair[0], &config,
+	        job_output_ops((enum km_stream)s), j) == 0)
 		return 0;
 	close(pair[0]);
 	return refuse_system(why, ENOMEM, "cannot watch a pipe");
@@ -156,7 +162,7 @@ static int open_input(struct starter *st, struct job *j, struct ends *ends, stru
 	if (rc != 0)
 		return refuse_system(why, rc, "cannot make a pipe");
 	ends->fds[0] = pair[0];
-	rc = pump_in_new(&j->in, jobs_base(st->jobs), pair[1], (size_t)st->output_buffer,
+	rc = pump_in_new(&j->in, jobs_base(st->jobs), pair[1], (size_t)st->c.output_buffer,
 	    job_stdin_moved, j, &e);
 	if (rc == 0)
 		return 0;
@@ -199,15 +205,29 @@ static int check_known(const struct job_spec *spec, struct km_refused *why)
 		const char *text;
 	} unknown[] = {
 	    {spec->terminal, KM_STAGE_SPEC, "this agent has no terminals"},
-	    {spec->output_policy != JOB_OUTPUT_BLOCK, KM_STAGE_SPEC,
-	        "this agent has no output policy but block"},
-	    {spec->spool != 0, KM_STAGE_SPEC, "this agent has no spool files"},
 	};
 
 	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
 		if (unknown[i].asked)
 			return refuse(why, KM_WHY_START, unknown[i].stage, ENOSYS, unknown[i].text);
 	return 0;
+}
+
+/* Whether the sizes are within the agent's maxima. */
+static int check_sizes(
+    const struct starter *st, const struct job_spec *spec, struct km_refused *why)
+{
+	const bool too_big = spec->output_buffer > st->c.max_output_buffer;
+	char text[KM_TEXT_SIZE];
+
+	if (!too_big && spec->spool <= st->c.max_spool)
+		return 0;
+	why->newest = too_big ? st->c.max_output_buffer : st->c.max_spool;
+	snprintf(text, sizeof(text), "%s of %llu bytes is above this agent's maximum, %llu",
+	    too_big ? "an output buffer" : "an output spool",
+	    (unsigned long long)(too_big ? spec->output_buffer : spec->spool),
+	    (unsigned long long)why->newest);
+	return refuse(why, KM_WHY_MAXIMUM, KM_STAGE_NONE, 0, text);
 }
 
 /* The spec's limits, and the agent's original limit of open files: ours was raised. */
@@ -217,7 +237,7 @@ static size_t fill_rlimits(
 	size_t n = 0;
 
 	out[n].resource = RLIMIT_NOFILE;
-	out[n++].value = st->nofile;
+	out[n++].value = st->c.nofile;
 	for (size_t i = 0; i < spec->n_rlimits && n < RLIMITS_MAX; i++) {
 		const struct job_rlimit *l = &spec->rlimits[i];
 
@@ -235,7 +255,7 @@ static int plan_cgroup(
 	const struct cgroup_limits limits = {
 	    .memory = j->spec->memory, .pids = j->spec->pids, .cpu_millis = j->spec->cpu_millis};
 	struct err e;
-	int rc = cgroup_new(&j->cgroup, st->cgroups, &limits, &e);
+	int rc = cgroup_new(&j->cgroup, st->c.cgroups, &limits, &e);
 
 	if (rc == 0 && j->cgroup != NULL)
 		rc = cgroup_plan(j->cgroup, plan, &e);
@@ -330,6 +350,8 @@ int start_admit(struct starter *st, const char *id, const char *owner, struct jo
 		return refuse(why, KM_WHY_LIMIT, KM_STAGE_NONE, 0, text);
 	}
 	rc = check_known(spec, why);
+	if (rc == 0)
+		rc = check_sizes(st, spec, why);
 	if (rc != 0)
 		return rc;
 	*out = job_new(st->jobs, id, owner, spec);

@@ -15,12 +15,19 @@ struct cgroups;
 struct jobs;
 struct starter;
 
-/* output_buffer: bytes a stream where the spec does not say. nofile: the limit that the agent
- * itself was started with. */
-int starter_new(struct starter **out, struct jobs *js, struct cgroups *cs, uint64_t output_buffer,
-    const struct rlimit *nofile, struct err *e);
+struct starter_config {
+	uint64_t output_buffer; /* bytes a stream where the spec does not say */
+	uint64_t max_output_buffer, max_spool;
+	int spool_folder;        /* stays the caller's; -1: none */
+	struct rlimit nofile;    /* the limit that the agent itself was started with */
+	struct cgroups *cgroups; /* the caller's, too */
+};
+
+int starter_new(
+    struct starter **out, struct jobs *js, const struct starter_config *config, struct err *e);
 /* From a new configuration; for the starts to come. */
-void starter_set_output_buffer(struct starter *st, uint64_t bytes);
+void starter_set_sizes(
+    struct starter *st, uint64_t output_buffer, uint64_t max_output_buffer, uint64_t max_spool);
 void starter_free(struct starter *st);
 
 /*

@@ -183,6 +183,8 @@ static int send_config(
 	    .keeper_start_ns = kit->start_ns,
 	    .can = kit->can,
 	    .output_buffer = c->output_buffer,
+	    .max_output_buffer = c->max_output_buffer,
+	    .max_spool = c->max_spool,
 	    .workers = c->workers,
 	    .index = index,
 	    .max_processes = c->max_processes,

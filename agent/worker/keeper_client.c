@@ -319,6 +319,32 @@ static void on_ring(struct keeper_client *k, const struct km_ring *m, int fd)
 		a->ops->ring(m, fd, a->arg);
 }
 
+static void on_spool(struct keeper_client *k, const struct km_spool *m, int fd)
+{
+	struct keeper_attachment *a = listening(k, m->att);
+
+	if (a != NULL && a->ops->spool != NULL)
+		a->ops->spool(m, fd, a->arg);
+}
+
+/* The keeper has forgotten it: there is nothing to detach from. */
+static void on_detached(struct keeper_client *k, const struct km_detached *m)
+{
+	const struct km_refused why = {.why = m->why};
+	struct keeper_attachment *a =
+	    (struct keeper_attachment *)id_table_find(&k->attachments, m->att);
+
+	if (a == NULL || a->state != ATT_ATTACHED)
+		return;
+	mark_clean(a);
+	id_table_remove(&k->attachments, &a->entry);
+	a->state = ATT_OVER;
+	if (a->detached)
+		free(a);
+	else
+		a->ops->refused(&why, a->arg);
+}
+
 static void on_wake(struct keeper_client *k, const struct km_wake *m)
 {
 	struct keeper_attachment *a = listening(k, m->att);
@@ -383,6 +409,12 @@ static int on_message(struct km_chan *c, const union km_any *msg, int *fds, size
 	}
 	case KM_RING:
 		on_ring(k, &msg->ring, fd);
+		break;
+	case KM_SPOOL:
+		on_spool(k, &msg->spool, fd);
+		break;
+	case KM_DETACHED:
+		on_detached(k, &msg->detached);
 		break;
 	case KM_WAKE:
 		on_wake(k, &msg->wake);

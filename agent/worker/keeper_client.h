@@ -70,9 +70,11 @@ void keeper_call_forget(struct keeper_call *c);
 
 struct keeper_attachment_ops {
 	void (*job)(const struct km_job *job, void *arg);
-	void (*refused)(const struct km_refused *why, void *arg); /* nothing follows */
+	/* Also later, when another takes its place. Nothing follows. */
+	void (*refused)(const struct km_refused *why, void *arg);
 	void (*ring)(
 	    const struct km_ring *ring, int fd, void *arg); /* fd: for the time of the call */
+	void (*spool)(const struct km_spool *spool, int fd, void *arg); /* the same; may be NULL */
 	void (*wake)(uint32_t eof, void *arg);
 	void (*input_done)(const struct km_input_done *done, void *arg);
 	void (*running)(const struct km_running *running, void *arg); /* may be NULL */

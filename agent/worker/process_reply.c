@@ -36,6 +36,8 @@ static const struct {
     {KM_WHY_NO_TERMINAL, RPC_FAILED_PRECONDITION, "NO_TERMINAL", "the process has no terminal"},
     {KM_WHY_NO_CGROUP, RPC_FAILED_PRECONDITION, "NO_CONTROL_GROUP",
         "this host has no control groups for that"},
+    {KM_WHY_REPLACED, RPC_ABORTED, "REPLACED",
+        "another connection of this client has taken this one's place"},
     {KM_WHY_BAD_FIELD, RPC_INVALID_ARGUMENT, "BAD_REQUEST", "a field is out of its range"},
 };
 
@@ -119,6 +121,15 @@ static void refused_offset(struct rpc_status *out, const struct km_refused *why)
 	rpc_status_meta(out, "newest", "%" PRIu64, why->newest);
 }
 
+/* The keeper's text is the holder alone. */
+static void refused_stdin(struct rpc_status *out, const char *holder)
+{
+	if (holder[0] == '\0')
+		return;
+	rpc_status_set(out, RPC_FAILED_PRECONDITION, "STDIN_HELD", "stdin is held by %s", holder);
+	rpc_status_meta(out, "holder", "%s", holder);
+}
+
 void process_reply_refused(struct rpc_status *out, const struct km_refused *why)
 {
 	char text[sizeof(out->message)];
@@ -133,7 +144,9 @@ void process_reply_refused(struct rpc_status *out, const struct km_refused *why)
 			continue;
 		rpc_status_set(out, (int)refusals[i].code, refusals[i].reason, "%s",
 		    text[0] != '\0' ? text : refusals[i].text);
-		if (why->why == KM_WHY_ENDED)
+		if (why->why == KM_WHY_STDIN_HELD)
+			refused_stdin(out, text);
+		else if (why->why == KM_WHY_ENDED)
 			rpc_status_meta(out, "ending", "%s", text);
 		else if (why->why == KM_WHY_DROPPED || why->why == KM_WHY_AHEAD)
 			refused_offset(out, why);

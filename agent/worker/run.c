@@ -25,6 +25,8 @@
 #include "common/log.h"
 #include "common/mem.h"
 
+#define FIELD_OUTPUT 2 /* the number of RunResponse.output */
+
 static const char *const state_names[] = {
     "new", "asked", "looking", "open", "exited", "finished", "failed"};
 
@@ -269,6 +271,19 @@ static void on_ring(const struct km_ring *ring, int fd, void *arg)
 		schedule(r);
 }
 
+static void on_spool(const struct km_spool *spool, int fd, void *arg)
+{
+	struct run *r = arg;
+	struct rpc_status status;
+
+	if (run_is_over(r))
+		return;
+	if (run_output_spool(r->output, spool, fd, &status) < 0)
+		run_fail(r, &status);
+	else
+		schedule(r);
+}
+
 static void on_wake(uint32_t eof, void *arg)
 {
 	struct run *r = arg;
@@ -321,6 +336,7 @@ const struct keeper_attachment_ops run_attachment_ops = {
     .job = on_job,
     .refused = on_refused,
     .ring = on_ring,
+    .spool = on_spool,
     .wake = on_wake,
     .input_done = on_input_done,
     .running = on_running,
@@ -336,7 +352,7 @@ void run_open(struct rpc_call *c)
 
 	r->call = c;
 	r->worker = rpc_call_context(c);
-	r->output = run_output_new(c);
+	r->output = run_output_new(c, FIELD_OUTPUT);
 	r->input = run_stdin_new(c);
 	r->turn = event_new(r->worker->base, -1, 0, on_turn, r);
 	r->beat = event_new(r->worker->base, -1, 0, on_beat, r);

@@ -2,26 +2,30 @@
 /*
  * A cursor (`sent`) for each output runs after its ring's head, as fast as the call takes data;
  * large pieces go by reference to the ring's memory. They stay valid: the keeper reuses nothing
- * that this attachment has not acknowledged, and a client that acknowledges what it has not read
- * harms its own data alone.
+ * that this attachment has not acknowledged (it makes a new ring where it must), and a client that
+ * acknowledges what it has not read harms its own data alone. An attachment that the keeper does
+ * not protect so copies, and looks afterwards whether the bytes were still there.
  *
- * acked <= sent <= head, and tail <= sent as long as the output waits for its readers.
+ * What is before the ring's tail is read from the spool, likewise with a look afterwards. A spool
+ * or a new ring that is announced but not here yet is waited for.
  */
 #include "agent/worker/run_output.h"
 
+#include <errno.h>
 #include <event2/buffer.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "agent/worker/process_spec.h"
 #include "common/mem.h"
 #include "common/pb_splice.h"
 #include "common/ring.h"
 
-#define COPY_MAX ((size_t)4096) /* below, a copy is cheaper than a reference */
-/* Field numbers of RunResponse.output and Output.data. */
-#define FIELD_OUTPUT 2
-#define FIELD_DATA   4
+#define COPY_MAX   ((size_t)4096) /* below, a copy is cheaper than a reference */
+#define FIELD_DATA 4              /* the number of Output.data */
 
 struct stream {
 	struct ring *ring; /* NULL: nothing was written yet */
@@ -30,14 +34,21 @@ struct stream {
 	bool armed; /* the keeper will wake us when there is more than told_seen */
 	bool final; /* the head will not move */
 	bool eof_sent;
+	bool unwanted;
+	bool waiting;   /* for a ring or a spool that is under way */
+	uint64_t until; /* UINT64_MAX: its end */
+	int spool;      /* -1: none */
+	uint64_t spool_base;
 };
 
 struct run_output {
 	struct rpc_call *call;
 	struct keeper_attachment *att; /* NULL: not yet */
 	struct evbuffer *message;      /* that is being put together */
-	struct stream streams[2];      /* stdout, stderr */
-	int turn;                      /* whose the next chunk is */
+	unsigned field;
+	bool copies;
+	struct stream streams[2]; /* stdout, stderr */
+	int turn;                 /* whose the next chunk is */
 };
 
 static struct stream *stream_of(struct run_output *o, enum km_stream stream)
@@ -50,11 +61,16 @@ static enum km_stream number_of(const struct run_output *o, const struct stream 
 	return s == &o->streams[0] ? KM_STDOUT : KM_STDERR;
 }
 
-struct run_output *run_output_new(struct rpc_call *call)
+struct run_output *run_output_new(struct rpc_call *call, unsigned field)
 {
 	struct run_output *o = xcalloc(1, sizeof(*o));
 
 	o->call = call;
+	o->field = field;
+	for (int i = 0; i < 2; i++) {
+		o->streams[i].spool = -1;
+		o->streams[i].until = UINT64_MAX;
+	}
 	o->message = evbuffer_new();
 	if (o->message == NULL)
 		abort();
@@ -65,8 +81,11 @@ void run_output_free(struct run_output *o)
 {
 	if (o == NULL)
 		return;
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		ring_unref(o->streams[i].ring);
+		if (o->streams[i].spool >= 0)
+			close(o->streams[i].spool);
+	}
 	evbuffer_free(o->message);
 	free(o);
 }
@@ -78,6 +97,22 @@ void run_output_seek(struct run_output *o, const uint64_t offset[3])
 
 		s->sent = s->acked = s->told_acked = offset[KM_STDOUT + i];
 	}
+}
+
+void run_output_copy(struct run_output *o)
+{
+	o->copies = true;
+}
+
+void run_output_only(struct run_output *o, enum km_stream stream)
+{
+	o->streams[stream == KM_STDOUT ? 1 : 0].unwanted = true;
+}
+
+void run_output_until(struct run_output *o, const uint64_t offset[3])
+{
+	for (int i = 0; i < 2; i++)
+		o->streams[i].until = offset[KM_STDOUT + i];
 }
 
 void run_output_start(struct run_output *o, struct keeper_attachment *att)
@@ -98,6 +133,29 @@ int run_output_map(struct run_output *o, const struct km_ring *m, int fd, struct
 		       e.code;
 	ring_unref(stream_of(o, m->stream)->ring);
 	stream_of(o, m->stream)->ring = ring;
+	stream_of(o, m->stream)->waiting = false;
+	return 0;
+}
+
+int run_output_spool(
+    struct run_output *o, const struct km_spool *m, int fd, struct rpc_status *fail)
+{
+	struct stream *s;
+	int own;
+
+	if (m->stream != KM_STDOUT && m->stream != KM_STDERR)
+		return rpc_status_set(fail, RPC_INTERNAL, "SYSTEM", "a spool of no stream"),
+		       TX_EPROTO;
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (own < 0)
+		return rpc_status_set(fail, RPC_RESOURCE_EXHAUSTED, "LIMIT", "too many open files"),
+		       TX_ESYS;
+	s = stream_of(o, m->stream);
+	if (s->spool >= 0)
+		close(s->spool);
+	s->spool = own;
+	s->spool_base = m->base;
+	s->waiting = false;
 	return 0;
 }
 
@@ -106,6 +164,7 @@ void run_output_wake(struct run_output *o, uint32_t eof)
 	for (int i = 0; i < 2; i++) {
 		struct stream *s = &o->streams[i];
 
+		s->waiting = false;
 		if ((eof & KM_BIT(KM_STDOUT + i)) != 0)
 			s->final = true;
 		if (s->ring == NULL)
@@ -128,7 +187,8 @@ static void tell(struct run_output *o, struct stream *s)
 /* The output is read to its head: to be woken when there is more. */
 static void arm(struct run_output *o, struct stream *s)
 {
-	if (s->armed || s->final || s->ring == NULL)
+	if (s->armed || s->final || s->ring == NULL || s->waiting || s->unwanted ||
+	    s->sent < ring_head(s->ring))
 		return;
 	s->armed = true;
 	s->told_seen = s->sent;
@@ -159,7 +219,34 @@ int run_output_ack(
 	return 0;
 }
 
+/* ---- what is held ---- */
+
+static bool is_lost(const struct stream *s)
+{
+	return s->ring != NULL && (s->sent < ring_oldest(s->ring) || s->sent > ring_head(s->ring));
+}
+
+/* What we have not read may be gone: see OutputAck. */
+static int check_held(const struct run_output *o, const struct stream *s, struct rpc_status *fail)
+{
+	uint64_t oldest, newest;
+
+	if (s->unwanted || s->sent >= s->until || !is_lost(s))
+		return 0;
+	oldest = ring_oldest(s->ring);
+	newest = ring_head(s->ring);
+	rpc_status_set(fail, RPC_OUT_OF_RANGE, s->sent < oldest ? "OFFSET_DROPPED" : "OFFSET_AHEAD",
+	    "offset %" PRIu64 " of the output is not held", s->sent);
+	rpc_status_meta(fail, "stream", "%s", number_of(o, s) == KM_STDERR ? "stderr" : "stdout");
+	rpc_status_meta(fail, "oldest", "%" PRIu64, oldest);
+	rpc_status_meta(fail, "newest", "%" PRIu64, newest);
+	return TX_ENOENT;
+}
+
 /* ---- sending ---- */
+
+/* What became of a chunk. */
+enum chunk { CHUNK_SENT, CHUNK_AGAIN, CHUNK_WAITS, CHUNK_LOST, CHUNK_OVER };
 
 static void unref_ring(const void *data, size_t len, void *arg)
 {
@@ -168,76 +255,127 @@ static void unref_ring(const void *data, size_t len, void *arg)
 	ring_unref(arg);
 }
 
+/* Up to where the stream can be sent now. */
+static uint64_t end_of(const struct stream *s)
+{
+	uint64_t head = s->ring != NULL ? ring_head(s->ring) : s->sent;
+
+	return head < s->until ? head : s->until;
+}
+
 static bool has_more(const struct stream *s)
 {
-	if (s->ring != NULL && s->sent < ring_head(s->ring))
+	if (s->unwanted || s->waiting)
+		return false;
+	if (s->sent < end_of(s))
 		return true;
-	return s->final && !s->eof_sent;
+	return s->final && !s->eof_sent && s->until == UINT64_MAX;
 }
 
-/* The bytes themselves: copied when they are few, else by reference. */
-static void add_data(struct run_output *o, struct ring *ring, const uint8_t *at, size_t len)
-{
-	int rc;
-
-	if (len <= COPY_MAX)
-		rc = evbuffer_add(o->message, at, len);
-	else
-		rc = evbuffer_add_reference(o->message, at, len, unref_ring, ring_ref(ring));
-	if (rc != 0)
-		abort();
-}
-
-static int send_chunk(struct run_output *o, struct stream *s)
+static void add_head(struct run_output *o, struct stream *s, size_t len)
 {
 	Telex__V1__Output output = TELEX__V1__OUTPUT__INIT;
 	uint8_t head[PB_SPLICE_HEAD_MAX];
-	const uint8_t *at = NULL;
-	size_t available = 0, len;
-	int head_len, rc;
+	int head_len;
 
-	if (s->ring != NULL)
-		at = ring_peek(s->ring, s->sent, &available);
-	len = available < RUN_OUTPUT_CHUNK ? available : RUN_OUTPUT_CHUNK;
 	output.stream = (Telex__V1__OutputStream)number_of(o, s);
 	output.offset = s->sent;
-	output.eof = s->final && len == available;
-	head_len = pb_splice_head(head, FIELD_OUTPUT, &output.base, FIELD_DATA, len);
+	output.eof = s->final && s->until == UINT64_MAX && s->sent + len == end_of(s);
+	s->eof_sent = output.eof;
+	head_len = pb_splice_head(head, o->field, &output.base, FIELD_DATA, len);
 	if (head_len < 0)
 		abort(); /* three small fields fit */
 	if (evbuffer_add(o->message, head, (size_t)head_len) != 0)
 		abort();
-	if (len > 0)
-		add_data(o, s->ring, at, len);
-	rc = rpc_send_encoded(o->call, o->message);
-	if (rc < 0) {
-		evbuffer_drain(o->message, evbuffer_get_length(o->message));
-		return rc;
-	}
-	s->sent += len;
-	s->eof_sent = output.eof;
-	if (len > 0)
-		s->armed = false; /* there was more than told_seen: the wake-up is used up */
-	return 0;
 }
 
-/* Only an output that does not wait for its readers can have lost what we have not read. */
-static int check_held(const struct run_output *o, const struct stream *s, struct rpc_status *fail)
+static enum chunk drop_message(struct run_output *o, struct stream *s, enum chunk why)
 {
-	uint64_t oldest, newest;
+	evbuffer_drain(o->message, evbuffer_get_length(o->message));
+	s->eof_sent = false;
+	s->waiting = why == CHUNK_WAITS;
+	return why;
+}
 
-	if (s->ring == NULL)
+static enum chunk send_message(struct run_output *o, struct stream *s, size_t len)
+{
+	if (rpc_send_encoded(o->call, o->message) < 0)
+		return drop_message(o, s, CHUNK_OVER);
+	s->sent += len;
+	if (len > 0)
+		s->armed = false; /* there was more than told_seen: the wake-up is used up */
+	return CHUNK_SENT;
+}
+
+/* From the ring: by reference; copied when it is little, or not ours to refer to. */
+static enum chunk send_held(struct run_output *o, struct stream *s, size_t len)
+{
+	const uint8_t *at = NULL;
+	size_t available;
+	int rc = 0;
+
+	if (s->ring != NULL)
+		at = ring_peek(s->ring, s->sent, &available);
+	add_head(o, s, len);
+	if (len > COPY_MAX && !o->copies)
+		rc = evbuffer_add_reference(o->message, at, len, unref_ring, ring_ref(s->ring));
+	else if (len > 0)
+		rc = evbuffer_add(o->message, at, len);
+	if (rc != 0)
+		abort();
+	if (o->copies && s->ring != NULL) {
+		ring_refresh(s->ring);
+		if (s->sent < ring_tail(s->ring))
+			return drop_message(o, s, is_lost(s) ? CHUNK_LOST : CHUNK_AGAIN);
+	}
+	return send_message(o, s, len);
+}
+
+/* Reads from the file into the message; 0: it is not there (yet); -1. */
+static ssize_t add_spooled(struct run_output *o, struct stream *s, size_t len)
+{
+	struct evbuffer_iovec v;
+	ssize_t n;
+
+	if (s->spool < 0 || s->sent < s->spool_base)
 		return 0;
-	oldest = ring_tail(s->ring);
-	newest = ring_head(s->ring);
-	if (s->sent >= oldest && s->sent <= newest)
-		return 0;
-	rpc_status_set(fail, RPC_OUT_OF_RANGE, s->sent < oldest ? "OFFSET_DROPPED" : "OFFSET_AHEAD",
-	    "offset %" PRIu64 " of the output is not held", s->sent);
-	rpc_status_meta(fail, "stream", "%s", number_of(o, s) == KM_STDERR ? "stderr" : "stdout");
-	rpc_status_meta(fail, "oldest", "%" PRIu64, oldest);
-	rpc_status_meta(fail, "newest", "%" PRIu64, newest);
-	return TX_ENOENT;
+	if (evbuffer_reserve_space(o->message, (ev_ssize_t)len, &v, 1) < 1)
+		abort();
+	do
+		n = pread(s->spool, v.iov_base, len, (off_t)(s->sent - s->spool_base));
+	while (n < 0 && errno == EINTR);
+	v.iov_len = n > 0 ? (size_t)n : 0;
+	if (evbuffer_commit_space(o->message, &v, 1) != 0)
+		abort();
+	return n;
+}
+
+/* From the spool. Whole, or not at all: the length is in the message before the bytes. */
+static enum chunk send_spooled(struct run_output *o, struct stream *s, size_t len)
+{
+	uint64_t left = ring_tail(s->ring) - s->sent;
+	ssize_t n;
+
+	if (len > left)
+		len = (size_t)left;
+	add_head(o, s, len);
+	n = add_spooled(o, s, len);
+	ring_refresh(s->ring);
+	if (is_lost(s))
+		return drop_message(o, s, CHUNK_LOST);
+	if (n != (ssize_t)len || ring_moved(s->ring))
+		return drop_message(o, s, CHUNK_WAITS);
+	return send_message(o, s, len);
+}
+
+static enum chunk send_chunk(struct run_output *o, struct stream *s)
+{
+	uint64_t left = end_of(s) - s->sent;
+	size_t len = left < RUN_OUTPUT_CHUNK ? (size_t)left : RUN_OUTPUT_CHUNK;
+
+	if (len > 0 && s->sent < ring_tail(s->ring))
+		return send_spooled(o, s, len);
+	return send_held(o, s, len);
 }
 
 static int refresh(struct run_output *o, struct rpc_status *fail)
@@ -276,9 +414,18 @@ int run_output_pump(struct run_output *o, struct rpc_status *fail)
 	if (rc < 0)
 		return rc;
 	while (rpc_pending(o->call) < H2_SEND_HIGH && (s = next_stream(o)) != NULL) {
-		if (send_chunk(o, s) < 0)
-			return sent; /* the call is over: its end is on the way */
-		sent = 1;
+		switch (send_chunk(o, s)) {
+		case CHUNK_SENT:
+			sent = 1;
+			break;
+		case CHUNK_AGAIN:
+		case CHUNK_WAITS:
+			break;
+		case CHUNK_LOST:
+			return check_held(o, s, fail);
+		case CHUNK_OVER:
+			return sent; /* its end is on the way */
+		}
 	}
 	for (int i = 0; i < 2; i++)
 		if (!has_more(&o->streams[i]))
@@ -291,7 +438,10 @@ bool run_output_done(const struct run_output *o)
 	for (int i = 0; i < 2; i++) {
 		const struct stream *s = &o->streams[i];
 
-		if (!s->eof_sent || (s->ring != NULL && s->sent < ring_head(s->ring)))
+		if (s->unwanted)
+			continue;
+		if (s->until != UINT64_MAX ? s->sent < s->until
+		                           : !s->eof_sent || s->sent < end_of(s))
 			return false;
 	}
 	return true;

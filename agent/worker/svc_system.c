@@ -35,6 +35,8 @@ static void fill_limits(Telex__V1__Limits *l, const struct worker *w)
 	l->max_concurrent_streams = WORKER_MAX_STREAMS;
 	l->max_processes = w->config.max_processes;
 	l->output_buffer_bytes = w->config.output_buffer;
+	l->max_output_buffer_bytes = w->config.max_output_buffer;
+	l->max_spool_bytes = w->config.max_spool;
 }
 
 static void fill_tls(Telex__V1__TlsInfo *t, const struct peer *peer)

@@ -448,6 +448,41 @@ void peer_release(struct peer *p, uint32_t att, uint32_t stream, uint64_t acked,
 	peer_send(p, KM_RELEASE, 0, &m, -1);
 }
 
+static uint8_t *output_room(struct peer_output *o, size_t n)
+{
+	if (o->len + n > o->size) {
+		o->size = (o->len + n) * 2;
+		o->data = realloc(o->data, o->size);
+		assert_non_null(o->data);
+	}
+	return o->data + o->len;
+}
+
+static void take_spooled(struct peer_output *o)
+{
+	size_t n = (size_t)(ring_tail(o->ring) - o->offset);
+
+	assert_true(o->offset >= ring_oldest(o->ring));
+	if (!o->spooled || o->offset < o->spool_base)
+		return;
+	assert_int_equal(
+	    pread(o->spool, output_room(o, n), n, (off_t)(o->offset - o->spool_base)), n);
+	o->len += n;
+	o->offset += n;
+}
+
+static void take_spool(struct peer_job *pj, const struct km_spool *m, int fd)
+{
+	struct peer_output *o = &pj->out[m->stream];
+
+	assert_true(m->stream == KM_STDOUT || m->stream == KM_STDERR);
+	if (o->spooled)
+		close(o->spool);
+	o->spooled = true;
+	o->spool = fd;
+	o->spool_base = m->base;
+}
+
 static void take_output(struct peer *p, struct peer_job *pj, int s, bool ack)
 {
 	struct peer_output *o = &pj->out[s];
@@ -457,15 +492,14 @@ static void take_output(struct peer *p, struct peer_job *pj, int s, bool ack)
 	if (o->ring == NULL)
 		return;
 	ring_refresh(o->ring);
+	if (o->offset < ring_tail(o->ring))
+		take_spooled(o);
+	if (o->offset < ring_tail(o->ring))
+		return; /* the file is under way */
 	at = ring_peek(o->ring, o->offset, &n);
 	if (n == 0)
 		return;
-	if (o->len + n > o->size) {
-		o->size = (o->len + n) * 2;
-		o->data = realloc(o->data, o->size);
-		assert_non_null(o->data);
-	}
-	memcpy(o->data + o->len, at, n);
+	memcpy(output_room(o, n), at, n);
 	o->len += n;
 	o->offset += n;
 	if (ack)
@@ -478,7 +512,8 @@ static void take_ring(struct peer_job *pj, const struct km_ring *m, int fd)
 	struct err e;
 
 	assert_true(m->stream <= KM_STDERR);
-	assert_null(*where);
+	assert_true(m->stream != KM_STDIN || *where == NULL);
+	ring_unref(*where);
 	if (ring_map(where, fd, m->stream == KM_STDIN ? RING_INPUT : RING_OUTPUT, &e) != 0)
 		fail_msg("%s", e.message);
 	close(fd);
@@ -497,6 +532,10 @@ void peer_step(struct peer *p, struct peer_job *pj, bool ack)
 	case KM_RING:
 		assert_int_equal(m.ring.att, pj->att);
 		take_ring(pj, &m.ring, fd);
+		break;
+	case KM_SPOOL:
+		assert_int_equal(m.spool.att, pj->att);
+		take_spool(pj, &m.spool, fd);
 		break;
 	case KM_WAKE:
 		assert_int_equal(m.wake.att, pj->att);
@@ -563,6 +602,8 @@ void peer_input(struct peer *p, struct peer_job *pj, const void *data, size_t le
 void peer_job_free(struct peer_job *pj)
 {
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
+		if (pj->out[s].spooled)
+			close(pj->out[s].spool);
 		ring_unref(pj->out[s].ring);
 		free(pj->out[s].data);
 	}

@@ -36,6 +36,9 @@ struct peer_output {
 	uint8_t *data;
 	size_t len, size;
 	uint64_t offset; /* of the next byte */
+	int spool;       /* when spooled: what is before the ring's tail */
+	uint64_t spool_base;
+	bool spooled;
 	bool eof;
 };
 

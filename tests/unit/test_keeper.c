@@ -142,52 +142,6 @@ static int job_state(struct peer *p, const char *id)
 	return probe.state;
 }
 
-static bool leader_is_gone(void *arg)
-{
-	struct probe *probe = arg;
-
-	return job_state(probe->p, probe->id) >= KM_STATE_ENDING;
-}
-
-/* A reader that is late must get all of it: the grace of two seconds does not cut a full ring. */
-static void a_late_reader_gets_what_the_dead_process_wrote(void **state)
-{
-	struct rig r;
-	struct peer p;
-	struct peer_job pj;
-	struct job_spec spec;
-	char *argv[4], script[300];
-	struct probe probe = {&p, "late", 0};
-	int64_t until;
-
-	(void)state;
-	rig_start(&r, "workers = 1");
-	rig_accept(&r, &p);
-	/* 4 KiB in the ring, the rest fits into the pipe: the process ends long before it is read.
-	 */
-	pattern_script(script, sizeof(script), 1000);
-	peer_spec(&spec, argv, script);
-	spec.output_buffer = 4096;
-	{
-		union km_any m;
-
-		peer_start(&p, 0, "late", &spec, &m);
-		assert_int_equal(m.hdr.type, KM_JOB);
-	}
-	rig_until(leader_is_gone, &probe, "the leader's end");
-	/* Past the grace: nothing may be published, for nobody has read. */
-	until = clock_monotonic_ns() + 2500 * NS_PER_MS;
-	while (clock_monotonic_ns() < until)
-		assert_int_equal(job_state(&p, "late"), KM_STATE_ENDING);
-	peer_attach(&p, &pj, 1, "late", 0, 0, false);
-	peer_finish(&p, &pj);
-	assert_pattern(&pj.out[KM_STDOUT], 0, 1000);
-	assert_int_equal(pj.exit.streams_open, 0);
-	peer_detach(&p, &pj, true);
-	peer_close(&p);
-	rig_stop(&r);
-}
-
 static void a_grandchild_that_holds_an_output_does_not_hold_the_exit(void **state)
 {
 	struct rig r;
@@ -358,45 +312,6 @@ static void a_killed_worker_loses_no_byte(void **state)
 	rig_accept(&r, &p);
 	peer_close(&p);
 	peer_close(&q);
-	rig_stop(&r);
-}
-
-static void offsets_that_are_not_held_are_refused(void **state)
-{
-	struct km_attach attach = {
-	    .att = 9, .owner = PEER_OWNER, .id = "held", .offset = {0, 0, 0}};
-	struct rig r;
-	struct peer p;
-	struct peer_job pj;
-	struct job_spec spec;
-	char *argv[4];
-	union km_any m;
-
-	(void)state;
-	rig_start(&r, "workers = 1");
-	rig_accept(&r, &p);
-	peer_spec(&spec, argv, (char[]){"echo 0123456789"});
-	spec.disconnect = JOB_DISCONNECT_KEEP;
-	peer_run(&p, &pj, 1, "held", &spec);
-	peer_finish(&p, &pj);
-	peer_release(&p, 1, KM_STDOUT, 5, UINT64_MAX);
-	peer_send(&p, KM_ATTACH, 1, &attach, -1);
-	peer_expect(&p, KM_REFUSED, &m);
-	assert_int_equal(m.refused.why, KM_WHY_DROPPED);
-	assert_int_equal(m.refused.stream, KM_STDOUT);
-	assert_int_equal(m.refused.oldest, 11);
-	assert_int_equal(m.refused.newest, 11);
-	attach.offset[KM_STDOUT] = 12;
-	peer_send(&p, KM_ATTACH, 1, &attach, -1);
-	peer_expect(&p, KM_REFUSED, &m);
-	assert_int_equal(m.refused.why, KM_WHY_AHEAD);
-	/* From the oldest there is: the end, and the exit. */
-	attach.from = KM_FROM_OLDEST;
-	peer_send(&p, KM_ATTACH, 1, &attach, -1);
-	peer_expect(&p, KM_JOB, &m);
-	assert_int_equal(m.job.tail[KM_STDOUT], 11);
-	peer_detach(&p, &pj, true);
-	peer_close(&p);
 	rig_stop(&r);
 }
 
@@ -1120,14 +1035,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_run_gives_both_outputs_and_then_the_exit),
 	    cmocka_unit_test(half_a_megabyte_through_a_tiny_ring_arrives_whole),
-	    cmocka_unit_test(a_late_reader_gets_what_the_dead_process_wrote),
 	    cmocka_unit_test(a_grandchild_that_holds_an_output_does_not_hold_the_exit),
 	    cmocka_unit_test(a_grandchild_writes_on_after_the_exit_without_sigpipe),
 	    cmocka_unit_test(stdin_arrives_whole_and_its_end_is_said),
 	    cmocka_unit_test(a_process_that_closes_stdin_is_told),
 	    cmocka_unit_test(stdin_is_null_without_a_pipe_and_no_other_fd_is_open),
 	    cmocka_unit_test(a_killed_worker_loses_no_byte),
-	    cmocka_unit_test(offsets_that_are_not_held_are_refused),
 	    cmocka_unit_test(one_wake_until_the_release),
 	    cmocka_unit_test(nonsense_ends_the_worker_and_jobs_live),
 	    cmocka_unit_test(a_worker_that_hangs_is_killed_and_replaced),

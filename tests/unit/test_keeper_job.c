@@ -16,6 +16,7 @@
 
 #include "agent/keeper/job.h"
 #include "agent/keeper/pump.h"
+#include "agent/keeper/store.h"
 #include "common/ring.h"
 
 struct rig {
@@ -45,7 +46,13 @@ static void on_other(struct job *j, void *arg)
 	(void)arg;
 }
 
-static const struct job_ops ops = {on_output, on_other, on_ended, on_other, on_other, NULL};
+static const struct job_ops ops = {
+    .output = on_output,
+    .input = on_other,
+    .ended = on_ended,
+    .timer = on_other,
+    .gone = on_other,
+};
 
 static void rig_open(struct rig *r)
 {
@@ -77,13 +84,15 @@ static void rig_close(struct rig *r)
 	close(r->memfd);
 }
 
-static struct pump_out *make_output(struct rig *r, struct job *j, pump_fn moved, int *writer)
+static struct pump_out *make_output(struct rig *r, struct job *j, enum km_stream s, int *writer)
 {
+	const struct store_config config = {
+	    .ring_size = r->ring_size, .spool_folder = -1, .job = j->id};
 	struct pump_out *p;
 	int pair[2];
 
 	assert_int_equal(pipe2(pair, O_CLOEXEC | O_NONBLOCK), 0);
-	assert_int_equal(pump_out_new(&p, r->base, pair[0], r->ring_size, moved, j), 0);
+	assert_int_equal(pump_out_new(&p, r->base, pair[0], &config, job_output_ops(s), j), 0);
 	*writer = pair[1];
 	return p;
 }
@@ -99,8 +108,8 @@ static struct job *add(struct rig *r, const char *id, pid_t pid, int writers[2])
 	j = job_new(r->jobs, id, "owner", spec);
 	assert_non_null(j);
 	j->pid = pid;
-	j->out[KM_STDOUT] = make_output(r, j, job_stdout_moved, &writers[0]);
-	j->out[KM_STDERR] = make_output(r, j, job_stderr_moved, &writers[1]);
+	j->out[KM_STDOUT] = make_output(r, j, KM_STDOUT, &writers[0]);
+	j->out[KM_STDERR] = make_output(r, j, KM_STDERR, &writers[1]);
 	job_insert(j);
 	return j;
 }
@@ -224,11 +233,11 @@ static void an_output_that_never_wrote_has_no_ring(void **state)
 	(void)state;
 	rig_open(&r);
 	j = add(&r, "a", 1, w);
-	assert_null(pump_out_ring(j->out[KM_STDOUT]));
+	assert_null(store_ring(pump_out_store(j->out[KM_STDOUT])));
 	assert_int_equal(write(w[0], "x", 1), 1);
 	turn(&r);
-	assert_non_null(pump_out_ring(j->out[KM_STDOUT]));
-	assert_null(pump_out_ring(j->out[KM_STDERR]));
+	assert_non_null(store_ring(pump_out_store(j->out[KM_STDOUT])));
+	assert_null(store_ring(pump_out_store(j->out[KM_STDERR])));
 	assert_true(r.outputs >= 1);
 	/* Nobody may release what is not there. */
 	assert_int_equal(pump_out_release(j->out[KM_STDOUT], 2), TX_EPROTO);
@@ -318,37 +327,34 @@ static void a_forgotten_jobs_pipe_is_drained_until_it_closes(void **state)
 
 /* ---- what is held of the ended ---- */
 
-static void rings_go_when_all_is_acknowledged(void **state)
+/* Whoever comes late finds what there was, also when somebody has it already. */
+static void what_was_acknowledged_is_held_all_the_same(void **state)
 {
 	struct rig r;
+	struct pump_out *out;
 	struct job *j;
 	int w[2];
 
 	(void)state;
 	rig_open(&r);
 	j = add(&r, "a", 1, w);
+	out = j->out[KM_STDOUT];
 	assert_int_equal(write(w[0], "hello", 5), 5);
-	assert_int_equal(write(w[1], "oops", 4), 4);
 	turn(&r);
-	/* Before the end: the ring stays, there may be more. */
-	assert_int_equal(pump_out_release(j->out[KM_STDERR], 4), 0);
-	assert_non_null(pump_out_ring(j->out[KM_STDERR]));
+	assert_int_equal(pump_out_release(out, 5), 0);
+	assert_int_equal(pump_out_release(out, 6), TX_EPROTO);
 	close(w[0]);
 	close(w[1]);
 	job_reaped(j);
 	assert_int_equal(j->state, KM_STATE_ENDED);
-	assert_null(pump_out_ring(j->out[KM_STDERR]));
-	assert_non_null(pump_out_ring(j->out[KM_STDOUT]));
-	assert_int_equal(pump_out_release(j->out[KM_STDOUT], 4), 0);
-	assert_non_null(pump_out_ring(j->out[KM_STDOUT]));
-	assert_int_equal(pump_out_release(j->out[KM_STDOUT], 5), 0);
-	assert_null(pump_out_ring(j->out[KM_STDOUT]));
-	assert_int_equal(pump_out_memory(j->out[KM_STDOUT]), 0);
-	/* The offsets stay. */
-	assert_int_equal(pump_out_head(j->out[KM_STDOUT]), 5);
-	assert_int_equal(pump_out_tail(j->out[KM_STDOUT]), 5);
-	assert_int_equal(pump_out_release(j->out[KM_STDOUT], 5), 0);
-	assert_int_equal(pump_out_release(j->out[KM_STDOUT], 6), TX_EPROTO);
+	assert_int_equal(pump_out_oldest(out), 0);
+	assert_int_equal(store_memory(pump_out_store(out)), 5);
+	/* Forgotten, its length stays known. */
+	pump_out_forget(out);
+	assert_null(store_ring(pump_out_store(out)));
+	assert_int_equal(store_memory(pump_out_store(out)), 0);
+	assert_int_equal(pump_out_head(out), 5);
+	assert_int_equal(pump_out_oldest(out), 5);
 	rig_close(&r);
 }
 
@@ -393,13 +399,13 @@ static void outputs_of_the_ended_are_bounded_and_their_exits_stay(void **state)
 		snprintf(id, sizeof(id), "%d", i);
 		out = jobs_find(r.jobs, id)->out[KM_STDOUT];
 		assert_int_equal(pump_out_head(out), 1 << 20);
-		assert_int_equal(pump_out_tail(out), i < 3 ? 1 << 20 : 0);
+		assert_int_equal(pump_out_oldest(out), i < 3 ? 1 << 20 : 0);
 	}
-	/* One that was read to its end leaves room for the next. */
-	assert_int_equal(pump_out_release(jobs_find(r.jobs, "3")->out[KM_STDOUT], 1 << 20), 0);
-	job_release(jobs_find(r.jobs, "3"));
+	/* One that somebody has goes before those that nobody has. */
+	assert_int_equal(pump_out_release(jobs_find(r.jobs, "9")->out[KM_STDOUT], 1 << 20), 0);
 	(void)add_large(&r, n + 3);
-	assert_int_equal(pump_out_tail(jobs_find(r.jobs, "4")->out[KM_STDOUT]), 0);
+	assert_int_equal(pump_out_oldest(jobs_find(r.jobs, "9")->out[KM_STDOUT]), 1 << 20);
+	assert_int_equal(pump_out_oldest(jobs_find(r.jobs, "4")->out[KM_STDOUT]), 0);
 	rig_close(&r);
 }
 
@@ -522,7 +528,7 @@ int main(void)
 	    cmocka_unit_test(delivered_exits_are_forgotten_unless_detached),
 	    cmocka_unit_test(of_too_many_ended_the_oldest_go),
 	    cmocka_unit_test(a_forgotten_jobs_pipe_is_drained_until_it_closes),
-	    cmocka_unit_test(rings_go_when_all_is_acknowledged),
+	    cmocka_unit_test(what_was_acknowledged_is_held_all_the_same),
 	    cmocka_unit_test(outputs_of_the_ended_are_bounded_and_their_exits_stay),
 	    cmocka_unit_test(large_specs_of_the_ended_are_bounded),
 	    cmocka_unit_test(an_unread_output_does_not_hold_the_exit_for_ever),

@@ -65,7 +65,7 @@ static void every_type_has_one_row(void **state)
 		assert_int_equal(row->size % 8, 0);
 	}
 	assert_int_equal(found, km_table_rows);
-	assert_int_equal(found, 32);
+	assert_int_equal(found, 33);
 }
 
 static void every_row_accepts_its_message(void **state)

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What attach.c (attachments, and what they are told) and readers.c (what they let go of, and who
+ * is waited for) share; nobody else includes it.
+ *
+ * An attachment counts, so that what it has not acknowledged is kept, unless it is lossy, passive
+ * or set aside; one that was overtaken has nothing left to keep. One that was set aside counts
+ * again when it is the only one.
+ */
+#ifndef TX_KEEPER_ATTACH_INTERNAL_H
+#define TX_KEEPER_ATTACH_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "common/keeper_msg.h"
+
+struct attach_table;
+struct job;
+
+/* One output, as an attachment has it. */
+struct attach_out {
+	uint64_t acked;                 /* the client has everything before */
+	uint64_t seen;                  /* what the worker saw */
+	bool armed;                     /* a wake is owed when there is more than `seen` */
+	unsigned ring_told, spool_told; /* the store's numbers */
+	/* readers.c; monotonic */
+	int64_t acked_at; /* the last time that acked moved */
+	int64_t since;    /* it hinders others since then; 0: it does not */
+	int64_t hindered; /* how long it did, before */
+};
+
+struct attachment {
+	LIST_ENTRY(attachment) in_bucket; /* of its table */
+	LIST_ENTRY(attachment) in_job;
+	TAILQ_ENTRY(attachment) in_dirty; /* when `dirty` */
+	struct attach_table *table;
+	struct job *job;
+	uint32_t att;
+	uint8_t flags; /* enum km_attach_flag */
+	bool starter;  /* it came with the start */
+	bool set_aside;
+	bool running_due; /* it was queued when this one came */
+	bool dirty, ended_told, input_told, closed_told;
+	struct attach_out out[3];
+	uint32_t eof_told; /* KM_BIT()s */
+	uint64_t written_told;
+	uint64_t key;
+	char owner[KM_IDENTITY_SIZE];
+};
+
+/* It has come, or has acknowledged something, or is gone: others may go on, or begin to wait. */
+void readers_changed(struct job *j);
+/* Whether a process may have to wait for it. */
+bool readers_waited(const struct attachment *a);
+/* The last that was waited for leaves: what it has let go of is remembered. */
+void readers_last_leaves(struct attachment *a);
+/* Many leave together, whoever goes first: what all of them have let go of is remembered. `round`:
+ * a job is looked at once in it. */
+void readers_leave_together(struct attachment *a, uint64_t round);
+
+#endif
