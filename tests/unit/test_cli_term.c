@@ -79,7 +79,7 @@ static void become(const struct pty *p, void (*out)(struct term *t))
 /* How the child ended, whose terminal is as it was. */
 static int way_out(struct pty *p, void (*out)(struct term *t))
 {
-	struct termios before, after;
+	struct termios before = {0}, after = {0};
 	int status = 0;
 	pid_t pid;
 
