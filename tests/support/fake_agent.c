@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
@@ -492,6 +493,56 @@ static void get_message(struct rpc_call *c, const ProtobufCMessage *msg)
 	rpc_finish(c, NULL);
 }
 
+/* READ_LEN bytes of the pattern of each output from the offset on; of "gone" they are dropped, and
+ * of "wild" the answer is no message. */
+#define READ_LEN   1000000
+#define READ_PIECE 100000
+
+static void read_send(struct rpc_call *c, int stream, uint64_t offset)
+{
+	static uint8_t data[READ_PIECE];
+	Telex__V1__ReadOutputResponse out = TELEX__V1__READ_OUTPUT_RESPONSE__INIT;
+	Telex__V1__Output piece = TELEX__V1__OUTPUT__INIT;
+
+	out.response_case = TELEX__V1__READ_OUTPUT_RESPONSE__RESPONSE_OUTPUT;
+	out.output = &piece;
+	piece.stream = (Telex__V1__OutputStream)stream;
+	while (offset < READ_LEN) {
+		size_t n = READ_LEN - offset < READ_PIECE ? READ_LEN - offset : READ_PIECE;
+
+		for (size_t i = 0; i < n; i++)
+			data[i] = fake_pattern(offset + i);
+		piece.offset = offset;
+		piece.data = (ProtobufCBinaryData){n, data};
+		rpc_send(c, &out.base);
+		offset += n;
+	}
+}
+
+static void read_message(struct rpc_call *c, const ProtobufCMessage *msg)
+{
+	const Telex__V1__ReadOutputRequest *m = (const Telex__V1__ReadOutputRequest *)msg;
+	static uint8_t wild[] = {0xff, 0xff};
+	struct evbuffer *message;
+
+	if (strcmp(m->process_id, "wild") == 0) {
+		message = need(evbuffer_new());
+		evbuffer_add(message, wild, sizeof(wild));
+		rpc_send_encoded(c, message);
+		evbuffer_free(message);
+		return;
+	}
+	if (strcmp(m->process_id, "gone") == 0) {
+		rpc_fail(c, RPC_OUT_OF_RANGE, "OFFSET_DROPPED", "offset 0 is no longer held");
+		return;
+	}
+	if (m->stream != TELEX__V1__OUTPUT_STREAM__OUTPUT_STREAM_STDERR)
+		read_send(c, 1, m->from != NULL ? m->from->stdout_offset : 0);
+	if (m->stream != TELEX__V1__OUTPUT_STREAM__OUTPUT_STREAM_STDOUT)
+		read_send(c, 2, m->from != NULL ? m->from->stderr_offset : 0);
+	rpc_finish(c, NULL);
+}
+
 static void signal_message(struct rpc_call *c, const ProtobufCMessage *msg)
 {
 	const Telex__V1__SignalRequest *m = (const Telex__V1__SignalRequest *)msg;
@@ -523,6 +574,11 @@ static const struct rpc_method process_methods[] = {
         .request = &telex__v1__get_request__descriptor,
         .response = &telex__v1__get_response__descriptor,
         .message = get_message},
+    {.name = "ReadOutput",
+        .request = &telex__v1__read_output_request__descriptor,
+        .response = &telex__v1__read_output_response__descriptor,
+        .server_stream = true,
+        .message = read_message},
     {.name = "Signal",
         .request = &telex__v1__signal_request__descriptor,
         .response = &telex__v1__signal_response__descriptor,
