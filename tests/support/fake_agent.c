@@ -633,7 +633,8 @@ static const struct rpc_method health_methods[] = {
         .response = &grpc__health__v1__health_check_response__descriptor,
         .message = check_message},
 };
-static const struct rpc_service process_service = {"telex.v1.ProcessService", process_methods, 4};
+static const struct rpc_service process_service = {"telex.v1.ProcessService", process_methods,
+    sizeof(process_methods) / sizeof(process_methods[0])};
 static const struct rpc_service system_service = {"telex.v1.SystemService", system_methods, 1};
 static const struct rpc_service health_service = {"grpc.health.v1.Health", health_methods, 1};
 static const struct rpc_service *const services[] = {
