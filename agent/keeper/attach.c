@@ -18,6 +18,8 @@
 
 #define BUCKETS 256
 
+static const struct timeval EOF_WAIT = {0, 1000};
+
 struct attach_table {
 	struct km_chan *chan;
 	void (*failed)(void *arg);
@@ -232,6 +234,15 @@ static void tell_later(struct attachment *a)
 	event_active(a->table->flush, EV_TIMEOUT, 0);
 }
 
+/* An end of output, as a rule, has the process's end close behind it, and is told with that. */
+static void tell_soon(struct attachment *a)
+{
+	mark_dirty(a);
+	if (!event_pending(a->table->flush, EV_TIMEOUT, NULL) &&
+	    event_add(a->table->flush, &EOF_WAIT) != 0)
+		tell_later(a);
+}
+
 void attach_flush(struct attachment *a)
 {
 	tell_later(a);
@@ -250,8 +261,10 @@ void attach_on_output(struct job *j, enum km_stream s)
 	if ((a->flags & KM_ATTACH_NO_OUTPUT) == 0) {
 		bool first = a->out[s].armed && has_more(a, (int)s);
 
-		if (first || is_final(j, (int)s) || !is_told(a, (int)s))
+		if (first || !is_told(a, (int)s))
 			tell_later(a);
+		else if (is_final(j, (int)s))
+			tell_soon(a);
 		/* New bytes are worth a message at once: another process can begin with them. */
 		if (first)
 			flush_dirty(a->table);
