@@ -59,6 +59,18 @@ int process_signal_check(uint32_t signo, Telex__V1__SignalTarget target, struct 
 	return 0;
 }
 
+int process_stop_check(uint32_t signo, Telex__V1__SignalTarget target,
+    const Google__Protobuf__Duration *kill_after, int64_t *kill_after_ns, struct rpc_status *refuse)
+{
+	int rc = process_signal_check(signo != 0 ? signo : SIGTERM, target, refuse);
+
+	*kill_after_ns = -1;
+	if (rc == 0 && kill_after != NULL)
+		rc = process_duration_check(kill_after, "kill_after", 0, JOB_STOP_GRACE_MAX_NS,
+		    true, kill_after_ns, refuse);
+	return rc;
+}
+
 int process_value_check(
     const Telex__V1__SignalValue *value, Telex__V1__SignalTarget target, struct rpc_status *refuse)
 {

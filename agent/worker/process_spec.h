@@ -27,6 +27,10 @@ void process_spec_free(struct job_spec *spec); /* of process_spec_parse only; NU
 /* The other fields that requests share. 0, or TX_EINVAL with *refuse filled. */
 int process_id_check(const char *id, struct rpc_status *refuse);
 int process_signal_check(uint32_t signo, Telex__V1__SignalTarget target, struct rpc_status *refuse);
+/* The same, or 0: the process's own stop signal. kill_after: NULL is -1. */
+int process_stop_check(uint32_t signo, Telex__V1__SignalTarget target,
+    const Google__Protobuf__Duration *kill_after, int64_t *kill_after_ns,
+    struct rpc_status *refuse);
 /* value: NULL is allowed; only for the target PROCESS. */
 int process_value_check(
     const Telex__V1__SignalValue *value, Telex__V1__SignalTarget target, struct rpc_status *refuse);
