@@ -12,6 +12,7 @@
 #include "agent/keeper/job.h"
 #include "agent/keeper/link_internal.h"
 #include "agent/keeper/pump.h"
+#include "agent/keeper/terminal.h"
 #include "agent/keeper/tree.h"
 #include "common/job_record.h"
 #include "common/job_spec.h"
@@ -67,6 +68,40 @@ int ask_remove(struct link *l, const union km_any *any, int *fds)
 		return link_refuse_why(l, m->hdr.seq, KM_WHY_RUNNING, "the process has not ended");
 	log_info("job %s: removed by %s", j->id, m->by);
 	job_forget(j);
+	return km_send(l->chan, KM_DONE, m->hdr.seq, &done, NULL, 0);
+}
+
+/* ---- KM_RESIZE ---- */
+
+int ask_resize(struct link *l, const union km_any *any, int *fds)
+{
+	const struct km_resize *m = &any->resize;
+	struct job *j = link_find_own(l, m->id, m->by);
+	struct km_done done = {0};
+	char text[KM_TEXT_SIZE];
+	int error = 0;
+
+	(void)fds;
+	if (j == NULL)
+		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
+	if (!j->spec->terminal)
+		return link_refuse_why(
+		    l, m->hdr.seq, KM_WHY_NO_TERMINAL, "the process has no terminal");
+	if (m->rows < 1 || m->rows > JOB_TERMINAL_MAX || m->columns < 1 ||
+	    m->columns > JOB_TERMINAL_MAX)
+		return link_refuse_why(
+		    l, m->hdr.seq, KM_WHY_BAD_FIELD, "a size must be 1 to 10000 each way");
+	if (j->reaped || j->state == KM_STATE_ENDED) {
+		ending_describe(j, text, sizeof(text));
+		return link_refuse_why(l, m->hdr.seq, KM_WHY_ENDED, text);
+	}
+	/* One that is queued begins with it. */
+	j->spec->rows = m->rows;
+	j->spec->columns = m->columns;
+	if (j->terminal >= 0)
+		error = terminal_resize(j->terminal, m->rows, m->columns);
+	if (error != 0)
+		return link_refuse_system(l, m->hdr.seq, error, "cannot set the size");
 	return km_send(l->chan, KM_DONE, m->hdr.seq, &done, NULL, 0);
 }
 

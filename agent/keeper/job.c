@@ -225,7 +225,7 @@ struct job *job_new(struct jobs *js, const char *id, const char *owner, struct j
 	if (j == NULL)
 		return NULL;
 	j->jobs = js;
-	j->pidfd = -1;
+	j->pidfd = j->terminal = -1;
 	LIST_INIT(&j->attachments);
 	memcpy(j->id, id, strlen(id) + 1);
 	memcpy(j->owner, owner, strlen(owner) + 1);
@@ -293,6 +293,13 @@ static void unlink_job(struct job *j)
 		js->queued--;
 }
 
+static void close_terminal(struct job *j)
+{
+	if (j->terminal >= 0)
+		close(j->terminal);
+	j->terminal = -1;
+}
+
 void job_free(struct job *j)
 {
 	if (j == NULL)
@@ -308,6 +315,7 @@ void job_free(struct job *j)
 		event_free(j->close_timer);
 	if (j->patience != NULL)
 		event_free(j->patience);
+	close_terminal(j);
 	pump_in_free(j->in);
 	pump_out_free(j->out[KM_STDOUT]);
 	pump_out_free(j->out[KM_STDERR]);
@@ -464,7 +472,8 @@ static void publish(struct job *j, uint8_t streams_open)
 
 static bool at_mark(const struct job *j, int s)
 {
-	return pump_out_ended(j->out[s]) || pump_out_head(j->out[s]) >= j->close_mark[s];
+	return pump_out_ended(j->out[s]) || pump_out_head(j->out[s]) >= j->close_mark[s] ||
+	       pump_out_dry(j->out[s]);
 }
 
 static void start_grace(struct job *j)
@@ -503,6 +512,11 @@ static void on_close_timer(evutil_socket_t fd, short what, void *arg)
 			job_drop(j);
 		return;
 	}
+	/* Whether a terminal is dry is known by reading it. */
+	if (j->spec->terminal)
+		pump_out_run(j->out[KM_STDOUT]);
+	if (j->state == KM_STATE_ENDED)
+		return;
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
 		if (!pump_out_look(j->out[s]))
 			open |= (uint8_t)KM_BIT(s);
@@ -540,8 +554,9 @@ void job_reaped(struct job *j)
 	event_del(j->end_timer);
 	cgroup_retire(&j->cgroup);
 	job_set_state(j, KM_STATE_ENDING);
+	close_terminal(j);
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
-		j->close_mark[s] = pump_out_head(j->out[s]) + pump_out_waiting(j->out[s]);
+		j->close_mark[s] = pump_out_mark(j->out[s]);
 	start_grace(j);
 	/* As a rule all that is left is to read the end. */
 	for (int s = KM_STDOUT; s <= KM_STDERR && j->state != KM_STATE_ENDED; s++)

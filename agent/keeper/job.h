@@ -67,8 +67,10 @@ struct job {
 	pid_t pid; /* also its process group and session; 0: it never ran */
 	int pidfd; /* -1: none, or reaped */
 	int64_t start_ns;
-	int64_t born_ns;         /* the same moment by CLOCK_BOOTTIME (tree.h) */
-	struct cgroup *cgroup;   /* NULL: none, or nothing runs in it any more (cgroup_save) */
+	int64_t born_ns;       /* the same moment by CLOCK_BOOTTIME (tree.h) */
+	struct cgroup *cgroup; /* NULL: none, or nothing runs in it any more (cgroup_save) */
+	int terminal; /* the keeper's own copy of its slave; -1: none, or reaped. To be kept over an
+	                 upgrade; the master is with the pumps alone, that know by themselves */
 	struct pump_in *in;      /* NULL: no stdin, or it never ran */
 	struct pump_out *out[3]; /* [0] unused; NULL: it never ran */
 	bool was_attached;       /* started by a client that stayed */

@@ -92,6 +92,7 @@ static const struct {
     {KM_SIGNAL, ask_signal},
     {KM_REMOVE, ask_remove},
     {KM_UPDATE, update_ask},
+    {KM_RESIZE, ask_resize},
     {KM_LIST, ask_list},
     {KM_GROUP, ask_group},
     {KM_INFO, ask_info},

@@ -43,7 +43,7 @@ struct job *link_find_own(const struct link *l, const char *id, const char *owne
 /* link_start.c */
 link_handler link_on_start, link_on_attach, link_on_detach, link_on_release, link_on_input;
 /* ask.c: each has one answer */
-link_handler ask_signal, ask_remove, ask_list, ask_group, ask_info;
+link_handler ask_signal, ask_remove, ask_resize, ask_list, ask_group, ask_info;
 
 /* update.c */
 link_handler update_ask;

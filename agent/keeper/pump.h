@@ -37,8 +37,8 @@ struct pump_out_ops {
 	void (*full)(bool full, void *arg);
 };
 
-/* Takes fd (the read end, non-blocking) when it succeeds. The ring is made at the first byte.
- * TX_ENOMEM. */
+/* Takes fd (the read end, or a terminal's master, non-blocking) when it succeeds; -1: an output
+ * that has ended, with nothing in it. The ring is made at the first byte. TX_ENOMEM. */
 int pump_out_new(struct pump_out **out, struct event_base *base, int fd,
     const struct store_config *config, const struct pump_out_ops *ops, void *arg);
 
@@ -65,8 +65,13 @@ bool pump_out_ended(const struct pump_out *p);
 /* The same, but looks at the pipe first, for one that is not being read now. */
 bool pump_out_look(struct pump_out *p);
 
-/* Bytes that are in the pipe and not yet in the ring. */
-uint64_t pump_out_waiting(const struct pump_out *p);
+/*
+ * The length that the output has when all that was written until now is in the ring. A terminal
+ * does not tell: UINT64_MAX then, and it is reached when pump_out_dry says so.
+ */
+uint64_t pump_out_mark(struct pump_out *p);
+/* A terminal's: whether nothing was left to read at some time since pump_out_mark. */
+bool pump_out_dry(const struct pump_out *p);
 
 /* What comes from now on is read and dropped; head is final. No more calls of more(). */
 void pump_out_drop(struct pump_out *p);
@@ -80,7 +85,11 @@ void pump_out_end_all(void);
 
 /* ---- input: ring -> pipe ---- */
 
-/* Takes fd (the write end, non-blocking) when it succeeds; makes the ring. TX_ENOMEM, TX_ESYS. */
+/*
+ * Takes fd (the write end, or a terminal's master, non-blocking) when it succeeds; makes the ring.
+ * A terminal is not closed by the end of the input: that is given to it as its character.
+ * TX_ENOMEM, TX_ESYS.
+ */
 int pump_in_new(struct pump_in **out, struct event_base *base, int fd, size_t ring_size,
     pump_fn progress, void *arg, struct err *e);
 

@@ -2,6 +2,9 @@
 /*
  * ring -> stdin. What was written to the pipe is released at once; exactly once, by the offsets.
  * When the process has closed its end the rest is forgotten, and the worker told.
+ *
+ * A terminal takes little, and does not always say when it takes more: there a timer asks, too. The
+ * end of the input is written to it as a character or two, when all else is.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -10,11 +13,14 @@
 #include <unistd.h>
 
 #include "agent/keeper/pump.h"
+#include "agent/keeper/terminal.h"
 #include "common/ring.h"
 
 #define WRITES_A_TURN 8
 #define PIPE_DEFAULT  (64 * 1024)
 #define PIPE_WANTED   (1024 * 1024)
+#define RETRY_MIN_MS  10
+#define RETRY_MAX_MS  1000
 
 struct pump_in {
 	int fd; /* -1: closed */
@@ -27,6 +33,9 @@ struct pump_in {
 	bool eof;    /* a worker has said so: close when all is written */
 	bool closed; /* the process has closed it */
 	bool enlarged;
+	enum { UNKNOWN, PIPE, TERMINAL } kind; /* of fd; by is_terminal */
+	int retry_ms;                          /* TERMINAL: 0: it took something */
+	int last; /* TERMINAL: the byte that it took last, + 1; 0: none */
 };
 
 static void on_writable(evutil_socket_t fd, short what, void *arg);
@@ -74,6 +83,13 @@ static void process_closed(struct pump_in *p)
 	finish(p);
 }
 
+static bool is_terminal(struct pump_in *p)
+{
+	if (p->kind == UNKNOWN)
+		p->kind = terminal_is(p->fd) ? TERMINAL : PIPE;
+	return p->kind == TERMINAL;
+}
+
 /* A pipe that was full is worth more of the kernel's memory: fewer wake-ups a byte. */
 static void enlarge(struct pump_in *p)
 {
@@ -81,6 +97,42 @@ static void enlarge(struct pump_in *p)
 	for (int size = PIPE_WANTED; size > PIPE_DEFAULT; size /= 2)
 		if (fcntl(p->fd, F_SETPIPE_SZ, size) >= 0)
 			break;
+}
+
+static void await_room(struct pump_in *p)
+{
+	struct timeval retry;
+
+	if (!is_terminal(p)) {
+		event_add(p->writable, NULL);
+		return;
+	}
+	if (p->retry_ms < RETRY_MIN_MS)
+		p->retry_ms = RETRY_MIN_MS;
+	retry = (struct timeval){p->retry_ms / 1000, p->retry_ms % 1000 * 1000};
+	event_add(p->writable, &retry);
+	if (p->retry_ms < RETRY_MAX_MS)
+		p->retry_ms *= 2;
+}
+
+/* All is written. Whether the line is begun is asked again when it took the first of two. */
+static void write_end(struct pump_in *p)
+{
+	uint8_t end[2];
+	int n = is_terminal(p) ? terminal_end_of_input(p->fd, p->last - 1, end) : 0;
+
+	for (int i = 0; i < n; i++) {
+		ssize_t done = write(p->fd, &end[i], 1);
+
+		if (done != 1 && (done == 0 || errno == EAGAIN || errno == EINTR)) {
+			await_room(p);
+			return;
+		}
+		if (done != 1)
+			break;
+		p->last = end[i] + 1;
+	}
+	finish(p);
 }
 
 static void write_some(struct pump_in *p)
@@ -92,15 +144,17 @@ static void write_some(struct pump_in *p)
 
 		if (len == 0) {
 			if (p->eof)
-				finish(p);
+				write_end(p);
 			return;
 		}
 		n = write(p->fd, at, len);
-		if (n >= 0) {
+		if (n > 0) {
+			p->last = at[n - 1] + 1;
+			p->retry_ms = 0;
 			p->written += (uint64_t)n;
 			(void)ring_release(p->ring, p->written);
-		} else if (errno == EAGAIN) {
-			if (p->enlarged)
+		} else if (n == 0 || errno == EAGAIN) {
+			if (p->enlarged || is_terminal(p))
 				break;
 			enlarge(p);
 		} else if (errno != EINTR) {
@@ -108,7 +162,7 @@ static void write_some(struct pump_in *p)
 			return;
 		}
 	}
-	event_add(p->writable, NULL);
+	await_room(p);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pipe -> ring. States: reading; full (the store makes no room: not listening to the pipe); at the
- * end; dropping (read and thrown away). What is thrown away before pump_out_drop, the store
- * decides.
+ * Pipe or terminal -> ring. States: reading; full (the store makes no room: not listening to the
+ * pipe); at the end; dropping (read and thrown away). What is thrown away before pump_out_drop, the
+ * store decides.
  */
 #include "agent/keeper/pump.h"
 
@@ -15,6 +15,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
+#include "agent/keeper/terminal.h"
 #include "common/log.h"
 #include "common/ring.h"
 
@@ -32,6 +33,8 @@ struct pump_out {
 	const struct pump_out_ops *ops;
 	void *arg;
 	bool full, dropping, enlarged, no_memory_told;
+	bool dry;                              /* pump_out_dry */
+	enum { UNKNOWN, PIPE, TERMINAL } kind; /* of fd; by is_terminal */
 };
 
 static LIST_HEAD(, pump_out) abandoned = LIST_HEAD_INITIALIZER(abandoned);
@@ -66,7 +69,7 @@ int pump_out_new(struct pump_out **out, struct event_base *base, int fd,
 	p->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, p);
 	p->retry = event_new(base, -1, 0, on_retry, p);
 	if (rc != 0 || p->readable == NULL || p->retry == NULL ||
-	    event_add(p->readable, NULL) != 0) {
+	    (fd >= 0 && event_add(p->readable, NULL) != 0)) {
 		destroy(p);
 		return TX_ENOMEM;
 	}
@@ -99,7 +102,15 @@ static void at_end(struct pump_out *p)
 	set_full(p, false);
 }
 
-uint64_t pump_out_waiting(const struct pump_out *p)
+static bool is_terminal(struct pump_out *p)
+{
+	if (p->kind == UNKNOWN)
+		p->kind = terminal_is(p->fd) ? TERMINAL : PIPE;
+	return p->kind == TERMINAL;
+}
+
+/* Bytes that are in the pipe and not yet in the ring. */
+static uint64_t waiting(const struct pump_out *p)
 {
 	int n = 0;
 
@@ -110,11 +121,32 @@ uint64_t pump_out_waiting(const struct pump_out *p)
 
 /* No writer and nothing in it. The count is read after the hang-up was seen: nobody can have added
  * to it. */
-static bool pipe_is_over(const struct pump_out *p)
+static bool pipe_is_over(struct pump_out *p)
 {
 	struct pollfd pfd = {.fd = p->fd, .events = POLLIN};
 
-	return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLHUP) != 0 && pump_out_waiting(p) == 0;
+	if (is_terminal(p))
+		return terminal_is_over(p->fd);
+	return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLHUP) != 0 && waiting(p) == 0;
+}
+
+/* What a terminal's driver has it does not count. */
+static bool has_bytes(struct pump_out *p)
+{
+	return is_terminal(p) ? terminal_has_output(p->fd) : waiting(p) > 0;
+}
+
+uint64_t pump_out_mark(struct pump_out *p)
+{
+	p->dry = false;
+	if (p->fd >= 0 && is_terminal(p))
+		return UINT64_MAX;
+	return pump_out_head(p) + waiting(p);
+}
+
+bool pump_out_dry(const struct pump_out *p)
+{
+	return p->dry;
 }
 
 bool pump_out_ended(const struct pump_out *p)
@@ -230,8 +262,13 @@ static enum outcome read_once(struct pump_out *p)
 	}
 	if (n < 0 && errno == EINTR)
 		return GOT;
-	if (n < 0 && errno == EAGAIN)
+	if (n < 0 && errno == EAGAIN) {
+		p->dry = true;
 		return NOTHING;
+	}
+	/* It may have been closed after the last bytes were looked for. */
+	if (n < 0 && errno == EIO && is_terminal(p) && !terminal_is_over(p->fd))
+		return GOT;
 	/* The ring's pages are made as they are filled. */
 	if (n < 0 && (errno == EFAULT || errno == ENOMEM)) {
 		await_memory(p, "a ring's pages");
@@ -257,7 +294,8 @@ void pump_out_run(struct pump_out *p)
 		read_dropping(p);
 		return;
 	}
-	if (store_ring(p->store) == NULL && pump_out_waiting(p) == 0) {
+	if (store_ring(p->store) == NULL && !has_bytes(p)) {
+		p->dry = true;
 		if (pump_out_look(p))
 			p->ops->more(p->arg);
 		return;

@@ -19,6 +19,7 @@
 #include "agent/keeper/job.h"
 #include "agent/keeper/pump.h"
 #include "agent/keeper/spawn.h"
+#include "agent/keeper/terminal.h"
 #include "agent/keeper/tree.h"
 #include "agent/keeper/user.h"
 #include "common/duration.h"
@@ -30,6 +31,7 @@ struct starter {
 	struct jobs *jobs;
 	struct starter_config c;
 	struct user *own;
+	gid_t tty; /* terminal_group */
 	int null_fd;
 	int fd_ceiling; /* no start uses descriptors from here on: rings and messages need them */
 };
@@ -48,6 +50,7 @@ int starter_new(
 	st->fd_ceiling = INT_MAX;
 	if (getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_cur < INT_MAX)
 		st->fd_ceiling = (int)(now.rlim_cur / 5 * 3);
+	st->tty = terminal_group();
 	st->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	rc = st->null_fd < 0 ? err_sys(e, errno, "/dev/null") : user_lookup(&st->own, NULL, e);
 	if (rc == 0)
@@ -96,13 +99,13 @@ static int refuse_system(struct km_refused *why, int sys_errno, const char *what
 
 /* The child's ends; the keeper's are with the job's pumps. */
 struct ends {
-	int fds[3]; /* -1: none; [0] may be the starter's null_fd, which stays */
+	int fds[3]; /* -1: none; the starter's null_fd and the job's terminal stay */
 };
 
-static void close_ends(const struct starter *st, struct ends *ends)
+static void close_ends(const struct starter *st, const struct job *j, struct ends *ends)
 {
 	for (int i = 0; i < 3; i++)
-		if (ends->fds[i] >= 0 && ends->fds[i] != st->null_fd)
+		if (ends->fds[i] >= 0 && ends->fds[i] != st->null_fd && ends->fds[i] != j->terminal)
 			close(ends->fds[i]);
 }
 
@@ -124,8 +127,8 @@ static int make_pipe(const struct starter *st, int mine, int pair[2])
 	return error;
 }
 
-static int open_output(
-    struct starter *st, struct job *j, int s, struct ends *ends, struct km_refused *why)
+/* -1: an output that has ended. fd is taken, or stays the caller's when it fails (TX_ENOMEM). */
+static int pump_output(struct starter *st, struct job *j, int s, int fd)
 {
 	const uint64_t size = j->spec->output_buffer;
 	const struct store_config config = {
@@ -135,14 +138,21 @@ static int open_output(
 	    .spool_folder = st->c.spool_folder,
 	    .job = j->id,
 	};
+
+	return pump_out_new(
+	    &j->out[s], jobs_base(st->jobs), fd, &config, job_output_ops((enum km_stream)s), j);
+}
+
+static int open_output(
+    struct starter *st, struct job *j, int s, struct ends *ends, struct km_refused *why)
+{
 	int pair[2];
 	int error = make_pipe(st, 0, pair);
 
 	if (error != 0)
 		return refuse_system(why, error, "cannot make a pipe");
 	ends->fds[s] = pair[1];
-	if (pump_out_new(&j->out[s], jobs_base(st->jobs), pair[0], &config,
-	        job_output_ops((enum km_stream)s), j) == 0)
+	if (pump_output(st, j, s, pair[0]) == 0)
 		return 0;
 	close(pair[0]);
 	return refuse_system(why, ENOMEM, "cannot watch a pipe");
@@ -171,6 +181,58 @@ static int open_input(struct starter *st, struct job *j, struct ends *ends, stru
 	    why, KM_WHY_SYSTEM, KM_STAGE_NONE, rc == TX_ESYS ? e.sys_errno : ENOMEM, e.message);
 }
 
+static int open_pipes(struct starter *st, struct job *j, struct ends *ends, struct km_refused *why)
+{
+	int rc = open_input(st, j, ends, why);
+
+	for (int s = KM_STDOUT; s <= KM_STDERR && rc == 0; s++)
+		rc = open_output(st, j, s, ends, why);
+	return rc;
+}
+
+/* ---- or a terminal ---- */
+
+/* Takes the master. Input and output each have a descriptor of it: they end on their own. */
+static int pump_master(struct starter *st, struct job *j, int master, struct km_refused *why)
+{
+	int second = fcntl(master, F_DUPFD_CLOEXEC, 0);
+	int rc = second < 0 ? TX_ESYS : pump_output(st, j, KM_STDOUT, master);
+	struct err e;
+
+	if (rc != 0)
+		close(master);
+	else
+		rc = pump_output(st, j, KM_STDERR, -1);
+	if (rc == 0)
+		rc = pump_in_new(&j->in, jobs_base(st->jobs), second, (size_t)st->c.output_buffer,
+		    job_stdin_moved, j, &e);
+	if (rc == 0)
+		return 0;
+	if (second >= 0)
+		close(second);
+	return refuse_system(why, second < 0 ? EMFILE : ENOMEM, "cannot watch a terminal");
+}
+
+static int open_terminal(struct starter *st, struct job *j, const struct user *user,
+    struct ends *ends, struct km_refused *why)
+{
+	const struct terminal_owner owner = {
+	    .change = geteuid() == 0, .uid = user->uid, .gid = user->gid, .tty = st->tty};
+	struct terminal t;
+	struct err e;
+
+	if (terminal_open(&t, j->spec->rows, j->spec->columns, &owner, &e) != 0)
+		return refuse(why, KM_WHY_START, KM_STAGE_FORK, e.sys_errno, e.message);
+	j->terminal = t.slave;
+	for (int i = 0; i < 3; i++)
+		ends->fds[i] = t.slave;
+	if (t.master >= st->fd_ceiling || t.slave >= st->fd_ceiling) {
+		close(t.master);
+		return refuse_system(why, EMFILE, "cannot make a terminal");
+	}
+	return pump_master(st, j, t.master, why);
+}
+
 /* ---- who, and in what environment ---- */
 
 static int find_user(struct job_spec *spec, struct user **found, struct km_refused *why)
@@ -194,23 +256,6 @@ static int find_user(struct job_spec *spec, struct user **found, struct km_refus
 		return refuse(why, KM_WHY_START, KM_STAGE_USER,
 		    e.sys_errno != 0 ? e.sys_errno : EIO, e.message);
 	}
-}
-
-/* What this agent cannot do yet is said, not left out. */
-static int check_known(const struct job_spec *spec, struct km_refused *why)
-{
-	const struct {
-		bool asked;
-		int stage;
-		const char *text;
-	} unknown[] = {
-	    {spec->terminal, KM_STAGE_SPEC, "this agent has no terminals"},
-	};
-
-	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
-		if (unknown[i].asked)
-			return refuse(why, KM_WHY_START, unknown[i].stage, ENOSYS, unknown[i].text);
-	return 0;
 }
 
 /* Whether the sizes are within the agent's maxima. */
@@ -312,6 +357,7 @@ static int spawn_job(struct starter *st, struct job *j, const struct user *user,
 	    .default_path = environment_path(user),
 	    .fds = {ends->fds[0], ends->fds[1], ends->fds[2]},
 	    .n_fds = 3,
+	    .terminal = spec->terminal,
 	    .cwd = spec->cwd,
 	    .home = user->home,
 	    .change_user = user->change,
@@ -349,9 +395,7 @@ int start_admit(struct starter *st, const char *id, const char *owner, struct jo
 		    jobs_max(st->jobs));
 		return refuse(why, KM_WHY_LIMIT, KM_STAGE_NONE, 0, text);
 	}
-	rc = check_known(spec, why);
-	if (rc == 0)
-		rc = check_sizes(st, spec, why);
+	rc = check_sizes(st, spec, why);
 	if (rc != 0)
 		return rc;
 	*out = job_new(st->jobs, id, owner, spec);
@@ -368,6 +412,9 @@ void start_withdraw(struct job *j)
 static void drop_pumps(struct job *j)
 {
 	j->start_ns = 0;
+	if (j->terminal >= 0)
+		close(j->terminal);
+	j->terminal = -1;
 	pump_in_free(j->in);
 	j->in = NULL;
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
@@ -388,17 +435,18 @@ int start_check(struct job *j, struct km_refused *why)
 int start_launch(struct starter *st, struct job *j, struct km_refused *why)
 {
 	struct ends ends = {{-1, -1, -1}};
-	struct user *user = NULL;
-	int rc = find_user(j->spec, &user, why);
+	struct user *found = NULL;
+	const struct user *user;
+	int rc = find_user(j->spec, &found, why);
 
+	user = found != NULL ? found : st->own;
 	if (rc == 0)
-		rc = open_input(st, j, &ends, why);
-	for (int s = KM_STDOUT; s <= KM_STDERR && rc == 0; s++)
-		rc = open_output(st, j, s, &ends, why);
+		rc = j->spec->terminal ? open_terminal(st, j, user, &ends, why)
+		                       : open_pipes(st, j, &ends, why);
 	if (rc == 0)
-		rc = spawn_job(st, j, user != NULL ? user : st->own, &ends, why);
-	close_ends(st, &ends);
-	user_free(user);
+		rc = spawn_job(st, j, user, &ends, why);
+	close_ends(st, j, &ends);
+	user_free(found);
 	if (rc != 0) {
 		drop_pumps(j);
 		return rc;
