@@ -363,7 +363,8 @@ enum km_attach_flag {
 	KM_ATTACH_PASSIVE = 1,   /* it is no client's presence: the disconnect policy ignores it */
 	KM_ATTACH_LOSSY = 2,     /* the process never waits for it; it may be overtaken */
 	KM_ATTACH_NO_OUTPUT = 4, /* it wants no rings and no wake-ups */
-	KM_ATTACH_ACKNOWLEDGE = 8, /* everything before offset[] counts as acknowledged */
+	/* With KM_FROM_OFFSET: everything before offset[] counts as acknowledged. */
+	KM_ATTACH_ACKNOWLEDGE = 8,
 };
 
 struct km_attach {

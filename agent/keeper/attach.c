@@ -404,14 +404,14 @@ static void take_stdin(struct attachment *a)
 		replace(before, KM_WHY_STDIN_HELD);
 }
 
-static void set_offsets(struct attachment *a, const uint64_t offset[3])
+static void set_offsets(struct attachment *a, const struct attach_want *want)
 {
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
-		a->out[s].acked = a->out[s].seen = offset[s];
+		a->out[s].acked = a->out[s].seen = want->offset[s];
 		a->out[s].armed = (a->flags & KM_ATTACH_NO_OUTPUT) == 0;
 		a->out[s].acked_at = clock_monotonic_ns();
-		if ((a->flags & KM_ATTACH_ACKNOWLEDGE) != 0)
-			(void)pump_out_release(a->job->out[s], offset[s]);
+		if ((want->acknowledged & KM_BIT(s)) != 0)
+			(void)pump_out_release(a->job->out[s], want->offset[s]);
 	}
 }
 
@@ -429,10 +429,12 @@ int attach_add(struct attachment **out, struct attach_table *t, uint32_t att, st
 	a->att = att;
 	a->flags = want->flags;
 	a->key = want->key;
-	a->starter = want->starter;
+	a->starter = want->starter || (want->key != 0 && want->key == j->starter_key);
+	if (want->starter)
+		j->starter_key = want->key;
 	a->running_due = j->state == KM_STATE_QUEUED;
 	snprintf(a->owner, sizeof(a->owner), "%s", want->owner);
-	set_offsets(a, want->offset);
+	set_offsets(a, want);
 	t->count++;
 	LIST_INSERT_HEAD(&t->buckets[att % BUCKETS], a, in_bucket);
 	LIST_INSERT_HEAD(&j->attachments, a, in_job);

@@ -41,11 +41,12 @@ bool attach_offsets_held(const struct job *j, const uint64_t offset[3], struct k
 /* How to attach. */
 struct attach_want {
 	const char *owner;
-	uint64_t key;       /* 0: none */
-	uint8_t flags;      /* enum km_attach_flag */
-	bool starter;       /* with a start */
-	bool stdin_too;     /* takes it over from whoever has it */
-	uint64_t offset[3]; /* held */
+	uint64_t key;         /* 0: none */
+	uint8_t flags;        /* enum km_attach_flag */
+	bool starter;         /* with a start */
+	bool stdin_too;       /* takes it over from whoever has it */
+	uint8_t acknowledged; /* KM_BIT()s: everything before offset[] is */
+	uint64_t offset[3];   /* held */
 };
 
 /*

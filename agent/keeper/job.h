@@ -92,6 +92,7 @@ struct job {
 	/* attach.c */
 	LIST_HEAD(, attachment) attachments;
 	struct attachment *stdin_holder;
+	uint64_t starter_key;   /* of the attachment that came with the start; 0: none */
 	uint32_t n_attached;    /* clients that are there: not the passive ones */
 	uint32_t n_readers;     /* those that want output */
 	uint32_t n_waited;      /* those that a process may wait for: no passive, no lossy ones */

@@ -165,6 +165,17 @@ static void begin_offsets(const struct km_attach *m, const struct job *j, uint64
 	}
 }
 
+/* What its client says it has dealt with: not what it does not want. */
+static uint8_t acknowledged(const struct km_attach *m)
+{
+	unsigned bits = 0;
+
+	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
+		if (m->from == KM_FROM_OFFSET && m->offset[s] != UINT64_MAX)
+			bits |= KM_BIT(s);
+	return (m->flags & KM_ATTACH_ACKNOWLEDGE) != 0 ? (uint8_t)bits : 0;
+}
+
 /* Whether another attachment, that this one does not replace, holds stdin. */
 static bool stdin_is_held(const struct km_attach *m, const struct job *j)
 {
@@ -188,6 +199,7 @@ int link_on_attach(struct link *l, const union km_any *any, int *fds)
 	if (j == NULL)
 		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
 	begin_offsets(m, j, want.offset);
+	want.acknowledged = acknowledged(m);
 	if (!attach_offsets_held(j, want.offset, &why))
 		return link_refuse(l, m->hdr.seq, &why);
 	if (want.stdin_too && stdin_is_held(m, j))

@@ -228,8 +228,10 @@ static void on_job(const struct km_job *job, void *arg)
 
 	r->job = *job;
 	run_set_state(r, RUN_LOOKING);
-	if (r->from_oldest)
+	if (r->from == KM_FROM_OLDEST)
 		run_output_seek(r->output, job->tail);
+	else if (r->from == KM_FROM_NEWEST)
+		run_output_seek(r->output, job->head);
 	run_output_start(r->output, r->att);
 	if (run_stdin_start(r->input, r->att, job, r->feeds, &status) < 0) {
 		run_fail(r, &status);

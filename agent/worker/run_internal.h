@@ -42,7 +42,7 @@ struct run {
 	struct km_job job;
 	struct km_exit exit;
 	bool feeds;        /* the client may feed stdin */
-	bool from_oldest;  /* attach without resume */
+	uint8_t from;      /* enum km_from */
 	bool ended;        /* `exit` is filled */
 	bool acknowledges; /* the client promised an ExitAck */
 	bool running_due;  /* `running` is to be sent: it was queued */

@@ -142,6 +142,22 @@ static int take_start(struct run *r, const Telex__V1__RunStart *start, struct rp
 	return rc;
 }
 
+/* Where an attach begins to read. */
+static int take_from(struct run *r, const Telex__V1__RunAttach *attach, struct rpc_status *status)
+{
+	if (attach->resume != NULL)
+		r->from = KM_FROM_OFFSET;
+	else if (attach->from == TELEX__V1__ATTACH_FROM__ATTACH_FROM_NEWEST)
+		r->from = KM_FROM_NEWEST;
+	else if (attach->from == TELEX__V1__ATTACH_FROM__ATTACH_FROM_OLDEST ||
+	         attach->from == TELEX__V1__ATTACH_FROM__ATTACH_FROM_UNSPECIFIED)
+		r->from = KM_FROM_OLDEST;
+	else
+		return process_bad_field(
+		    status, "attach.from", "unknown value %d", (int)attach->from);
+	return 0;
+}
+
 static int take_attach(struct run *r, const Telex__V1__RunAttach *attach, struct rpc_status *status)
 {
 	const struct peer *peer = rpc_call_peer(r->call);
@@ -155,9 +171,15 @@ static int take_attach(struct run *r, const Telex__V1__RunAttach *attach, struct
 	r->feeds = attach->stdin;
 	r->acknowledges = attach->acknowledge_exit;
 	r->key = m.key = attach->attachment_key;
-	r->from_oldest = attach->resume == NULL;
+	rc = take_from(r, attach, status);
+	if (rc < 0)
+		return rc;
+	if (attach->lossy) {
+		m.flags = KM_ATTACH_LOSSY;
+		run_output_copy(r->output);
+	}
 	m.want_stdin = r->feeds;
-	m.from = r->from_oldest ? KM_FROM_OLDEST : KM_FROM_OFFSET;
+	m.from = r->from;
 	snprintf(m.id, sizeof(m.id), "%s", r->id);
 	snprintf(m.owner, sizeof(m.owner), "%s", peer->identity);
 	rc = keeper_attach(&r->att, r->worker->keeper, &m, &run_attachment_ops, r);

@@ -6,8 +6,10 @@
 #include "agent/worker/process_list.h"
 #include "agent/worker/process_wait.h"
 #include "agent/worker/process_wait_group.h"
+#include "agent/worker/read_output.h"
 #include "agent/worker/run.h"
 #include "agent/worker/services.h"
+#include "agent/worker/write_input.h"
 #include "telex/v1/process.pb-c.h"
 
 static const struct rpc_method methods[] = {
@@ -30,6 +32,22 @@ static const struct rpc_method methods[] = {
         .response = &telex__v1__start_response__descriptor,
         .message = process_ask_start,
         .closed = process_ask_closed,
+    },
+    {
+        .name = "ReadOutput",
+        .request = &telex__v1__read_output_request__descriptor,
+        .response = &telex__v1__read_output_response__descriptor,
+        .server_stream = true,
+        .message = read_output_message,
+        .writable = read_output_writable,
+        .closed = read_output_closed,
+    },
+    {
+        .name = "WriteInput",
+        .request = &telex__v1__write_input_request__descriptor,
+        .response = &telex__v1__write_input_response__descriptor,
+        .message = write_input_message,
+        .closed = write_input_closed,
     },
     {
         .name = "Wait",

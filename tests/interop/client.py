@@ -224,6 +224,76 @@ def start_is_idempotent(channel, stub):
     assert last.exited.signal.number == 9 and last.exited.reason == pb.END_REASON_SIGNALLED
 
 
+def output_is_read_as_often_as_wanted(channel, stub):
+    process_id = uuid.uuid4().hex
+    stub.Start(pb.StartRequest(process_id=process_id, spec=pb.ProcessSpec(
+        argv=[b"sh", b"-c", b"seq 1 50000; echo err >&2; exit 4"],
+        output=pb.OutputRetention(buffer_bytes=65536, spool_bytes=1 << 20))), timeout=TIMEOUT)
+    want = b"".join(b"%d\n" % i for i in range(1, 50001))
+    for _ in range(2):
+        out, exited = b"", None
+        for r in stub.ReadOutput(pb.ReadOutputRequest(
+                process_id=process_id, stream=pb.OUTPUT_STREAM_STDOUT, follow=True), timeout=TIMEOUT):
+            assert exited is None
+            if r.WhichOneof("response") == "output":
+                assert r.output.offset == len(out) and r.output.stream == pb.OUTPUT_STREAM_STDOUT
+                out += r.output.data
+            else:
+                exited = r.exited
+        assert out == want and exited.code == 4
+    part = list(stub.ReadOutput(pb.ReadOutputRequest(
+        process_id=process_id, **{"from": pb.Resume(stdout_offset=len(want) - 6)}), timeout=TIMEOUT))
+    assert b"".join(r.output.data for r in part
+                    if r.output.stream == pb.OUTPUT_STREAM_STDOUT) == b"50000\n"
+    try:
+        list(stub.ReadOutput(pb.ReadOutputRequest(
+            process_id=process_id, **{"from": pb.Resume(stdout_offset=1 << 30)}), timeout=TIMEOUT))
+        raise AssertionError("it was read")
+    except grpc.RpcError as e:
+        assert e.code() == grpc.StatusCode.OUT_OF_RANGE
+        assert error_info(e).metadata["newest"] == str(len(want))
+
+
+def input_is_written_exactly_once(channel, stub):
+    process_id = uuid.uuid4().hex
+    stub.Start(pb.StartRequest(process_id=process_id, spec=pb.ProcessSpec(
+        argv=[b"cat"], stdin=pb.STDIN_MODE_PIPE)), timeout=TIMEOUT)
+    data = bytes(range(256)) * 1000
+    offset = 0
+    while offset < len(data):
+        piece = data[max(0, offset - 5000):offset + 50000]
+        answer = stub.WriteInput(pb.WriteInputRequest(
+            process_id=process_id, offset=max(0, offset - 5000), data=piece), timeout=TIMEOUT)
+        assert not answer.closed
+        offset = answer.offset
+    try:
+        stub.WriteInput(pb.WriteInputRequest(process_id=process_id, offset=offset + 1, data=b"x"),
+                        timeout=TIMEOUT)
+        raise AssertionError("a hole was taken")
+    except grpc.RpcError as e:
+        assert e.code() == grpc.StatusCode.OUT_OF_RANGE
+        assert error_info(e).metadata["expected"] == str(offset)
+    stub.WriteInput(pb.WriteInputRequest(process_id=process_id, offset=offset, eof=True),
+                    timeout=TIMEOUT)
+    out = b"".join(r.output.data for r in stub.ReadOutput(
+        pb.ReadOutputRequest(process_id=process_id, follow=True), timeout=TIMEOUT))
+    assert out == data
+
+
+def sizes_above_the_maximum_say_it(channel, stub):
+    limits = system_stubs.SystemServiceStub(channel).GetInfo(
+        system_pb.GetInfoRequest(), timeout=TIMEOUT).limits
+    assert limits.max_spool_bytes > 0
+    try:
+        stub.Start(pb.StartRequest(process_id=uuid.uuid4().hex, spec=pb.ProcessSpec(
+            argv=[b"true"], output=pb.OutputRetention(spool_bytes=limits.max_spool_bytes + 1))),
+            timeout=TIMEOUT)
+        raise AssertionError("it started")
+    except grpc.RpcError as e:
+        assert e.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert error_info(e).metadata["maximum"] == str(limits.max_spool_bytes)
+
+
 def an_unknown_process_is_not_found(channel, stub):
     for call in (lambda: stub.Get(pb.GetRequest(process_id="nobody"), timeout=TIMEOUT),
                  lambda: stub.Signal(pb.SignalRequest(process_id="nobody", signal=15), timeout=TIMEOUT)):
@@ -337,6 +407,8 @@ def many_runs_on_one_connection(channel, stub):
 TESTS = [both_streams_and_the_exit, a_death_by_signal_is_typed, a_megabyte_through_stdin_comes_back,
          a_signal_in_the_stream_says_whose, a_run_timeout_is_its_own_reason,
          heartbeats_come_when_asked_for, a_failed_start_says_where, start_is_idempotent,
+         output_is_read_as_often_as_wanted, input_is_written_exactly_once,
+         sizes_above_the_maximum_say_it,
          an_unknown_process_is_not_found, bad_requests_name_the_field,
          a_deadline_leaves_the_process_alone, gzip_is_understood, info_tells_who_and_what,
          unknown_methods_are_unimplemented, bad_protobuf_keeps_the_connection,

@@ -475,7 +475,7 @@ static void a_passive_one_is_no_presence(void **state)
 static void what_a_passive_one_says_it_has_counts_where_nobody_else_does(void **state)
 {
 	struct attach_want want = {
-	    .owner = "me", .flags = KM_ATTACH_PASSIVE | KM_ATTACH_ACKNOWLEDGE};
+	    .owner = "me", .flags = KM_ATTACH_PASSIVE, .acknowledged = KM_BIT(KM_STDOUT)};
 	struct fixture *f = *state;
 
 	fill(f);

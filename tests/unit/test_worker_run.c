@@ -593,6 +593,55 @@ static void output_resumes_at_the_offset(void **state)
 	ring_unref(out);
 }
 
+static void an_attach_says_where_it_begins_and_how_it_counts(void **state)
+{
+	struct fixture *f = *state;
+	Telex__V1__RunRequest q = TELEX__V1__RUN_REQUEST__INIT;
+	Telex__V1__RunAttach attach = TELEX__V1__RUN_ATTACH__INIT;
+	struct km_job job = a_job(f, false);
+	struct ring *out;
+	union km_any msg;
+
+	attach.process_id = (char *)"p1";
+	attach.from = TELEX__V1__ATTACH_FROM__ATTACH_FROM_NEWEST;
+	attach.lossy = true;
+	attach.attachment_key = 77;
+	q.request_case = TELEX__V1__RUN_REQUEST__REQUEST_ATTACH;
+	q.attach = &attach;
+	send_request(f, &q);
+	assert_true(fake_keeper_take(f->keeper, KM_ATTACH, &msg, NULL));
+	assert_int_equal(msg.attach.from, KM_FROM_NEWEST);
+	assert_int_equal(msg.attach.flags, KM_ATTACH_LOSSY);
+	assert_true(msg.attach.key == 77);
+	f->att = job.att = msg.attach.att;
+	job.tail[KM_STDOUT] = 0;
+	job.head[KM_STDOUT] = 4;
+	fake_keeper_send(f->keeper, KM_JOB, msg.hdr.seq, &job, -1);
+	settle(f);
+	assert_true(fake_keeper_take(f->keeper, KM_LIST, &msg, NULL));
+	fake_keeper_table(f->keeper, msg.hdr.seq, NULL, 0);
+	assert_int_equal(ring_create(&out, RING_OUTPUT, 4096, NULL), 0);
+	fake_keeper_write(out, "abcdef", 6);
+	f->begin[0] = 4;
+	fake_keeper_ring(f->keeper, f->att, KM_STDOUT, out);
+	settle(f);
+	saw(f, "started(p1,0,0) out:4+2");
+	ring_unref(out);
+}
+
+static void another_with_its_key_takes_the_place_of_a_call(void **state)
+{
+	struct fixture *f = *state;
+	struct km_detached gone = {.why = KM_WHY_REPLACED};
+
+	start(f, false);
+	gone.att = f->att;
+	fake_keeper_send(f->keeper, KM_DETACHED, 0, &gone, -1);
+	refused_with(f, RPC_ABORTED, "REPLACED", NULL);
+	/* The keeper has forgotten it already. */
+	assert_int_equal(fake_keeper_count(f->keeper, KM_DETACH), 0);
+}
+
 static void an_offset_that_is_gone_is_out_of_range(void **state)
 {
 	struct fixture *f = *state;
@@ -1167,6 +1216,8 @@ int main(void)
 	    RUN_TEST(acks_are_told_by_the_quarter),
 	    RUN_TEST(an_ack_beyond_what_was_sent_is_refused),
 	    RUN_TEST(output_resumes_at_the_offset),
+	    RUN_TEST(an_attach_says_where_it_begins_and_how_it_counts),
+	    RUN_TEST(another_with_its_key_takes_the_place_of_a_call),
 	    RUN_TEST(an_offset_that_is_gone_is_out_of_range),
 	    RUN_TEST(large_output_is_whole_and_in_pieces),
 	    RUN_TEST(a_slow_reader_bounds_what_is_sent),
