@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * New limits for a process that runs: KM_UPDATE. All or nothing: what was set before a failure is
- * set back. The control group is last, for it sees to that itself.
+ * set back. An agent without privileges cannot raise again what it lowered: so whatever may fail
+ * comes first, and what lowers something, which is always allowed, last.
  */
 
 #include <errno.h>
@@ -23,9 +24,9 @@ struct change {
 	const struct km_update *m;
 	const struct job *j;
 	struct rlimit before[JOB_RLIMITS_MAX];
-	uint32_t n_before;
+	bool changed[JOB_RLIMITS_MAX];
 	int nice_before;
-	bool nice_set;
+	bool nice_changed;
 };
 
 static int refuse(struct km_refused *why, enum km_why reason, int sys_errno)
@@ -42,31 +43,44 @@ static rlim_t to_rlim(uint64_t value)
 	return value == UINT64_MAX ? RLIM_INFINITY : (rlim_t)value;
 }
 
-static int set_rlimits(struct change *c, struct km_refused *why)
+/* The process is not reaped: the number is its own. */
+static int call_prlimit(
+    const struct change *c, uint32_t i, const struct rlimit *now, struct rlimit *before)
+{
+	unsigned resource = c->m->rlimits[i].resource;
+
+	return prlimit(c->j->pid, (__rlimit_resource_t)resource, now, before) == 0 ? 0 : errno;
+}
+
+/* Those whose hard limit goes down, or the others. */
+static int set_rlimits(struct change *c, bool down, struct km_refused *why)
 {
 	for (uint32_t i = 0; i < c->m->n_rlimits; i++) {
 		const struct job_rlimit *l = &c->m->rlimits[i];
 		const struct rlimit now = {to_rlim(l->soft), to_rlim(l->hard)};
+		int error = 0;
 
-		/* Not reaped: the number is its own. */
-		if (prlimit(c->j->pid, (__rlimit_resource_t)l->resource, &now, &c->before[i]) !=
-		    0) {
-			int error = errno;
-
+		if (!c->changed[i])
+			error = call_prlimit(c, i, NULL, &c->before[i]);
+		if (error == 0 && (now.rlim_max < c->before[i].rlim_max) != down)
+			continue;
+		if (error == 0)
+			error = call_prlimit(c, i, &now, NULL);
+		if (error != 0) {
 			snprintf(why->text, sizeof(why->text), "cannot set the limit %s: %s",
 			    job_rlimit_name((int)l->resource),
-			    error == EPERM ? "the agent may not raise it above its hard limit"
-			                   : strerror(error));
+			    error == EPERM ? "the agent may not raise it so far" : strerror(error));
 			return refuse(why, KM_WHY_SYSTEM, error);
 		}
-		c->n_before = i + 1;
+		c->changed[i] = true;
 	}
 	return 0;
 }
 
 /* ---- nice ---- */
 
-static int set_nice(struct change *c, struct km_refused *why)
+/* To a lower priority, or to a higher one. */
+static int set_nice(struct change *c, bool down, struct km_refused *why)
 {
 	id_t group = (id_t)c->j->pid;
 	int error;
@@ -74,8 +88,11 @@ static int set_nice(struct change *c, struct km_refused *why)
 	if (!c->m->set_nice)
 		return 0;
 	errno = 0;
-	c->nice_before = getpriority(PRIO_PGRP, group);
+	if (!c->nice_changed)
+		c->nice_before = getpriority(PRIO_PGRP, group);
 	error = errno;
+	if (error == 0 && (c->m->nice > c->nice_before) != down)
+		return 0;
 	if (error == 0 && setpriority(PRIO_PGRP, group, c->m->nice) != 0)
 		error = errno;
 	if (error != 0) {
@@ -85,7 +102,7 @@ static int set_nice(struct change *c, struct km_refused *why)
 		                                      : strerror(error));
 		return refuse(why, KM_WHY_SYSTEM, error);
 	}
-	c->nice_set = true;
+	c->nice_changed = true;
 	return 0;
 }
 
@@ -117,15 +134,15 @@ static int set_cgroup(const struct change *c, struct km_refused *why)
 
 static void set_back(const struct change *c)
 {
-	if (c->nice_set && setpriority(PRIO_PGRP, (id_t)c->j->pid, c->nice_before) != 0)
+	if (c->nice_changed && setpriority(PRIO_PGRP, (id_t)c->j->pid, c->nice_before) != 0)
 		log_warn(
 		    "job %s: its nice value cannot be set back: %s", c->j->id, strerror(errno));
-	for (uint32_t i = c->n_before; i > 0; i--) {
-		unsigned resource = c->m->rlimits[i - 1].resource;
+	for (uint32_t i = c->m->n_rlimits; i-- > 0;) {
+		int error = c->changed[i] ? call_prlimit(c, i, &c->before[i], NULL) : 0;
 
-		if (prlimit(c->j->pid, (__rlimit_resource_t)resource, &c->before[i - 1], NULL) != 0)
+		if (error != 0)
 			log_warn("job %s: the limit %s cannot be set back: %s", c->j->id,
-			    job_rlimit_name((int)resource), strerror(errno));
+			    job_rlimit_name((int)c->m->rlimits[i].resource), strerror(error));
 	}
 }
 
@@ -156,12 +173,16 @@ static const char *find_fault(const struct km_update *m, char *text, size_t size
 static int apply(const struct km_update *m, const struct job *j, struct km_refused *why)
 {
 	struct change c = {.m = m, .j = j};
-	int rc = set_rlimits(&c, why);
+	int rc = set_rlimits(&c, false, why);
 
 	if (rc == 0)
-		rc = set_nice(&c, why);
+		rc = set_nice(&c, false, why);
 	if (rc == 0)
 		rc = set_cgroup(&c, why);
+	if (rc == 0)
+		rc = set_nice(&c, true, why);
+	if (rc == 0)
+		rc = set_rlimits(&c, true, why);
 	if (rc != 0)
 		set_back(&c);
 	return rc;

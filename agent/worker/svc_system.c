@@ -2,6 +2,7 @@
 /* SystemService: what the agent and its machine are. */
 #include "config.h"
 
+#include <stdint.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -37,6 +38,7 @@ static void fill_limits(Telex__V1__Limits *l, const struct worker *w)
 	l->output_buffer_bytes = w->config.output_buffer;
 	l->max_output_buffer_bytes = w->config.max_output_buffer;
 	l->max_spool_bytes = w->config.max_spool;
+	l->max_ended_processes = w->config.max_ended;
 }
 
 static void fill_tls(Telex__V1__TlsInfo *t, const struct peer *peer)
@@ -49,15 +51,34 @@ static void fill_tls(Telex__V1__TlsInfo *t, const struct peer *peer)
 	t->group = (char *)peer->tls.group;
 }
 
-/* Only a keeper that was root when it started this worker can run processes as somebody else. */
-static void fill_capabilities(Telex__V1__GetInfoResponse *r, const struct worker *w)
-{
-	static char *words[] = {(char *)"user-switching"};
+#define WORDS_MAX 8
 
-	if (!w->config.drop)
-		return;
+/* As system.proto lists them. `words` holds them. */
+static void fill_capabilities(
+    Telex__V1__GetInfoResponse *r, const struct worker *w, char *words[WORDS_MAX])
+{
+	static const struct {
+		uint32_t can;
+		const char *word;
+	} all[] = {
+	    {KM_CAN_TREE_CGROUP2, "tree-kill-cgroup2"},
+	    {KM_CAN_TREE_CGROUP1, "tree-kill-cgroup1"},
+	    {KM_CAN_TREE_BEST_EFFORT, "tree-kill-best-effort"},
+	    {KM_CAN_LIMIT_MEMORY, "limit-memory"},
+	    {KM_CAN_LIMIT_CPU, "limit-cpu"},
+	    {KM_CAN_LIMIT_PIDS, "limit-pids"},
+	};
+	size_t n = 0;
+
+	/* Only a keeper that was root when it started this worker can run processes as somebody
+	 * else. */
+	if (w->config.drop)
+		words[n++] = (char *)(uintptr_t) "user-switching";
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if ((w->config.can & all[i].can) != 0)
+			words[n++] = (char *)(uintptr_t)all[i].word;
 	r->capabilities = words;
-	r->n_capabilities = sizeof(words) / sizeof(words[0]);
+	r->n_capabilities = n;
 }
 
 static void send_info(struct rpc_call *c, uint32_t processes)
@@ -69,12 +90,13 @@ static void send_info(struct rpc_call *c, uint32_t processes)
 	Telex__V1__Machine machine;
 	Telex__V1__Limits limits;
 	Telex__V1__TlsInfo tls;
+	char *words[WORDS_MAX];
 	struct utsname names;
 
 	fill_machine(&machine, &names);
 	fill_limits(&limits, w);
 	fill_tls(&tls, peer);
-	fill_capabilities(&r, w);
+	fill_capabilities(&r, w, words);
 	process_reply_time(&start, w->config.keeper_start_ns);
 	r.version = (char *)PACKAGE_VERSION;
 	r.agent_identity = w->agent_identity;

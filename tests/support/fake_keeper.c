@@ -91,7 +91,10 @@ void fake_keeper_free(struct fake_keeper *k)
 
 void fake_keeper_configure(struct fake_keeper *k)
 {
-	struct km_config config = {.workers = 1, .max_processes = 10, .output_buffer = 4096};
+	struct km_config config = {.workers = 1,
+	    .max_processes = 10,
+	    .output_buffer = 4096,
+	    .can = KM_CAN_TREE_CGROUP1 | KM_CAN_LIMIT_PIDS};
 	struct km_go go = {0};
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), fds[3] = {null, null, null};
 
