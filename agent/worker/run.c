@@ -238,6 +238,9 @@ static void on_job(const struct km_job *job, void *arg)
 		return;
 	}
 	run_request_signals(r);
+	run_resize_send(r);
+	if (run_is_over(r))
+		return;
 	if (job->created) {
 		send_started_from_job(r);
 		return;
@@ -438,6 +441,7 @@ void run_closed(struct rpc_call *c)
 	keeper_detach(r->att, run_exit_delivered(r));
 	keeper_call_forget(r->lookup);
 	keeper_call_forget(r->signal);
+	keeper_call_forget(r->resize);
 	run_output_free(r->output);
 	run_stdin_free(r->input);
 	process_spec_free(r->spec);

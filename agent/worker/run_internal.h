@@ -35,7 +35,7 @@ struct run {
 	struct worker *worker;
 	enum run_state state;
 	struct keeper_attachment *att;
-	struct keeper_call *lookup, *signal; /* under way, or NULL */
+	struct keeper_call *lookup, *signal, *resize; /* under way, or NULL */
 	struct run_output *output;
 	struct run_stdin *input;
 	struct job_spec *spec; /* from the request until `started` */
@@ -54,6 +54,8 @@ struct run {
 		int32_t value;
 	} valued[RUN_VALUED_MAX]; /* those with a value, in order */
 	size_t n_valued;
+	bool resize_due; /* to rows x columns */
+	uint16_t rows, columns;
 	struct event *turn, *beat;
 	struct event *ack_timer; /* NULL: none yet */
 	int64_t beat_ns;         /* 0: no heartbeat */
@@ -87,5 +89,10 @@ int run_request_later(
     struct run *r, const Telex__V1__RunRequest *q, size_t wire, struct rpc_status *status);
 /* Sends the next signal that waits, once the keeper has the job and has answered the last one. */
 void run_request_signals(struct run *r);
+
+/* run_resize.c: the client's message, as run_request_later; and what waits, as
+ * run_request_signals. */
+int run_resize_take(struct run *r, const Telex__V1__Resize *q, struct rpc_status *status);
+void run_resize_send(struct run *r);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the client of a Run call asks for: the first request becomes KM_START or KM_ATTACH, the
- * later ones stdin, signals and acks. */
+ * later ones stdin, signals, sizes and acks. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -219,6 +219,8 @@ int run_request_later(
 		return run_stdin_chunk(r->input, q->stdin, wire, status);
 	case TELEX__V1__RUN_REQUEST__REQUEST_SIGNAL:
 		return take_signal(r, q->signal, status);
+	case TELEX__V1__RUN_REQUEST__REQUEST_RESIZE:
+		return run_resize_take(r, q->resize, status);
 	case TELEX__V1__RUN_REQUEST__REQUEST_ACK:
 		return run_output_ack(r->output, q->ack->stream, q->ack->offset, status);
 	case TELEX__V1__RUN_REQUEST__REQUEST__NOT_SET:

@@ -223,6 +223,20 @@ static void send_signal(struct fixture *f, uint32_t signo)
 	send_request(f, &q);
 }
 
+static void send_resize(struct fixture *f, uint32_t rows, uint32_t columns)
+{
+	Telex__V1__RunRequest q = TELEX__V1__RUN_REQUEST__INIT;
+	Telex__V1__Resize resize = TELEX__V1__RESIZE__INIT;
+	Telex__V1__TerminalSize size = TELEX__V1__TERMINAL_SIZE__INIT;
+
+	size.rows = rows;
+	size.columns = columns;
+	resize.size = &size;
+	q.request_case = TELEX__V1__RUN_REQUEST__REQUEST_RESIZE;
+	q.resize = &resize;
+	send_request(f, &q);
+}
+
 /* ---- the fixture ---- */
 
 static int set_up(void **state)
@@ -1047,6 +1061,95 @@ static void signals_go_to_the_keeper_one_by_one(void **state)
 	refused_with(f, RPC_INVALID_ARGUMENT, "BAD_REQUEST", "signal");
 }
 
+/* A running one with a terminal, attached to. */
+static void attach_to_terminal(struct fixture *f, struct km_job *job)
+{
+	union km_any msg;
+
+	job->terminal = 1;
+	assert_true(fake_keeper_take(f->keeper, KM_ATTACH, &msg, NULL));
+	f->att = job->att = msg.attach.att;
+	fake_keeper_send(f->keeper, KM_JOB, msg.hdr.seq, job, -1);
+	settle(f);
+}
+
+static void of_many_sizes_the_last_counts(void **state)
+{
+	struct fixture *f = *state;
+	struct km_job job = a_job(f, false);
+	struct km_done done = {0};
+	union km_any msg;
+
+	send_attach(f, false);
+	send_resize(f, 1, 1);
+	send_resize(f, 24, 80);
+	assert_int_equal(fake_keeper_count(f->keeper, KM_RESIZE), 0);
+	attach_to_terminal(f, &job);
+	assert_int_equal(fake_keeper_count(f->keeper, KM_RESIZE), 1);
+	for (uint32_t i = 1; i <= 100; i++)
+		send_resize(f, i, 10000);
+	assert_int_equal(fake_keeper_count(f->keeper, KM_RESIZE), 1);
+	assert_true(fake_keeper_take(f->keeper, KM_RESIZE, &msg, NULL));
+	assert_int_equal(msg.resize.rows, 24);
+	assert_int_equal(msg.resize.columns, 80);
+	assert_string_equal(msg.resize.id, "p1");
+	assert_string_equal(msg.resize.by, RIG_USER);
+	fake_keeper_send(f->keeper, KM_DONE, msg.hdr.seq, &done, -1);
+	settle(f);
+	assert_true(fake_keeper_take(f->keeper, KM_RESIZE, &msg, NULL));
+	assert_int_equal(msg.resize.rows, 100);
+	/* Too late for the process: no trouble of the client's. */
+	fake_keeper_refuse(f->keeper, msg.hdr.seq, KM_WHY_ENDED);
+	settle(f);
+	assert_false(f->done);
+	assert_int_equal(fake_keeper_count(f->keeper, KM_RESIZE), 0);
+}
+
+static void absurd_sizes_are_refused(void **state)
+{
+	static const uint32_t sizes[][2] = {
+	    {0, 80}, {24, 0}, {10001, 80}, {24, 10001}, {65536 + 24, 80}, {24, UINT32_MAX}};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct km_job job = a_job(f, false);
+
+		if (i > 0)
+			open_call(f);
+		send_attach(f, false);
+		attach_to_terminal(f, &job);
+		send_resize(f, sizes[i][0], sizes[i][1]);
+		refused_with(f, RPC_INVALID_ARGUMENT, "BAD_REQUEST",
+		    sizes[i][0] == 24 ? "resize.size.columns" : "resize.size.rows");
+		assert_int_equal(fake_keeper_count(f->keeper, KM_RESIZE), 0);
+	}
+}
+
+static void a_size_without_a_terminal_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct km_job job = a_job(f, false);
+	union km_any msg;
+
+	start(f, false);
+	send_resize(f, 24, 80);
+	refused_with(f, RPC_FAILED_PRECONDITION, "NO_TERMINAL", NULL);
+	/* Before the keeper has started it: the spec says so. */
+	open_call(f);
+	send_start(f, false);
+	send_resize(f, 24, 80);
+	refused_with(f, RPC_FAILED_PRECONDITION, "NO_TERMINAL", NULL);
+	/* Attached, only the keeper knows. */
+	open_call(f);
+	send_attach(f, false);
+	send_resize(f, 24, 80);
+	assert_false(f->done);
+	assert_true(fake_keeper_take(f->keeper, KM_ATTACH, &msg, NULL));
+	f->att = job.att = msg.attach.att;
+	fake_keeper_send(f->keeper, KM_JOB, msg.hdr.seq, &job, -1);
+	refused_with(f, RPC_FAILED_PRECONDITION, "NO_TERMINAL", NULL);
+}
+
 static void an_idle_stream_has_a_heartbeat(void **state)
 {
 	struct fixture *f = *state;
@@ -1236,6 +1339,9 @@ int main(void)
 	    RUN_TEST(acks_are_one_a_turn),
 	    RUN_TEST(the_last_ack_comes_before_the_exit),
 	    RUN_TEST(signals_go_to_the_keeper_one_by_one),
+	    RUN_TEST(of_many_sizes_the_last_counts),
+	    RUN_TEST(absurd_sizes_are_refused),
+	    RUN_TEST(a_size_without_a_terminal_is_refused),
 	    RUN_TEST(an_idle_stream_has_a_heartbeat),
 	    RUN_TEST(a_cancelled_call_detaches_and_delivers_nothing),
 	    RUN_TEST(a_call_cancelled_before_the_answer_detaches_after_it),
