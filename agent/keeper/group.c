@@ -40,6 +40,7 @@ struct groups {
 	struct starter *starter;
 	struct event *turn;
 	uint32_t n;
+	size_t queued_bytes; /* of the specs of those that are queued */
 	bool stopped;
 	TAILQ_HEAD(, group) ready;
 	LIST_HEAD(, group) buckets[BUCKETS];
@@ -164,6 +165,7 @@ static void join(struct group *g, struct job *j)
 	if (j->state == KM_STATE_QUEUED) {
 		TAILQ_INSERT_TAIL(&g->queue, j, in_queue);
 		g->queued++;
+		g->gs->queued_bytes += job_spec_memory(j->spec);
 	} else if (j->state == KM_STATE_ENDED) {
 		g->ended++;
 	} else {
@@ -175,6 +177,7 @@ static void unqueue(struct group *g, struct job *j)
 {
 	TAILQ_REMOVE(&g->queue, j, in_queue);
 	g->queued--;
+	g->gs->queued_bytes -= job_spec_memory(j->spec);
 }
 
 static bool has_room(const struct group *g)
@@ -278,9 +281,20 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 }
 
 /* The job waits: what can be checked is checked now. */
-static int enqueue(struct job *j, struct km_refused *why)
+static int enqueue(struct groups *gs, struct job *j, struct km_refused *why)
 {
-	int rc = start_check(j, why);
+	int rc;
+
+	/* One that is queued costs nothing but this. */
+	if (gs->queued_bytes + job_spec_memory(j->spec) > GROUPS_QUEUED_BYTES) {
+		why->why = KM_WHY_LIMIT;
+		snprintf(why->text, sizeof(why->text),
+		    "the commands of the processes that are queued take %zu MiB, and no more is "
+		    "allowed",
+		    GROUPS_QUEUED_BYTES >> 20);
+		return TX_ELIMIT;
+	}
+	rc = start_check(j, why);
 
 	if (rc != 0)
 		return rc;
@@ -332,7 +346,7 @@ int group_start(struct groups *gs, const char *id, const char *owner, struct job
 	}
 	maximum = spec->group_max != 0 ? spec->group_max : g->maximum;
 	if (!TAILQ_EMPTY(&g->queue) || (maximum != 0 && g->running >= maximum))
-		rc = enqueue(j, why);
+		rc = enqueue(gs, j, why);
 	else
 		rc = start_launch(gs->starter, j, why);
 	if (rc != 0) {

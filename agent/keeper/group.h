@@ -9,6 +9,7 @@
 #ifndef TX_KEEPER_GROUP_H
 #define TX_KEEPER_GROUP_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/err.h"
@@ -22,6 +23,8 @@ struct jobs;
 struct starter;
 
 #define GROUPS_MAX 10000
+#define GROUPS_QUEUED_BYTES                                                                        \
+	((size_t)256 << 20) /* the commands and environments of all that are queued */
 
 int groups_new(struct groups **out, struct jobs *js, struct starter *st, struct err *e);
 /* When there are no jobs any more. */

@@ -412,6 +412,38 @@ static void queued_ones_count_as_processes(void **state)
 	finish(&s);
 }
 
+/* The memory of what waits is the agent's alone. */
+static void queued_commands_have_a_limit_together(void **state)
+{
+	static char big[100000];
+	char *argv[40], id[8];
+	struct scene s;
+	union km_any m;
+	int n = 0;
+
+	(void)state;
+	begin(&s, "", (char[]){"exec sleep 300"}, 1);
+	start(&s, "a", &m);
+	memset(big, 'x', sizeof(big) - 1);
+	argv[0] = s.argv[0];
+	for (int i = 1; i < 40; i++)
+		argv[i] = big;
+	argv[39] = NULL;
+	s.spec.argv = argv;
+	s.spec.argc = 39;
+	do {
+		snprintf(id, sizeof(id), "b%d", n++);
+		peer_start(&s.p, 0, id, &s.spec, &m);
+	} while (m.hdr.type == KM_JOB && n < 100);
+	assert_int_equal(m.hdr.type, KM_REFUSED);
+	assert_int_equal(m.refused.why, KM_WHY_LIMIT);
+	assert_in_range(n, 60, 75);
+	send_signal(&s, "b0", SIGTERM);
+	peer_expect(&s.p, KM_DONE, &m);
+	start(&s, id, &m);
+	finish(&s);
+}
+
 static void a_killed_worker_leaves_the_queue_as_it_is(void **state)
 {
 	struct peer_job b = {0};
@@ -647,6 +679,7 @@ int main(void)
 	    cmocka_unit_test(the_disconnect_policy_counts_while_it_waits),
 	    cmocka_unit_test(the_run_timeout_begins_when_it_runs),
 	    cmocka_unit_test(queued_ones_count_as_processes),
+	    cmocka_unit_test(queued_commands_have_a_limit_together),
 	    cmocka_unit_test(a_killed_worker_leaves_the_queue_as_it_is),
 	    cmocka_unit_test(shutdown_ends_the_queued_ones_too),
 	    cmocka_unit_test(a_name_is_its_owners),
