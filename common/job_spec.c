@@ -468,6 +468,14 @@ bool job_spec_equal(const struct job_spec *a, const struct job_spec *b)
 	return x->len == y->len && memcmp(x->packed, y->packed, x->len) == 0;
 }
 
+const uint8_t *job_spec_bytes(const struct job_spec *spec, size_t *len)
+{
+	const struct opened *o = (const struct opened *)spec;
+
+	*len = o->len;
+	return o->packed;
+}
+
 size_t job_spec_memory(const struct job_spec *spec)
 {
 	const struct opened *o = (const struct opened *)spec;

@@ -97,6 +97,9 @@ int job_spec_parse(struct job_spec **out, const uint8_t *data, size_t len, struc
  */
 bool job_spec_equal(const struct job_spec *a, const struct job_spec *b);
 
+/* The packed bytes that one from job_spec_open (job_spec_parse) came from; they are the spec's. */
+const uint8_t *job_spec_bytes(const struct job_spec *spec, size_t *len);
+
 /* How much memory an opened one takes. */
 size_t job_spec_memory(const struct job_spec *spec);
 void job_spec_free(struct job_spec *spec);

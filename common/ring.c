@@ -155,13 +155,13 @@ int ring_create_at(
 }
 
 /* By pread: a page that cannot be had is then an error, not a signal. */
-static int copy_span(struct ring *to, const struct ring *from, uint64_t offset, size_t len)
+static int read_span(struct ring *to, int fd, uint64_t offset, size_t len)
 {
 	uint8_t *at = to->data + (offset & (to->size - 1));
-	off_t where = (off_t)(from->page + (offset & (from->size - 1)));
+	off_t where = (off_t)(to->page + (offset & (to->size - 1)));
 
 	while (len > 0) {
-		ssize_t n = pread(from->fd, at, len, where);
+		ssize_t n = pread(fd, at, len, where);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -174,10 +174,18 @@ static int copy_span(struct ring *to, const struct ring *from, uint64_t offset, 
 	return 0;
 }
 
+/* [tail, head) of another ring of the same size, of which `fd` is the memfd. */
+static int copy_bytes(struct ring *to, int fd, uint64_t tail, uint64_t head)
+{
+	uint64_t wrap = (tail | (to->size - 1)) + 1;
+	uint64_t first = wrap < head ? wrap : head;
+	int rc = read_span(to, fd, tail, (size_t)(first - tail));
+
+	return rc != 0 ? rc : read_span(to, fd, first, (size_t)(head - first));
+}
+
 int ring_replace(struct ring **out, struct ring *old, uint64_t tail, uint64_t oldest, struct err *e)
 {
-	uint64_t wrap = (tail | (old->size - 1)) + 1;
-	uint64_t first = wrap < old->head ? wrap : old->head;
 	struct ring *r;
 	int rc;
 
@@ -186,8 +194,7 @@ int ring_replace(struct ring **out, struct ring *old, uint64_t tail, uint64_t ol
 	rc = ring_create_at(&r, RING_OUTPUT, old->size, tail, e);
 	if (rc < 0)
 		return rc;
-	if (copy_span(r, old, tail, (size_t)(first - tail)) != 0 ||
-	    copy_span(r, old, first, (size_t)(old->head - first)) != 0) {
+	if (copy_bytes(r, old->fd, tail, old->head) != 0) {
 		ring_unref(r);
 		return err_set(e, TX_ENOMEM, "no memory for a ring's pages");
 	}
@@ -216,6 +223,40 @@ int ring_fd(const struct ring *r)
 static void publish_head(struct ring *r)
 {
 	atomic_store_explicit(&r->header->head, r->head, memory_order_release);
+}
+
+/* What a ring that is not mapped says of itself. */
+static bool fits(int fd, const struct ring_span *s)
+{
+	struct stat st;
+
+	return s->size >= page_size() && s->size <= RING_SIZE_MAX &&
+	       (s->size & (s->size - 1)) == 0 && s->oldest <= s->tail && s->tail <= s->head &&
+	       s->head - s->tail <= s->size && fstat(fd, &st) == 0 &&
+	       (uint64_t)st.st_size == s->size + page_size();
+}
+
+int ring_copy(
+    struct ring **out, int fd, enum ring_kind kind, const struct ring_span *s, struct err *e)
+{
+	struct ring *r;
+	int rc;
+
+	if (!fits(fd, s))
+		return err_set(e, TX_EPROTO, "a ring that does not fit its numbers");
+	rc = ring_create_at(&r, kind, (size_t)s->size, s->tail, e);
+	if (rc < 0)
+		return rc;
+	if (copy_bytes(r, fd, s->tail, s->head) != 0) {
+		ring_unref(r);
+		return err_set(e, TX_ENOMEM, "no memory for a ring's pages");
+	}
+	r->head = s->head;
+	r->oldest = s->oldest;
+	atomic_store_explicit(&r->header->oldest, s->oldest, memory_order_relaxed);
+	publish_head(r);
+	*out = r;
+	return 0;
 }
 
 uint8_t *ring_space(struct ring *r, size_t *len)

@@ -56,6 +56,17 @@ int ring_replace(
  * (else ring_release must follow at once). */
 void ring_set_oldest(struct ring *r, uint64_t offset);
 
+/*
+ * A ring of an earlier image of this process (an upgrade), of which only the memfd is left: a new
+ * one of the same size with its bytes [tail, head) at the same offsets. TX_EPROTO: they do not fit
+ * together; TX_ENOMEM, TX_ESYS. fd stays the caller's.
+ */
+struct ring_span {
+	uint64_t size, oldest, tail, head; /* an input's oldest is its tail */
+};
+int ring_copy(
+    struct ring **out, int fd, enum ring_kind kind, const struct ring_span *s, struct err *e);
+
 /* The memfd, to be sent to a worker; it stays the ring's. */
 int ring_fd(const struct ring *r);
 

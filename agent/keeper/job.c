@@ -278,6 +278,25 @@ static void leave_table(struct job *j)
 		js->ops->forgotten(j, js->ops_arg);
 }
 
+void job_adopt(struct job *j, enum km_state state)
+{
+	struct jobs *js = j->jobs;
+
+	assert(j->state == 0 && state != 0);
+	LIST_INSERT_HEAD(id_bucket(js, j->id), j, by_id);
+	if (j->pid > 0 && !j->reaped)
+		LIST_INSERT_HEAD(pid_bucket(js, j->pid), j, by_pid);
+	TAILQ_INSERT_TAIL(&js->order, j, in_order);
+	j->state = state;
+	js->running += state != KM_STATE_ENDED;
+	js->queued += state == KM_STATE_QUEUED;
+}
+
+void job_hold(struct job *j)
+{
+	retain_add(j->jobs->retain, j);
+}
+
 static void unlink_job(struct job *j)
 {
 	struct jobs *js = j->jobs;
@@ -561,6 +580,21 @@ void job_reaped(struct job *j)
 	/* As a rule all that is left is to read the end. */
 	for (int s = KM_STDOUT; s <= KM_STDERR && j->state != KM_STATE_ENDED; s++)
 		pump_out_run(j->out[s]);
+	check_closed(j);
+}
+
+void job_resume(struct job *j)
+{
+	if (j->state == KM_STATE_ENDED && j->lost_worker) {
+		job_release(j);
+		return;
+	}
+	if (!j->reaped || j->state == KM_STATE_ENDED)
+		return;
+	if (j->close_late)
+		await_reader(j);
+	else if (!event_pending(j->close_timer, EV_TIMEOUT, NULL))
+		start_grace(j);
 	check_closed(j);
 }
 

@@ -53,6 +53,7 @@ struct job_sent {
 	char by[KM_IDENTITY_SIZE];
 };
 
+/* A new field: see job_save.h, too. */
 struct job {
 	/* job.c: links; read-only for others */
 	struct jobs *jobs;
@@ -99,6 +100,7 @@ struct job {
 	uint64_t leaving_seen;  /* the round of leaving that has looked at it */
 	bool delivered;         /* a client has the exit, as far as one can see */
 	bool acknowledged;      /* a client said so */
+	bool lost_worker;       /* after an upgrade: it had attachments */
 	struct event *patience; /* a full output's readers are looked at then */
 
 	/* job.c: closing */
@@ -180,6 +182,12 @@ void job_set_state(struct job *j, enum km_state state);
 
 /* The leader is gone; kind, value, core, usage, end_ns and reason of j->exit are set. */
 void job_reaped(struct job *j);
+
+/* After an upgrade (job_save.c): into the table, in that state, with all else set; then, in the
+ * order of their ends, those that have ended are held; and last each one goes on. */
+void job_adopt(struct job *j, enum km_state state);
+void job_hold(struct job *j);
+void job_resume(struct job *j);
 
 /* For the pumps: arg is the job. */
 const struct pump_out_ops *job_output_ops(enum km_stream s);

@@ -10,12 +10,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/keeper/config.h"
 #include "agent/keeper/keeper.h"
+#include "agent/keeper/state.h"
+#include "agent/keeper/state_io.h"
+#include "agent/keeper/upgrade.h"
 #include "common/log.h"
 #include "common/nearest.h"
 #include "common/signals.h"
@@ -29,19 +33,24 @@ static const char usage[] =
     "The agent's keeper: binds the listening sockets, starts the workers that serve them,\n"
     "and holds the processes that clients start. Stays in the foreground; logs to stderr.\n"
     "SIGTERM or SIGINT ends it and all processes; a second one does so without grace.\n"
+    "SIGHUP reloads the configuration and certificates; SIGUSR2 replaces the keeper by the\n"
+    "program that is in its file now. Processes notice nothing of either.\n"
     "\n"
     "  -c, --config FILE    the configuration (default " SYSCONFDIR "/telex/telexd.conf)\n"
     "      --check-config   check the configuration and the files it names, then exit\n"
+    "      --check-state    whether this version can take over from another; the agent itself\n"
+    "                       asks that before an upgrade\n"
     "      --worker PATH    the worker's program (default: telex-worker beside this program,\n"
     "                       else " PKGLIBEXECDIR "/telex-worker)\n"
     "  -h, --help           this text\n"
     "      --version        the version\n";
 
-enum { OPT_CHECK = 256, OPT_WORKER, OPT_VERSION };
+enum { OPT_CHECK = 256, OPT_STATE, OPT_WORKER, OPT_VERSION };
 
 static const struct option longs[] = {
     {"config", required_argument, NULL, 'c'},
     {"check-config", no_argument, NULL, OPT_CHECK},
+    {"check-state", no_argument, NULL, OPT_STATE},
     {"worker", required_argument, NULL, OPT_WORKER},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, OPT_VERSION},
@@ -50,7 +59,7 @@ static const struct option longs[] = {
 
 struct options {
 	const char *config, *worker;
-	bool check;
+	bool check, check_state;
 };
 
 static void tell_problem(const char *text, void *arg)
@@ -96,6 +105,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 		case OPT_CHECK:
 			o->check = true;
 			break;
+		case OPT_STATE:
+			o->check_state = true;
+			break;
 		case OPT_WORKER:
 			o->worker = optarg;
 			break;
@@ -111,25 +123,33 @@ static int parse_options(int argc, char **argv, struct options *o)
 	}
 }
 
+/* This program's file, as it was named when it was started; it may have been replaced since. */
+static const char *find_program(char *buf, size_t size)
+{
+	static const char deleted[] = " (deleted)";
+	ssize_t n = readlink("/proc/self/exe", buf, size - 1);
+	size_t len = n > 0 ? (size_t)n : 0;
+
+	buf[len] = '\0';
+	if (len > sizeof(deleted) - 1 && access(buf, F_OK) != 0 &&
+	    strcmp(buf + len - (sizeof(deleted) - 1), deleted) == 0)
+		buf[len - (sizeof(deleted) - 1)] = '\0';
+	return buf;
+}
+
 /* The worker beside this program (a build that is not installed), where it lies in an installation
  * that was moved as a whole, or where it was installed. */
-static const char *find_worker(char *buf, size_t size)
+static const char *find_worker(const char *program, char *buf, size_t size)
 {
 	static const char *const places[] = {"telex-worker", "../libexec/telex/telex-worker"};
-	char exe[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-	char *slash;
+	const char *slash = strrchr(program, '/');
 
-	if (n > 0) {
-		exe[n] = '\0';
-		slash = strrchr(exe, '/');
-		for (size_t i = 0; slash != NULL && i < sizeof(places) / sizeof(places[0]); i++) {
-			int len =
-			    snprintf(buf, size, "%.*s/%s", (int)(slash - exe), exe, places[i]);
+	for (size_t i = 0; slash != NULL && i < sizeof(places) / sizeof(places[0]); i++) {
+		int len =
+		    snprintf(buf, size, "%.*s/%s", (int)(slash - program), program, places[i]);
 
-			if (len > 0 && (size_t)len < size && access(buf, X_OK) == 0)
-				return buf;
-		}
+		if (len > 0 && (size_t)len < size && access(buf, X_OK) == 0)
+			return buf;
 	}
 	return PKGLIBEXECDIR "/telex-worker";
 }
@@ -170,18 +190,66 @@ static int check_config(const struct config *c)
 	return 0;
 }
 
-static int serve(struct config *c, const char *worker)
+/* Whether an upgrade to this program would work out, as far as that can be known. */
+static int check_state(const struct config *c, const char *worker)
 {
-	struct keeper *k = NULL;
-	struct rlimit nofile;
+	struct state_in *in = NULL;
 	struct err e = {0};
+	int rc = config_check_files(c, tell_problem, NULL);
+
+	if (rc != 0)
+		return 1;
+	if (access(worker, X_OK) != 0)
+		rc = err_sys(&e, errno, "%s", worker);
+	if (rc == 0)
+		rc = state_open(&in, UPGRADE_CHECK_FD, &e);
+	if (rc == 0)
+		rc = state_check(in, &e);
+	state_close(in);
+	if (rc != 0)
+		tell_problem(e.message, NULL);
+	return rc == 0 ? 0 : 1;
+}
+
+/* The state that an earlier image of this process left; *in NULL: there is none. */
+static int open_state(struct state_in **in, struct rlimit *nofile, struct err *e)
+{
+	struct state_keeper self;
+	int fd = upgrade_state_fd();
 	int rc;
 
-	signals_unblock_all();
+	*in = NULL;
+	if (fd < 0)
+		return 0;
+	/* Executed by descriptor, it was named after its number. */
+	(void)prctl(PR_SET_NAME, "telexd");
+	rc = state_open(in, fd, e);
+	close(fd);
+	if (rc == 0)
+		rc = state_read_keeper(*in, &self, e);
+	if (rc == 0)
+		*nofile = self.nofile;
+	return rc;
+}
+
+static int serve(struct keeper_setup *setup)
+{
+	const struct config *c = setup->config;
+	struct keeper *k = NULL;
+	struct err e = {0};
+	struct signals_held held;
+	int rc;
+
+	/* Until there are handlers for them. Whoever started us may have blocked some, too. */
+	signals_block(&held);
 	log_open("keeper", c->log_level, c->log_json, STDERR_FILENO);
-	raise_nofile(&nofile);
+	raise_nofile(&setup->nofile);
 	umask(077);
-	rc = keeper_new(&k, c, worker, &nofile, &e);
+	rc = open_state(&setup->state, &setup->nofile, &e);
+	if (rc == 0)
+		rc = keeper_new(&k, setup, &e);
+	state_close(setup->state);
+	signals_unblock_all();
 	if (rc == 0)
 		rc = keeper_run(k, &e);
 	if (rc != 0)
@@ -193,8 +261,8 @@ static int serve(struct config *c, const char *worker)
 int main(int argc, char **argv)
 {
 	struct options o = {.config = SYSCONFDIR "/telex/telexd.conf"};
-	struct config *c = NULL;
-	char worker[PATH_MAX];
+	struct keeper_setup setup = {.argv = argv};
+	char worker[PATH_MAX], program[PATH_MAX];
 	int status;
 
 	if (ensure_stdio() != 0)
@@ -202,13 +270,18 @@ int main(int argc, char **argv)
 	status = parse_options(argc, argv, &o);
 	if (status >= 0)
 		return status;
-	if (config_load(&c, o.config, tell_problem, NULL) != 0)
+	if (config_load(&setup.config, o.config, tell_problem, NULL) != 0)
 		return 1;
+	setup.program = find_program(program, sizeof(program));
+	setup.worker = o.worker;
 	if (o.worker == NULL)
-		o.worker = find_worker(worker, sizeof(worker));
+		setup.worker = find_worker(setup.program, worker, sizeof(worker));
 	else if (realpath(o.worker, worker) != NULL)
-		o.worker = worker; /* it is started in another folder */
-	status = o.check ? check_config(c) : serve(c, o.worker);
-	config_unref(c);
+		setup.worker = worker; /* it is started in another folder */
+	if (o.check_state)
+		status = check_state(setup.config, setup.worker);
+	else
+		status = o.check ? check_config(setup.config) : serve(&setup);
+	config_unref(setup.config);
 	return status;
 }

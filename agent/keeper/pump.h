@@ -16,6 +16,8 @@
 
 struct event_base;
 struct ring;
+struct state_in;
+struct state_out;
 struct pump_out;
 struct pump_in;
 
@@ -83,6 +85,26 @@ void pump_out_drop(struct pump_out *p);
 void pump_out_free(struct pump_out *p);
 void pump_out_end_all(void);
 
+/* ---- output, over an upgrade ---- */
+
+struct pump_out_saved {
+	int fd; /* -1: none */
+	bool dropping, enlarged, dry;
+	bool has_store;
+	struct store_saved store;
+};
+
+void pump_out_save(struct state_out *o, const struct pump_out *p);
+/* The descriptors are the caller's until pump_out_restore has succeeded. */
+void pump_out_load(struct state_in *in, struct pump_out_saved *s);
+/* Reads on where it was. TX_ENOMEM, TX_ESYS, TX_EPROTO. */
+int pump_out_restore(struct pump_out **out, struct event_base *base, const struct pump_out_saved *s,
+    const struct store_config *config, const struct pump_out_ops *ops, void *arg, struct err *e);
+/* Those that belong to no job any more: a record each. */
+void pump_out_save_abandoned(struct state_out *o);
+int pump_out_restore_abandoned(
+    struct event_base *base, const struct pump_out_saved *s, struct err *e);
+
 /* ---- input: ring -> pipe ---- */
 
 /*
@@ -105,5 +127,18 @@ bool pump_in_closed(const struct pump_in *p); /* the process closed it, or has e
 
 void pump_in_close(struct pump_in *p); /* the process has ended */
 void pump_in_free(struct pump_in *p);
+
+/* As with outputs. */
+struct pump_in_saved {
+	int fd, ring_fd;
+	uint64_t size, head, written;
+	bool eof, closed, enlarged;
+	int last;
+};
+
+void pump_in_save(struct state_out *o, const struct pump_in *p);
+void pump_in_load(struct state_in *in, struct pump_in_saved *s);
+int pump_in_restore(struct pump_in **out, struct event_base *base, const struct pump_in_saved *s,
+    pump_fn progress, void *arg, struct err *e);
 
 #endif

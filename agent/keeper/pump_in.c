@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "agent/keeper/pump.h"
+#include "agent/keeper/state_io.h"
 #include "agent/keeper/terminal.h"
 #include "common/ring.h"
 
@@ -234,4 +235,73 @@ void pump_in_free(struct pump_in *p)
 		event_free(p->writable);
 	ring_unref(p->ring);
 	free(p);
+}
+
+/* ---- over an upgrade ---- */
+
+void pump_in_save(struct state_out *o, const struct pump_in *p)
+{
+	state_put_fd(o, p->fd);
+	state_put_fd(o, p->ring != NULL ? ring_fd(p->ring) : -1);
+	state_put(o, p->ring != NULL ? ring_size(p->ring) : 0);
+	state_put(o, pump_in_head(p));
+	state_put(o, p->written);
+	state_put(o, p->eof);
+	state_put(o, p->closed);
+	state_put(o, p->enlarged);
+	state_put(o, (uint64_t)p->last);
+}
+
+void pump_in_load(struct state_in *in, struct pump_in_saved *s)
+{
+	s->fd = state_get_fd(in);
+	s->ring_fd = state_get_fd(in);
+	s->size = state_get_most(in, RING_SIZE_MAX);
+	s->head = state_get(in);
+	s->written = state_get(in);
+	s->eof = state_get_bool(in);
+	s->closed = state_get_bool(in);
+	s->enlarged = state_get_bool(in);
+	s->last = (int)state_get_most(in, UINT8_MAX + 1);
+	if (s->written > s->head || (s->ring_fd >= 0 && s->head - s->written > s->size) ||
+	    (s->fd >= 0) != (s->ring_fd >= 0))
+		state_bad(in);
+}
+
+int pump_in_restore(struct pump_in **out, struct event_base *base, const struct pump_in_saved *s,
+    pump_fn progress, void *arg, struct err *e)
+{
+	const struct ring_span span = {
+	    .size = s->size, .oldest = s->written, .tail = s->written, .head = s->head};
+	struct pump_in *p = calloc(1, sizeof(*p));
+	int rc = 0;
+
+	if (p == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	p->fd = -1;
+	p->head = s->head;
+	p->written = s->written;
+	p->progress = progress;
+	p->arg = arg;
+	p->eof = s->eof;
+	p->closed = s->closed;
+	p->enlarged = s->enlarged;
+	p->last = s->last;
+	p->writable = event_new(base, s->fd, EV_WRITE, on_writable, p);
+	if (p->writable == NULL)
+		rc = err_set(e, TX_ENOMEM, "out of memory");
+	else if (s->fd >= 0)
+		rc = ring_copy(&p->ring, s->ring_fd, RING_INPUT, &span, e);
+	/* What waits is written, and the end told, at the first turn of the loop. */
+	if (rc == 0 && s->fd >= 0 && event_add(p->writable, NULL) != 0)
+		rc = err_set(e, TX_ENOMEM, "cannot watch a pipe");
+	if (rc != 0) {
+		pump_in_free(p);
+		return rc;
+	}
+	p->fd = s->fd;
+	if (s->ring_fd >= 0)
+		close(s->ring_fd);
+	*out = p;
+	return 0;
 }

@@ -15,6 +15,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
+#include "agent/keeper/state_io.h"
 #include "agent/keeper/terminal.h"
 #include "common/log.h"
 #include "common/ring.h"
@@ -424,4 +425,84 @@ void pump_out_end_all(void)
 		LIST_REMOVE(p, abandoned);
 		destroy(p);
 	}
+}
+
+/* ---- over an upgrade ---- */
+
+void pump_out_save(struct state_out *o, const struct pump_out *p)
+{
+	state_put_fd(o, p->fd);
+	state_put(o, p->dropping);
+	state_put(o, p->enlarged);
+	state_put(o, p->dry);
+	state_put(o, p->store != NULL);
+	if (p->store != NULL)
+		store_save(o, p->store);
+}
+
+void pump_out_load(struct state_in *in, struct pump_out_saved *s)
+{
+	s->fd = state_get_fd(in);
+	s->dropping = state_get_bool(in);
+	s->enlarged = state_get_bool(in);
+	s->dry = state_get_bool(in);
+	s->has_store = state_get_bool(in);
+	if (s->has_store)
+		store_load(in, &s->store);
+	else if (!s->dropping)
+		state_bad(in);
+}
+
+int pump_out_restore(struct pump_out **out, struct event_base *base, const struct pump_out_saved *s,
+    const struct store_config *config, const struct pump_out_ops *ops, void *arg, struct err *e)
+{
+	struct pump_out *p = calloc(1, sizeof(*p));
+	int rc = 0;
+
+	if (p == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	p->fd = -1;
+	p->ops = ops;
+	p->arg = arg;
+	p->dropping = s->dropping;
+	p->enlarged = s->enlarged;
+	p->dry = s->dry;
+	p->readable = event_new(base, s->fd, EV_READ | EV_PERSIST, on_readable, p);
+	p->retry = event_new(base, -1, 0, on_retry, p);
+	/* Where the ring is full, the first look finds that out. */
+	if (p->readable == NULL || p->retry == NULL ||
+	    (s->fd >= 0 && event_add(p->readable, NULL) != 0))
+		rc = err_set(e, TX_ENOMEM, "cannot watch a pipe");
+	if (rc == 0 && s->has_store)
+		rc = store_restore(&p->store, config, &s->store, e);
+	if (rc != 0) {
+		destroy(p);
+		return rc;
+	}
+	p->fd = s->fd;
+	*out = p;
+	return 0;
+}
+
+void pump_out_save_abandoned(struct state_out *o)
+{
+	struct pump_out *p;
+
+	LIST_FOREACH(p, &abandoned, abandoned)
+	{
+		state_begin(o, STATE_ABANDONED);
+		pump_out_save(o, p);
+		state_end(o);
+	}
+}
+
+int pump_out_restore_abandoned(
+    struct event_base *base, const struct pump_out_saved *s, struct err *e)
+{
+	struct pump_out *p;
+	int rc = pump_out_restore(&p, base, s, NULL, NULL, NULL, e);
+
+	if (rc == 0)
+		LIST_INSERT_HEAD(&abandoned, p, abandoned);
+	return rc;
 }

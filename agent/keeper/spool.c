@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "agent/keeper/state_io.h"
+
 struct spool {
 	int fd, reader;
 	uint64_t base, oldest, end;
@@ -131,4 +133,37 @@ uint64_t spool_oldest(const struct spool *sp)
 uint64_t spool_end(const struct spool *sp)
 {
 	return sp->end;
+}
+
+/* ---- over an upgrade ---- */
+
+void spool_save(struct state_out *o, const struct spool *sp)
+{
+	state_put_fd(o, sp->fd);
+	state_put_fd(o, sp->reader);
+	state_put(o, sp->base);
+	state_put(o, sp->oldest);
+	state_put(o, sp->end);
+}
+
+void spool_load(struct state_in *in, struct spool_saved *s)
+{
+	s->fd = state_get_fd(in);
+	s->reader = state_get_fd(in);
+	s->base = state_get(in);
+	s->oldest = state_get(in);
+	s->end = state_get(in);
+	if (s->fd < 0 || s->reader < 0 || s->base > s->oldest || s->oldest > s->end)
+		state_bad(in);
+}
+
+int spool_restore(struct spool **out, const struct spool_saved *s)
+{
+	struct spool *sp = calloc(1, sizeof(*sp));
+
+	if (sp == NULL)
+		return TX_ENOMEM;
+	*sp = (struct spool){s->fd, s->reader, s->base, s->oldest, s->end};
+	*out = sp;
+	return 0;
 }

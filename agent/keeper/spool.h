@@ -13,6 +13,8 @@
 #include "common/err.h"
 
 struct spool;
+struct state_in;
+struct state_out;
 
 /* A new file in `folder`, for what comes from `base` on. TX_ENOMEM, TX_ESYS. */
 int spool_new(struct spool **out, int folder, uint64_t base, struct err *e);
@@ -29,5 +31,14 @@ int spool_fd(const struct spool *sp); /* the one that can only read; stays the s
 uint64_t spool_base(const struct spool *sp);
 uint64_t spool_oldest(const struct spool *sp);
 uint64_t spool_end(const struct spool *sp);
+
+/* Over an upgrade. The descriptors are the caller's until spool_restore has succeeded. */
+struct spool_saved {
+	int fd, reader;
+	uint64_t base, oldest, end;
+};
+void spool_save(struct state_out *o, const struct spool *sp);
+void spool_load(struct state_in *in, struct spool_saved *s);
+int spool_restore(struct spool **out, const struct spool_saved *s); /* TX_ENOMEM */
 
 #endif

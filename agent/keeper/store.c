@@ -7,8 +7,10 @@
 #include "agent/keeper/store.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "agent/keeper/spool.h"
+#include "agent/keeper/state_io.h"
 #include "common/log.h"
 #include "common/ring.h"
 
@@ -268,4 +270,65 @@ size_t store_memory(const struct store *st)
 	/* Of a ring that never was full only the beginning was touched. */
 	return ring_head(st->ring) < ring_size(st->ring) ? (size_t)ring_head(st->ring)
 	                                                 : ring_size(st->ring);
+}
+
+/* ---- over an upgrade ---- */
+
+void store_save(struct state_out *o, const struct store *st)
+{
+	state_put_fd(o, st->ring != NULL ? ring_fd(st->ring) : -1);
+	state_put(o, st->ring != NULL ? ring_size(st->ring) : st->c.ring_size);
+	state_put(o, st->ring != NULL ? ring_tail(st->ring) : st->length);
+	state_put(o, store_head(st));
+	state_put(o, st->released);
+	state_put(o, st->spool != NULL);
+	if (st->spool != NULL)
+		spool_save(o, st->spool);
+}
+
+void store_load(struct state_in *in, struct store_saved *s)
+{
+	s->ring_fd = state_get_fd(in);
+	s->size = state_get_most(in, RING_SIZE_MAX);
+	s->tail = state_get(in);
+	s->head = state_get(in);
+	s->released = state_get_most(in, s->head);
+	s->has_spool = state_get_bool(in);
+	if (s->has_spool)
+		spool_load(in, &s->spool);
+	if (s->tail > s->head || s->head - s->tail > s->size ||
+	    (s->ring_fd < 0 && (s->tail != s->head || s->has_spool)) ||
+	    (s->has_spool && (s->spool.oldest > s->tail || s->spool.end < s->tail)))
+		state_bad(in);
+}
+
+int store_restore(
+    struct store **out, const struct store_config *c, const struct store_saved *s, struct err *e)
+{
+	const struct ring_span span = {.size = s->size,
+	    .oldest = s->has_spool ? s->spool.oldest : s->tail,
+	    .tail = s->tail,
+	    .head = s->head};
+	struct store *st;
+	int rc = store_new(&st, c);
+
+	if (rc != 0)
+		return err_set(e, rc, "out of memory");
+	st->c.ring_size = (size_t)s->size;
+	st->length = s->head;
+	st->released = s->released;
+	if (s->ring_fd >= 0)
+		rc = ring_copy(&st->ring, s->ring_fd, RING_OUTPUT, &span, e);
+	if (rc == 0 && s->has_spool && spool_restore(&st->spool, &s->spool) != 0)
+		rc = err_set(e, TX_ENOMEM, "out of memory");
+	if (rc != 0) {
+		store_free(st);
+		return rc;
+	}
+	st->ring_number = st->ring != NULL;
+	st->spool_number = st->spool != NULL;
+	if (s->ring_fd >= 0)
+		close(s->ring_fd);
+	*out = st;
+	return 0;
 }

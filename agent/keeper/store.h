@@ -15,10 +15,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/keeper/spool.h"
 #include "common/err.h"
 
 struct ring;
-struct spool;
+struct state_in;
+struct state_out;
 struct store;
 
 struct store_config {
@@ -66,5 +68,19 @@ uint64_t store_oldest(const struct store *st);
 uint64_t store_head(const struct store *st);
 uint64_t store_released(const struct store *st);
 size_t store_memory(const struct store *st); /* bytes that its ring takes */
+
+/* Over an upgrade. The descriptors are the caller's until store_restore has succeeded. */
+struct store_saved {
+	int ring_fd;                   /* -1: none */
+	uint64_t size;                 /* the ring's, or of the one to make */
+	uint64_t tail, head, released; /* without a ring tail and head are the length */
+	bool has_spool;
+	struct spool_saved spool;
+};
+void store_save(struct state_out *o, const struct store *st);
+void store_load(struct state_in *in, struct store_saved *s);
+/* c->ring_size is not looked at. TX_ENOMEM, TX_ESYS, TX_EPROTO. */
+int store_restore(
+    struct store **out, const struct store_config *c, const struct store_saved *s, struct err *e);
 
 #endif

@@ -401,6 +401,27 @@ bool workers_has(const struct workers *ws, pid_t pid)
 	return for_each(ws, has_pid, &pid);
 }
 
+struct visit {
+	void (*each)(pid_t pid, void *arg);
+	void *arg;
+};
+
+static bool visit_one(struct worker_proc *w, void *arg)
+{
+	const struct visit *v = arg;
+
+	if (worker_proc_pid(w) > 0)
+		v->each(worker_proc_pid(w), v->arg);
+	return false;
+}
+
+void workers_each(const struct workers *ws, void (*each)(pid_t pid, void *arg), void *arg)
+{
+	struct visit v = {each, arg};
+
+	(void)for_each(ws, visit_one, &v);
+}
+
 static bool count_alive(struct worker_proc *w, void *arg)
 {
 	*(unsigned *)arg += worker_proc_pid(w) > 0;

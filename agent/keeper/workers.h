@@ -44,6 +44,7 @@ void workers_free(struct workers *ws);
 /* A child has died. Whether it was a worker. */
 bool workers_reaped(struct workers *ws, pid_t pid, int status);
 bool workers_has(const struct workers *ws, pid_t pid);
+void workers_each(const struct workers *ws, void (*each)(pid_t pid, void *arg), void *arg);
 unsigned workers_alive(const struct workers *ws);
 
 /* KM_DRAIN to all; none is started again. */

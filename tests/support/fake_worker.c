@@ -3,7 +3,12 @@
  * Stands where telexd expects telex-worker, and lends its end of the pair to a test: it sends fd 3
  * and its pid over the socket that TELEX_TEST_SOCKET names, then waits until the test hangs up.
  * TELEX_TEST_FAIL: exits with that status at once.
+ *
+ * It also stands for a telexd that a keeper asks before an upgrade: with --check-state it copies
+ * the state to the file that TELEX_TEST_STATE names, and says no.
  */
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -33,7 +38,23 @@ static int lend(int to, int fd)
 	return sendmsg(to, &mh, MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
 
-int main(void)
+static int copy_state(const char *to)
+{
+	static char buf[65536];
+	int out = to != NULL ? open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
+	off_t at = 0;
+	ssize_t n;
+
+	while (out >= 0 && (n = pread(3, buf, sizeof(buf), at)) > 0) {
+		if (write(out, buf, (size_t)n) != n)
+			return 5;
+		at += n;
+	}
+	fputs("telexd: no, thank you\n", stderr);
+	return 1;
+}
+
+int main(int argc, char **argv)
 {
 	const char *path = getenv("TELEX_TEST_SOCKET");
 	const char *fail = getenv("TELEX_TEST_FAIL");
@@ -41,6 +62,8 @@ int main(void)
 	char byte;
 	int fd;
 
+	if (argc > 1 && strcmp(argv[argc - 1], "--check-state") == 0)
+		return copy_state(getenv("TELEX_TEST_STATE"));
 	if (fail != NULL)
 		return atoi(fail);
 	if (path == NULL || strlen(path) >= sizeof(sa.sun_path))

@@ -57,6 +57,11 @@ static void write_config(const struct rig *r, const char *more)
 	write_file(r, "pem", "stands for a certificate\n");
 }
 
+void rig_write(struct rig *r, const char *name, const char *text)
+{
+	write_file(r, name, text);
+}
+
 void rig_configure(struct rig *r, const char *config)
 {
 	write_config(r, config);
@@ -88,26 +93,55 @@ static void exec_telexd(const struct rig *r)
 		_exit(120);
 	/* A test that fails leaves nothing behind either. */
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	built("telexd", telexd, sizeof(telexd));
+	if (r->copied)
+		snprintf(telexd, sizeof(telexd), "%s/telexd", r->dir);
+	else
+		built("telexd", telexd, sizeof(telexd));
 	built("tests/support/fake_worker", worker, sizeof(worker));
 	execl(telexd, "telexd", "-c", conf, "--worker", worker, (char *)NULL);
 	_exit(121);
 }
 
-void rig_start(struct rig *r, const char *config)
+static void start(struct rig *r, const char *config, bool copied)
 {
 	const char *tmp = getenv("TMPDIR");
+	char state[128];
 
 	memset(r, 0, sizeof(*r));
 	snprintf(r->dir, sizeof(r->dir), "%s/telex-keeper-XXXXXX", tmp != NULL ? tmp : "/tmp");
 	assert_non_null(mkdtemp(r->dir));
 	assert_int_equal(chmod(r->dir, 0755), 0);
+	r->copied = copied;
+	if (copied)
+		rig_replace(r, "telexd");
 	write_config(r, config);
 	open_listener(r);
+	snprintf(state, sizeof(state), "%s/state-copy", r->dir);
+	setenv("TELEX_TEST_STATE", state, 1);
 	r->pid = fork();
 	assert_true(r->pid >= 0);
 	if (r->pid == 0)
 		exec_telexd(r);
+}
+
+void rig_start(struct rig *r, const char *config)
+{
+	start(r, config, false);
+}
+
+void rig_start_copy(struct rig *r, const char *config)
+{
+	start(r, config, true);
+}
+
+void rig_replace(struct rig *r, const char *name)
+{
+	char from[512], command[1200];
+
+	built(name, from, sizeof(from));
+	snprintf(command, sizeof(command), "cp %s %s/new && mv %s/new %s/telexd", from, r->dir,
+	    r->dir, r->dir);
+	assert_int_equal(system(command), 0);
 }
 
 static bool has_ended(void *arg)
@@ -338,7 +372,7 @@ void peer_close(struct peer *p)
 	p->fd = p->process = -1;
 }
 
-void peer_expect_death(struct peer *p)
+void peer_expect_end(struct peer *p)
 {
 	union km_any m;
 	int fds[4];
@@ -347,6 +381,33 @@ void peer_expect_death(struct peer *p)
 	while (receive_message(p, &m, fds, &n))
 		while (n > 0)
 			close(fds[--n]);
+}
+
+bool peer_answers_between(struct peer *p)
+{
+	struct km_info info = {0};
+	union km_any m;
+	int fds[4];
+	size_t n;
+
+	if (!try_send(p, KM_INFO, 1, &info, -1))
+		return false;
+	while (receive_message(p, &m, fds, &n)) {
+		while (n > 0)
+			close(fds[--n]);
+		if (m.hdr.type == KM_INFO_REPLY)
+			return true;
+	}
+	return false;
+}
+
+void peer_expect_death(struct peer *p)
+{
+	union km_any m;
+	int fds[4];
+	size_t n;
+
+	peer_expect_end(p);
 	/* And its process. */
 	assert_int_equal(receive(p->process, &m, sizeof(m), fds, &n), 0);
 	peer_close(p);

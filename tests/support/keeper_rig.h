@@ -20,6 +20,7 @@
 struct rig {
 	char dir[64];
 	pid_t pid; /* of telexd; 0: it was waited for */
+	bool copied;
 	int listener;
 	int status; /* as of waitpid, after rig_wait */
 };
@@ -56,6 +57,12 @@ struct peer_job {
 
 /* Starts telexd with `config` added to the usual lines. Its stderr goes to DIR/log. */
 void rig_start(struct rig *r, const char *config);
+/* The same, with the program copied to DIR/telexd, so that it can be replaced. */
+void rig_start_copy(struct rig *r, const char *config);
+/* Puts another program of the build, "telexd" say, in that one's place. */
+void rig_replace(struct rig *r, const char *name);
+/* A file in its folder. */
+void rig_write(struct rig *r, const char *name, const char *text);
 /* Writes its configuration anew; it is not told. */
 void rig_configure(struct rig *r, const char *config);
 /* Asks it to end and checks that it ends well; removes the folder. */
@@ -74,6 +81,10 @@ bool peer_answers(struct peer *p);
 /* The process is killed and the link ends with it. */
 void peer_kill(struct peer *p);
 void peer_close(struct peer *p);
+/* Takes everything up to the link's end; the process stays. */
+void peer_expect_end(struct peer *p);
+/* As peer_answers, and takes what else comes before the answer. */
+bool peer_answers_between(struct peer *p);
 /* Waits until the keeper has ended it. */
 void peer_expect_death(struct peer *p);
 

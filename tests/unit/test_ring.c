@@ -485,6 +485,76 @@ static void two_processes_exchange_a_stream(void **state)
 	ring_unref(k);
 }
 
+/* As over an upgrade: all that is left of the old one is its memfd. */
+static void a_copy_has_the_same_bytes_at_the_same_offsets(void **state)
+{
+	static const enum ring_kind kinds[] = {RING_OUTPUT, RING_INPUT};
+
+	(void)state;
+	for (size_t k = 0; k < 2; k++) {
+		struct ring *old = make(kinds[k], 4096), *copy = NULL;
+		struct ring *worker = map(old, kinds[k]);
+		struct ring_span span;
+		uint64_t head = 0;
+		uint8_t *at;
+		size_t n;
+		struct err e;
+
+		/* Around the end of the memory, more than once. */
+		for (int i = 0; i < 5; i++) {
+			at = kinds[k] == RING_OUTPUT ? ring_space(old, &n)
+			                             : ring_input_space(worker, &n);
+			n = n < 3000 ? n : 3000;
+			fill(at, head, n);
+			head += n;
+			if (kinds[k] == RING_OUTPUT) {
+				ring_commit(old, n);
+			} else {
+				ring_input_commit(worker, n);
+				assert_int_equal(ring_accept(old, head), 0);
+			}
+			if (i == 4)
+				break;
+			assert_int_equal(ring_release(old, head - 100), 0);
+			ring_refresh(worker);
+		}
+		span = (struct ring_span){.size = ring_size(old),
+		    .oldest = ring_tail(old) - 5,
+		    .tail = ring_tail(old),
+		    .head = ring_head(old)};
+		if (ring_copy(&copy, ring_fd(old), kinds[k], &span, &e) != 0)
+			fail_msg("%s", e.message);
+		assert_int_equal(ring_tail(copy), ring_tail(old));
+		assert_int_equal(ring_head(copy), ring_head(old));
+		ring_unref(worker);
+		ring_unref(old);
+		worker = map(copy, kinds[k]);
+		assert_bytes(ring_peek(copy, ring_tail(copy), &n), ring_tail(copy), 3100);
+		assert_int_equal(n, 3100);
+		assert_int_equal(ring_head(worker), head);
+		if (kinds[k] == RING_OUTPUT)
+			assert_int_equal(ring_oldest(worker), ring_tail(copy) - 5);
+		ring_unref(worker);
+		ring_unref(copy);
+	}
+}
+
+static void a_copy_that_does_not_fit_is_refused(void **state)
+{
+	struct ring *old = make(RING_OUTPUT, 4096), *copy = NULL;
+	static const struct ring_span good = {.size = 4096},
+	                              bad[] = {{8192, 0, 0, 0}, {4096, 0, 5, 4}, {4096, 0, 0, 4097},
+	                                  {0, 0, 0, 0}, {4095, 0, 0, 0}, {2048, 0, 0, 0},
+	                                  {4096, 6, 5, 7}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(
+		    ring_copy(&copy, ring_fd(old), RING_OUTPUT, &bad[i], NULL), TX_EPROTO);
+	assert_int_equal(ring_copy(&copy, 0, RING_OUTPUT, &good, NULL), TX_EPROTO);
+	ring_unref(old);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -502,6 +572,8 @@ int main(void)
 	    cmocka_unit_test(impossible_offsets_in_the_header_change_nothing),
 	    cmocka_unit_test(a_reference_keeps_the_mapping),
 	    cmocka_unit_test(two_processes_exchange_a_stream),
+	    cmocka_unit_test(a_copy_has_the_same_bytes_at_the_same_offsets),
+	    cmocka_unit_test(a_copy_that_does_not_fit_is_refused),
 	};
 
 	return cmocka_run_group_tests_name("ring", tests, NULL, NULL);

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/keeper/old_workers.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+
+#include "common/log.h"
+
+#define LIMIT_S 5
+
+struct old_worker {
+	LIST_ENTRY(old_worker) link;
+	pid_t pid;
+};
+
+struct old_workers {
+	struct event *limit;
+	LIST_HEAD(, old_worker) list;
+};
+
+/* Children that are not reaped: the numbers are theirs. */
+static void kill_all(const struct old_workers *os)
+{
+	struct old_worker *w;
+
+	LIST_FOREACH(w, &os->list, link)
+	(void)kill(w->pid, SIGKILL);
+}
+
+static void on_limit(evutil_socket_t fd, short what, void *arg)
+{
+	struct old_workers *os = arg;
+
+	(void)fd;
+	(void)what;
+	if (!LIST_EMPTY(&os->list))
+		log_warn("workers from before the upgrade do not end and are killed");
+	kill_all(os);
+}
+
+int old_workers_new(struct old_workers **out, struct event_base *base, struct err *e)
+{
+	struct old_workers *os = calloc(1, sizeof(*os));
+
+	if (os == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	LIST_INIT(&os->list);
+	os->limit = evtimer_new(base, on_limit, os);
+	if (os->limit == NULL) {
+		free(os);
+		return err_set(e, TX_ENOMEM, "out of memory");
+	}
+	*out = os;
+	return 0;
+}
+
+static void forget(struct old_worker *w)
+{
+	LIST_REMOVE(w, link);
+	free(w);
+}
+
+void old_workers_free(struct old_workers *os)
+{
+	if (os == NULL)
+		return;
+	kill_all(os);
+	while (!LIST_EMPTY(&os->list))
+		forget(LIST_FIRST(&os->list));
+	event_free(os->limit);
+	free(os);
+}
+
+void old_workers_add(struct old_workers *os, pid_t pid)
+{
+	static const struct timeval limit = {LIMIT_S, 0};
+	struct old_worker *w = calloc(1, sizeof(*w));
+
+	if (w == NULL) {
+		(void)kill(pid, SIGKILL);
+		return;
+	}
+	w->pid = pid;
+	LIST_INSERT_HEAD(&os->list, w, link);
+	event_add(os->limit, &limit);
+}
+
+bool old_workers_reaped(struct old_workers *os, pid_t pid)
+{
+	struct old_worker *w;
+
+	LIST_FOREACH(w, &os->list, link)
+	if (w->pid == pid) {
+		forget(w);
+		return true;
+	}
+	return false;
+}
+
+void old_workers_each(const struct old_workers *os, void (*each)(pid_t pid, void *arg), void *arg)
+{
+	struct old_worker *w;
+
+	LIST_FOREACH(w, &os->list, link)
+	each(w->pid, arg);
+}
