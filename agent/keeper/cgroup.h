@@ -8,8 +8,8 @@
  *
  * What it costs decides what is done when. To make a folder takes 20-60 us, to be born in a v2 one
  * or to join a v1 one by its tasks file 10-30 us, but to move into one by cgroup.procs up to 15 ms.
- * So every job gets a group (that all are found is worth 30 us), its folder is one that an earlier
- * job left, and the folders are cleaned up later, in batches.
+ * So every job gets a group (that all are found is worth it: in all 50 us of the keeper's time),
+ * its folder is one that an earlier job left, and the folders are cleaned up later, in batches.
  */
 #ifndef TX_KEEPER_CGROUP_H
 #define TX_KEEPER_CGROUP_H

@@ -282,17 +282,34 @@ static bool is_delegated(int own)
 	return fs.f_type != MAGIC_V2;
 }
 
+#define LEAF_SIZE 40
+
+static void leaf_name(char name[LEAF_SIZE])
+{
+	snprintf(name, LEAF_SIZE, PREFIX "%d-keeper", (int)getpid());
+}
+
+void cgroup_place_strip(char *own)
+{
+	char *last = strrchr(own, '/');
+	char name[LEAF_SIZE];
+
+	leaf_name(name);
+	if (last != NULL && strcmp(last + 1, name) == 0)
+		*last = '\0';
+}
+
 /* v2 lets a group have controllers for its children only when no process is in itself: we go into
  * a child. Only where the group is ours alone. */
 static int move_into_leaf(int own)
 {
 	bool others = false;
-	char name[40], pid[16], file[64];
+	char name[LEAF_SIZE], pid[16], file[64];
 	int error;
 
 	if (!is_delegated(own) || cgroup_walk(own, ".", only_we, &others) != 0 || others)
 		return EBUSY;
-	snprintf(name, sizeof(name), PREFIX "%d-keeper", (int)getpid());
+	leaf_name(name);
 	snprintf(file, sizeof(file), "%s/cgroup.procs", name);
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
 	if (mkdirat(own, name, 0755) != 0 && errno != EEXIST)

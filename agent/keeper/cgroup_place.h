@@ -21,6 +21,9 @@ struct cgroup_place {
 	bool memory, cpu, pids;
 };
 
+/* Takes from the path what an earlier version of this process, which went into a group of its own,
+ * added. */
+void cgroup_place_strip(char *own);
 /* In the folder `own`, which must be one of control groups. Removes what dead agents left there. */
 int cgroup_place_open(struct cgroup_place *p, const char *own, struct err *e);
 /* Removes the folder, if nothing runs in it. Nothing for version 0. */

@@ -23,6 +23,7 @@ static bool try_place(struct cgroup_place *p, const struct cgroup_texts *t, cons
 	p->version = 0;
 	if (cgroup_find(t, controller, own, sizeof(own)) != 0)
 		return false;
+	cgroup_place_strip(own);
 	if (cgroup_place_open(p, own, &e) == 0)
 		return true;
 	log_debug("control group %s: %s", controller != NULL ? controller : "(v2)", e.message);
