@@ -14,9 +14,13 @@
 #include "agent/keeper/pump.h"
 #include "agent/keeper/terminal.h"
 #include "agent/keeper/tree.h"
+#include "common/duration.h"
 #include "common/job_record.h"
 #include "common/job_spec.h"
 #include "common/log.h"
+
+/* How long a list may look at what its jobs use: all else waits for it. The rest goes without. */
+#define LOOKS_NS (100 * NS_PER_MS)
 
 /* ---- KM_SIGNAL and KM_REMOVE ---- */
 
@@ -180,11 +184,13 @@ static int add_records(
     struct link *l, const struct km_list *m, const struct group *g, struct job_records *rs)
 {
 	struct job *j = g != NULL ? group_first(g) : jobs_first(l->env->jobs);
+	int64_t deadline = clock_monotonic_ns() + LOOKS_NS;
 	int rc = 0;
 
 	for (; j != NULL && rc == 0; j = g != NULL ? group_next(j) : jobs_next(j))
 		if (in_states(m, j->state) && strcmp(j->owner, m->owner) == 0)
-			rc = add_record(rs, j, false, m->usage != 0);
+			rc = add_record(
+			    rs, j, false, m->usage != 0 && clock_monotonic_ns() < deadline);
 	return rc;
 }
 

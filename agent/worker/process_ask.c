@@ -58,11 +58,11 @@ static void on_found_answer(const union km_any *msg, int fd, void *arg)
 		process_call_fail(&a->base, &status);
 }
 
-static void look_up(struct process_call *p, const char *id, keeper_answer *answer)
+static void look_up(struct process_call *p, const char *id, bool usage, keeper_answer *answer)
 {
 	struct rpc_status status;
 	int rc = process_lookup(
-	    process_call_keeper(p), id, process_call_identity(p), answer, p, &p->asked);
+	    process_call_keeper(p), id, process_call_identity(p), usage, answer, p, &p->asked);
 
 	if (rc == 0)
 		return;
@@ -82,7 +82,7 @@ static void on_start_answer(const union km_any *msg, int fd, void *arg)
 		return;
 	}
 	if (!msg->job.created) {
-		look_up(&a->base, msg->job.id, on_found_answer);
+		look_up(&a->base, msg->job.id, false, on_found_answer);
 		return;
 	}
 	record.state = msg->job.state;
@@ -188,7 +188,7 @@ void process_ask_get(struct rpc_call *c, const ProtobufCMessage *msg)
 	if (process_id_check(q->process_id, &status) < 0)
 		process_call_fail(&a->base, &status);
 	else
-		look_up(&a->base, q->process_id, on_get_answer);
+		look_up(&a->base, q->process_id, true, on_get_answer);
 }
 
 /* ---- Remove ---- */

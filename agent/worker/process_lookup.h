@@ -3,12 +3,14 @@
 #ifndef TX_AGENT_WORKER_PROCESS_LOOKUP_H
 #define TX_AGENT_WORKER_PROCESS_LOOKUP_H
 
+#include <stdbool.h>
+
 #include "agent/worker/keeper_client.h"
 #include "common/job_record.h"
 #include "common/rpc_status.h"
 
-/* Asks for a process of `owner`; as keeper_call. */
-int process_lookup(struct keeper_client *k, const char *id, const char *owner,
+/* Asks for a process of `owner`, with `usage` for what it uses, too; as keeper_call. */
+int process_lookup(struct keeper_client *k, const char *id, const char *owner, bool usage,
     keeper_answer *answer, void *arg, struct keeper_call **out);
 
 /*

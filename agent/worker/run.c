@@ -245,7 +245,8 @@ static void on_job(const struct km_job *job, void *arg)
 		send_started_from_job(r);
 		return;
 	}
-	rc = process_lookup(r->worker->keeper, r->id, job->owner, on_looked_up, r, &r->lookup);
+	rc = process_lookup(
+	    r->worker->keeper, r->id, job->owner, false, on_looked_up, r, &r->lookup);
 	if (rc < 0)
 		run_fail_link(r, rc);
 }

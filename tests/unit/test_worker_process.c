@@ -386,6 +386,7 @@ static void get_gives_the_one(void **state)
 	ask_process(f, "Get", &telex__v1__get_response__descriptor, &q.base);
 	assert_true(fake_keeper_take(f->keeper, KM_LIST, &msg, NULL));
 	assert_int_equal(msg.list.one, 1);
+	assert_int_equal(msg.list.usage, 1);
 	fake_keeper_table(f->keeper, msg.hdr.seq, &record, 1);
 	asker_answered(f, RPC_OK, "");
 	assert_string_equal(((const Telex__V1__GetResponse *)f->last)->process->process_id, "p1");
