@@ -31,7 +31,7 @@ struct attach {
 	bool always_stdin, no_stdin, read_only, no_forward;
 	/* What the agent said about it. */
 	bool terminal, ended;
-	uint64_t oldest[3];
+	uint64_t oldest[3], newest[3];
 };
 
 static void on_process(const struct telex_process *process, void *arg)
@@ -43,6 +43,8 @@ static void on_process(const struct telex_process *process, void *arg)
 	a->ended = process->state == TELEX_STATE_ENDED;
 	a->oldest[TELEX_STDOUT] = process->stdout_oldest;
 	a->oldest[TELEX_STDERR] = process->stderr_oldest;
+	a->newest[TELEX_STDOUT] = process->stdout_newest;
+	a->newest[TELEX_STDERR] = process->stderr_newest;
 }
 
 static enum run_streams_in stdin_of(const struct attach *a)
@@ -58,14 +60,18 @@ static enum run_streams_in stdin_of(const struct attach *a)
 	return terminal || fdkind_is_null(STDIN_FILENO) ? RUN_STREAMS_NO_STDIN : RUN_STREAMS_STDIN;
 }
 
-/* Where JSON's offsets begin must be known, so it is asked for. */
-static void begin_where_it_is_held(const struct session *s, struct attach *a)
+/* JSON tells offsets, so it must be known where they begin. */
+static void choose_begin(const struct session *s, struct attach *a)
 {
-	if (!s->json || a->how.from != TELEX_FROM_OLDEST)
+	const uint64_t *from = a->how.from == TELEX_FROM_NEWEST ? a->newest : a->oldest;
+
+	if (a->how.from == TELEX_FROM_OFFSET)
+		a->how.stderr_offset = a->oldest[TELEX_STDERR];
+	if (!s->json || a->how.from == TELEX_FROM_OFFSET)
 		return;
 	a->how.from = TELEX_FROM_OFFSET;
-	a->how.stdout_offset = a->oldest[TELEX_STDOUT];
-	a->how.stderr_offset = a->oldest[TELEX_STDERR];
+	a->how.stdout_offset = from[TELEX_STDOUT];
+	a->how.stderr_offset = from[TELEX_STDERR];
 }
 
 static int attach(struct cli *cli, struct attach *a)
@@ -80,7 +86,7 @@ static int attach(struct cli *cli, struct attach *a)
 	status = session_answer(
 	    &s, telex_get(s.client, a->how.process_id, 0, on_process, session_done, &s, &s.error));
 	if (status == CLI_OK) {
-		begin_where_it_is_held(&s, a);
+		choose_begin(&s, a);
 		how = (struct follow_how){
 		    .in = stdin_of(a),
 		    .terminal = a->terminal && !a->read_only,
@@ -176,7 +182,7 @@ const struct cli_verb cmd_attach = {
         "  -n, --no-stdin         never read stdin\n"
         "      --no-forward       no signals\n"
         "      --from WHERE       oldest or newest\n"
-        "      --since-offset N   stdout from this byte on; stderr from its beginning\n"
+        "      --since-offset N   stdout from this byte on; stderr from the oldest\n"
         "\n"
         "Exit status: as of `telex run`.\n",
     .run = run,

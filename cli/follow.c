@@ -168,10 +168,8 @@ static void on_resized(void *arg)
 	struct follow *f = arg;
 	uint16_t rows, columns;
 
-	if (!f->handle)
-		return;
-	term_size(&rows, &columns);
-	telex_run_resize(f->handle, rows, columns);
+	if (f->handle && term_size(&rows, &columns))
+		telex_run_resize(f->handle, rows, columns);
 }
 
 static const struct term_ops term_ops = {.resized = on_resized};
@@ -201,7 +199,7 @@ static void on_started(struct telex_run *run, const struct telex_started *starte
 	}
 	say_detail("process %s, pid %u%s", started->process_id, started->pid,
 	    started->created ? "" : ", was running already");
-	if (!command && started->terminal)
+	if (!command && f->how->terminal)
 		on_resized(f); /* one that we attach to has another's size */
 }
 

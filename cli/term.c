@@ -53,19 +53,21 @@ static bool size_of(int fd, uint16_t *rows, uint16_t *columns)
 	return true;
 }
 
-void term_size(uint16_t *rows, uint16_t *columns)
+bool term_size(uint16_t *rows, uint16_t *columns)
 {
+	bool known;
 	int fd;
 
 	*rows = 24;
 	*columns = 80;
 	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 		if (size_of(fd, rows, columns))
-			return;
+			return true;
 	fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
-	(void)size_of(fd, rows, columns);
+	known = size_of(fd, rows, columns);
 	if (fd >= 0)
 		close(fd);
+	return known;
 }
 
 /* ---- raw and back ---- */

@@ -14,8 +14,8 @@ struct event_base;
 struct term;
 
 /* The size of the terminal on stdin, stdout or stderr, or of the controlling one; 24 rows of 80
- * where there is none or it does not know. At most 10000 each. */
-void term_size(uint16_t *rows, uint16_t *columns);
+ * where there is none or it does not know: false. At most 10000 each. */
+bool term_size(uint16_t *rows, uint16_t *columns);
 
 struct term_ops {
 	/* It may have another size now. */
