@@ -117,7 +117,7 @@ static bool clean(struct cgroup *g)
 	if (g->holder != NULL)
 		*g->holder = NULL;
 	g->holder = NULL;
-	if (!g->limited && g->cs->n_spare < SPARE_MAX) {
+	if (!g->spent && g->cs->n_spare < SPARE_MAX) {
 		reuse(g);
 		return true;
 	}
@@ -323,7 +323,7 @@ void cgroup_unplan(struct spawn_plan *plan)
 void cgroup_save(const struct cgroup *g, char text[CGROUP_SAVED_SIZE])
 {
 	snprintf(text, CGROUP_SAVED_SIZE, "j%" PRIu32 " %x %d %" PRIu64 " %" PRIu64, g->number,
-	    (unsigned)g->made, g->limited ? 1 : 0, g->cpu_base, g->oom_base);
+	    (unsigned)g->made, g->spent ? 1 : 0, g->cpu_base, g->oom_base);
 }
 
 int cgroup_restore(struct cgroup **out, struct cgroups *cs, const char *text)
@@ -343,7 +343,7 @@ int cgroup_restore(struct cgroup **out, struct cgroups *cs, const char *text)
 		return TX_EPROTO;
 	}
 	g->made = (uint8_t)made;
-	g->limited = limited != 0;
+	g->spent = limited != 0;
 	folder_name(g, name);
 	for (int h = 0; h < CGROUP_HIERARCHIES; h++)
 		if (has(g, (enum cgroup_hierarchy)h) &&
@@ -387,11 +387,14 @@ bool cgroup_populated(const struct cgroup *g)
 	return any;
 }
 
-int cgroup_kill(const struct cgroup *g)
+int cgroup_kill(struct cgroup *g)
 {
 	const struct cgroup_place *p = &g->cs->places[CGROUP_TREE];
 	char buf[CGROUP_FILE_SIZE];
 
+	/* Kernels since 6.14 kill what is later born into a group that was ever killed, as they
+	 * compare its count of kills with that of the group that the parent is in. */
+	g->spent = true;
 	if (p->version != 2 || cgroup_file_write(p, cgroup_file(g, "cgroup.kill", buf), "1") != 0)
 		return TX_EUNSUPPORTED;
 	return 0;

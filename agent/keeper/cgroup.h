@@ -74,8 +74,9 @@ int cgroup_restore(struct cgroup **out, struct cgroups *cs, const char *text);
 bool cgroup_populated(const struct cgroup *g);
 /* each() returns false to stop. */
 int cgroup_members(const struct cgroup *g, bool (*each)(pid_t pid, void *arg), void *arg);
-/* SIGKILL to all at once, those being born too. TX_EUNSUPPORTED: the kernel has no such. */
-int cgroup_kill(const struct cgroup *g);
+/* SIGKILL to all at once, those being born too; its folder is not used again. TX_EUNSUPPORTED: the
+ * kernel has no such. */
+int cgroup_kill(struct cgroup *g);
 /* Where there is no freezer nothing happens. */
 void cgroup_freeze(const struct cgroup *g, bool frozen);
 

@@ -20,7 +20,7 @@ struct cgroup {
 	bool dying;
 	uint32_t number;   /* its folder is jNUMBER */
 	uint8_t made;      /* bits of enum cgroup_hierarchy: where it has one */
-	bool limited;      /* not to be used again */
+	bool spent;        /* not to be used again: it had limits, or was killed */
 	uint64_t cpu_base; /* what earlier jobs used in the folder, us */
 	uint64_t oom_base;
 };

@@ -233,7 +233,7 @@ static int check_can(const struct cgroups *cs, const struct cgroup_limits *l, st
 static int set_limits(
     struct cgroup *g, const struct cgroup_limits *l, struct undo *u, bool move, struct err *e)
 {
-	g->limited = true;
+	g->spent = true;
 	for (enum cgroup_hierarchy h = CGROUP_MEMORY; h < CGROUP_HIERARCHIES; h++) {
 		uint64_t value = value_of(l, h);
 		bool missing = value != 0 && is_missing(g, h);
