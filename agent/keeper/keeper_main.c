@@ -168,18 +168,38 @@ static int ensure_stdio(void)
 	return 0;
 }
 
-static void raise_nofile(struct rlimit *original)
+/* A process has four descriptors here (its pidfd and pipes), and what is for them is 3/5 of all
+ * (start.c); a connection has one, in its worker. */
+static rlim_t wanted_nofile(const struct config *c)
 {
+	rlim_t wanted = (rlim_t)c->max_processes * 4 / 3 * 5 + 1024;
+
+	return wanted > c->max_connections ? wanted : c->max_connections;
+}
+
+/* As root beyond the limit that we were given. */
+static void raise_nofile(const struct config *c, struct rlimit *original)
+{
+	rlim_t wanted = wanted_nofile(c);
 	struct rlimit l;
 
 	if (getrlimit(RLIMIT_NOFILE, original) != 0) {
 		*original = (struct rlimit){1024, 4096};
 		return;
 	}
-	l = *original;
-	l.rlim_cur = l.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &l) != 0)
+	l.rlim_cur = l.rlim_max = wanted;
+	if (original->rlim_max < wanted && setrlimit(RLIMIT_NOFILE, &l) == 0)
+		return;
+	l.rlim_cur = l.rlim_max = original->rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &l) != 0) {
 		log_warn("cannot raise the limit of open files: %s", strerror(errno));
+		l = *original;
+	}
+	if (l.rlim_cur < wanted)
+		log_warn("only %llu files may be open: too few for %u processes and %u connections "
+		         "at once, which may need %llu (ulimit -n, LimitNOFILE=)",
+		    (unsigned long long)l.rlim_cur, c->max_processes, c->max_connections,
+		    (unsigned long long)wanted);
 }
 
 static int check_config(const struct config *c)
@@ -243,7 +263,7 @@ static int serve(struct keeper_setup *setup)
 	/* Until there are handlers for them. Whoever started us may have blocked some, too. */
 	signals_block(&held);
 	log_open("keeper", c->log_level, c->log_json, STDERR_FILENO);
-	raise_nofile(&setup->nofile);
+	raise_nofile(c, &setup->nofile);
 	umask(077);
 	rc = open_state(&setup->state, &setup->nofile, &e);
 	if (rc == 0)
