@@ -21,6 +21,7 @@
 #define H2_STAGE_SIZE    16384 /* one TLS record */
 #define H2_COPY_BELOW    4096  /* a smaller piece is copied rather than passed by reference */
 #define H2_MAX_FRAME_OUT ((uint32_t)256 * 1024)
+#define H2_LAZY_MIN      ((size_t)16 * 1024)
 #define H2_OWN_FIELDS    ((size_t)60 * 1024) /* of one field section that we send */
 
 struct event;
@@ -99,6 +100,8 @@ struct h2_conn {
 	/* Small frames of this turn, to be written in one piece. Only inside h2_pump. */
 	uint8_t *stage;
 	size_t stage_len;
+	void *lazy; /* h2_session.c: memory of nghttp2's that is not malloc's */
+	size_t lazy_size;
 	struct h2_scan scan;
 	struct h2_bucket resets, pings;
 	uint32_t resets_free; /* RST_STREAM of the peer that may have crossed one of ours */

@@ -4,6 +4,8 @@
  * closed. nghttp2 holds the protocol's state and makes the checks of RFC 9113.
  */
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #include "common/h2_internal.h"
 #include "config.h"
@@ -148,17 +150,38 @@ static int submit_settings(struct h2_conn *c)
 	return 0;
 }
 
-/* So that our allocations and nghttp2's are made in one place, where tests let them fail. */
+/*
+ * So that our allocations and nghttp2's are made in one place, where tests let them fail.
+ *
+ * nghttp2's first large block is the buffer for what it sends, a whole frame; an idle connection
+ * has used little of it. It comes from the system itself, which has it take no memory where it was
+ * never written.
+ */
 static void *session_malloc(size_t size, void *arg)
 {
-	(void)arg;
-	return malloc(size);
+	struct h2_conn *c = arg;
+	void *p;
+
+	if (size < H2_LAZY_MIN || c->lazy != NULL)
+		return malloc(size);
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return malloc(size);
+	c->lazy = p;
+	c->lazy_size = size;
+	return p;
 }
 
 static void session_free(void *p, void *arg)
 {
-	(void)arg;
-	free(p);
+	struct h2_conn *c = arg;
+
+	if (p == NULL || p != c->lazy) {
+		free(p);
+		return;
+	}
+	munmap(c->lazy, c->lazy_size);
+	c->lazy = NULL;
 }
 
 static void *session_calloc(size_t n, size_t size, void *arg)
@@ -169,15 +192,26 @@ static void *session_calloc(size_t n, size_t size, void *arg)
 
 static void *session_realloc(void *p, size_t size, void *arg)
 {
-	(void)arg;
-	return realloc(p, size);
+	struct h2_conn *c = arg;
+	void *other;
+
+	if (p == NULL)
+		return session_malloc(size, arg);
+	if (p != c->lazy)
+		return realloc(p, size);
+	other = malloc(size);
+	if (other == NULL)
+		return NULL;
+	memcpy(other, p, size < c->lazy_size ? size : c->lazy_size);
+	session_free(p, arg);
+	return other;
 }
 
 int h2_session_new(struct h2_conn *c, struct err *e)
 {
 	nghttp2_session_callbacks *cb = callbacks_new();
 	nghttp2_option *o = options_new();
-	nghttp2_mem mem = {NULL, session_malloc, session_free, session_calloc, session_realloc};
+	nghttp2_mem mem = {c, session_malloc, session_free, session_calloc, session_realloc};
 	int r = -1;
 
 	if (cb != NULL && o != NULL && c->server)
