@@ -392,8 +392,8 @@ int cgroup_kill(struct cgroup *g)
 	const struct cgroup_place *p = &g->cs->places[CGROUP_TREE];
 	char buf[CGROUP_FILE_SIZE];
 
-	/* Kernels since 6.14 kill what is later born into a group that was ever killed, as they
-	 * compare its count of kills with that of the group that the parent is in. */
+	/* A kernel (6.18 was seen to) may kill at once what is later born into a group that was
+	 * ever killed, when it compares that one's count of kills with the parent's group's. */
 	g->spent = true;
 	if (p->version != 2 || cgroup_file_write(p, cgroup_file(g, "cgroup.kill", buf), "1") != 0)
 		return TX_EUNSUPPORTED;
