@@ -414,7 +414,9 @@ TESTS = [both_streams_and_the_exit, a_death_by_signal_is_typed, a_megabyte_throu
          unknown_methods_are_unimplemented, bad_protobuf_keeps_the_connection,
          too_large_a_message_is_refused, the_health_service_serves, many_runs_on_one_connection]
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-TESTS += [functools.partial(test, sys.modules[__name__]) for test in importlib.import_module("group").TESTS]
+for module in ("group", "terminal"):
+    TESTS += [functools.partial(test, sys.modules[__name__])
+              for test in importlib.import_module(module).TESTS]
 
 print(f"1..{len(TESTS)}")
 with connect() as the_channel:
