@@ -286,8 +286,14 @@ void attach_on_ended(struct job *j)
 {
 	struct attachment *a;
 
+	readers_forget_away(j);
 	LIST_FOREACH(a, &j->attachments, in_job)
 	tell_later(a);
+}
+
+void attach_on_forgotten(struct job *j)
+{
+	readers_forget_away(j);
 }
 
 /* ---- the table ---- */
@@ -449,6 +455,7 @@ int attach_add(struct attachment **out, struct attach_table *t, uint32_t att, st
 		take_stdin(a);
 	if (before != NULL)
 		replace(before, KM_WHY_REPLACED);
+	readers_came_back(j, want->owner, want->key);
 	job_taken(j);
 	readers_changed(j);
 	*out = a;
@@ -504,6 +511,8 @@ static void withdraw(struct attachment *a, bool worker_died)
 	bool passive = (a->flags & KM_ATTACH_PASSIVE) != 0;
 	struct job *j = a->job;
 
+	for (int s = KM_STDOUT; s <= KM_STDERR && readers_waited(a); s++)
+		pump_out_keep_memory(j->out[s], a->out[s].acked);
 	if (readers_waited(a) && --j->n_waited == 0 && !worker_died)
 		readers_last_leaves(a);
 	if (a->dirty)
@@ -515,9 +524,14 @@ static void withdraw(struct attachment *a, bool worker_died)
 		j->n_attached--;
 	if ((a->flags & KM_ATTACH_NO_OUTPUT) == 0)
 		j->n_readers--;
-	if (j->stdin_holder == a)
+	if (j->stdin_holder == a) {
 		j->stdin_holder = NULL;
-	free(a);
+		a->starter = true; /* for as long as it may be away */
+	}
+	if (worker_died && readers_waited(a) && j->state != KM_STATE_ENDED)
+		readers_go_away(a);
+	else
+		free(a);
 	if (!passive && j->n_attached == 0 && j->state != KM_STATE_ENDED)
 		ending_left(j, worker_died);
 	/* Those that stay may have waited for the one that left. */

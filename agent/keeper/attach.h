@@ -72,6 +72,7 @@ void attach_on_output(struct job *j, enum km_stream s);
 void attach_on_input(struct job *j);
 void attach_on_started(struct job *j); /* one that was queued */
 void attach_on_ended(struct job *j);
+void attach_on_forgotten(struct job *j);
 void attach_readers(struct job *j, enum km_stream s, struct store_readers *r);
 void attach_on_full(struct job *j, enum km_stream s);
 void attach_on_patience(struct job *j);

@@ -6,6 +6,9 @@
  * An attachment counts, so that what it has not acknowledged is kept, unless it is lossy, passive
  * or set aside; one that was overtaken has nothing left to keep. One that was set aside counts
  * again when it is the only one.
+ *
+ * One whose worker died or is replaced is away: its client is about to come back for what it has
+ * not acknowledged. It counts on for READERS_AWAY_NS, with the patience of one that does not read.
  */
 #ifndef TX_KEEPER_ATTACH_INTERNAL_H
 #define TX_KEEPER_ATTACH_INTERNAL_H
@@ -33,7 +36,7 @@ struct attach_out {
 
 struct attachment {
 	LIST_ENTRY(attachment) in_bucket; /* of its table */
-	LIST_ENTRY(attachment) in_job;
+	LIST_ENTRY(attachment) in_job;    /* `attachments`, or `away` */
 	TAILQ_ENTRY(attachment) in_dirty; /* when `dirty` */
 	struct attach_table *table;
 	struct job *job;
@@ -47,8 +50,19 @@ struct attachment {
 	uint32_t eof_told; /* KM_BIT()s */
 	uint64_t written_told;
 	uint64_t key;
+	int64_t away_since; /* monotonic; 0: it is attached */
 	char owner[KM_IDENTITY_SIZE];
 };
+
+#define READERS_AWAY_NS  (INT64_C(10) * 1000000000)
+#define READERS_AWAY_MAX 64 /* a job */
+
+/* Takes one that is in no list any more. */
+void readers_go_away(struct attachment *a);
+/* One with this key has come: the one that is away has. */
+void readers_came_back(struct job *j, const char *owner, uint64_t key);
+/* There is nothing to come back for. */
+void readers_forget_away(struct job *j);
 
 /* It has come, or has acknowledged something, or is gone: others may go on, or begin to wait. */
 void readers_changed(struct job *j);

@@ -92,6 +92,8 @@ struct job {
 
 	/* attach.c */
 	LIST_HEAD(, attachment) attachments;
+	LIST_HEAD(, attachment) away; /* whose worker is gone, and who may come back */
+	uint32_t n_away;
 	struct attachment *stdin_holder;
 	uint64_t starter_key;   /* of the attachment that came with the start; 0: none */
 	uint32_t n_attached;    /* clients that are there: not the passive ones */

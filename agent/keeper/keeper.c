@@ -99,6 +99,7 @@ static void job_gone(struct job *j, void *arg)
 static void job_forgotten(struct job *j, void *arg)
 {
 	(void)arg;
+	attach_on_forgotten(j);
 	group_on_forgotten(j);
 }
 

@@ -50,6 +50,8 @@ void pump_out_run(struct pump_out *p);
 /* When nobody counts, everything before `offset` may go (not beyond head: TX_EPROTO). Reading goes
  * on where that makes room. */
 int pump_out_release(struct pump_out *p, uint64_t offset);
+/* As store_keep_memory. */
+void pump_out_keep_memory(struct pump_out *p, uint64_t offset);
 /* The readers let go of something, or one has come or is about to leave. */
 void pump_out_poke(struct pump_out *p);
 

@@ -373,6 +373,12 @@ int pump_out_release(struct pump_out *p, uint64_t offset)
 	return rc;
 }
 
+void pump_out_keep_memory(struct pump_out *p, uint64_t offset)
+{
+	if (p != NULL)
+		store_keep_memory(p->store, offset);
+}
+
 const struct store *pump_out_store(const struct pump_out *p)
 {
 	return p != NULL ? p->store : NULL;

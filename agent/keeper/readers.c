@@ -5,6 +5,8 @@
  * and another waits.
  */
 #include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "agent/keeper/attach.h"
 #include "agent/keeper/attach_internal.h"
@@ -14,6 +16,8 @@
 #include "common/log.h"
 #include "common/ring.h"
 
+static int64_t drop_away(struct job *j, int64_t now);
+
 #define NEVER INT64_MAX
 /* What a process never waits for. */
 #define NOT_WAITED (KM_ATTACH_PASSIVE | KM_ATTACH_LOSSY | KM_ATTACH_NO_OUTPUT)
@@ -21,6 +25,21 @@
 bool readers_waited(const struct attachment *a)
 {
 	return (a->flags & NOT_WAITED) == 0;
+}
+
+/* All of a job: those that are attached, then those that are away. */
+static struct attachment *first(const struct job *j)
+{
+	struct attachment *a = LIST_FIRST(&j->attachments);
+
+	return a != NULL ? a : LIST_FIRST(&j->away);
+}
+
+static struct attachment *next(const struct attachment *a)
+{
+	struct attachment *n = LIST_NEXT(a, in_job);
+
+	return n != NULL || a->away_since != 0 ? n : LIST_FIRST(&a->job->away);
 }
 
 static void lower(uint64_t *least, uint64_t offset)
@@ -34,15 +53,13 @@ void attach_readers(struct job *j, enum km_stream s, struct store_readers *r)
 	const uint64_t oldest = pump_out_oldest(j->out[s]);
 	uint64_t aside = UINT64_MAX;
 	bool lossy = false;
-	struct attachment *a;
 
 	*r = (struct store_readers){.hold = UINT64_MAX, .guard = UINT64_MAX};
-	LIST_FOREACH(a, &j->attachments, in_job)
-	{
+	for (const struct attachment *a = first(j); a != NULL; a = next(a)) {
 		const uint64_t acked = a->out[s].acked;
 
 		/* Passive and lossy ones copy, and look afterwards whether it was still there. */
-		if (readers_waited(a))
+		if (readers_waited(a) && a->away_since == 0)
 			lower(&r->guard, acked);
 		if ((a->flags & (KM_ATTACH_PASSIVE | KM_ATTACH_NO_OUTPUT)) != 0)
 			continue;
@@ -76,6 +93,57 @@ void readers_leave_together(struct attachment *a, uint64_t round)
 		if (r.hold != UINT64_MAX)
 			(void)pump_out_release(j->out[s], r.hold);
 	}
+}
+
+/* ---- those that are away ---- */
+
+static void drop_one_away(struct attachment *a)
+{
+	struct job *j = a->job;
+
+	LIST_REMOVE(a, in_job);
+	j->n_away--;
+	if (j->n_waited == 0 && j->n_away == 0)
+		readers_last_leaves(a);
+	free(a);
+	readers_changed(j);
+}
+
+void readers_go_away(struct attachment *a)
+{
+	struct job *j = a->job;
+	int64_t now = clock_monotonic_ns();
+
+	drop_away(j, now);
+	if (j->n_away == READERS_AWAY_MAX) {
+		free(a);
+		return;
+	}
+	a->table = NULL;
+	a->away_since = now;
+	LIST_INSERT_HEAD(&j->away, a, in_job);
+	j->n_away++;
+}
+
+void readers_came_back(struct job *j, const char *owner, uint64_t key)
+{
+	struct attachment *a;
+
+	if (key == 0)
+		return;
+	LIST_FOREACH(a, &j->away, in_job)
+	{
+		if (a->key != key || strcmp(a->owner, owner) != 0)
+			continue;
+		drop_one_away(a);
+		return;
+	}
+}
+
+void readers_forget_away(struct job *j)
+{
+	while (!LIST_EMPTY(&j->away))
+		drop_one_away(LIST_FIRST(&j->away));
 }
 
 /* ---- patience ---- */
@@ -127,12 +195,10 @@ static int64_t look(struct job *j, int s, int64_t now)
 {
 	const struct ring *ring = store_ring(pump_out_store(j->out[s]));
 	bool waiting = pump_out_full(j->out[s]) && another_waits(j, s);
-	int64_t next = NEVER;
+	int64_t then = NEVER;
 	bool aside = false;
-	struct attachment *a;
 
-	LIST_FOREACH(a, &j->attachments, in_job)
-	{
+	for (struct attachment *a = first(j); a != NULL; a = next(a)) {
 		struct attach_out *out = &a->out[s];
 		int64_t due;
 
@@ -144,7 +210,7 @@ static int64_t look(struct job *j, int s, int64_t now)
 			out->since = now;
 		due = deadline(a, out);
 		if (now < due) {
-			next = due < next ? due : next;
+			then = due < then ? due : then;
 			continue;
 		}
 		log_info("job %s: a reader of %s that does not read is waited for no longer", j->id,
@@ -154,31 +220,52 @@ static int64_t look(struct job *j, int s, int64_t now)
 	}
 	if (aside)
 		pump_out_poke(j->out[s]);
-	return next;
+	return then;
+}
+
+/* Forgets those that do not come back; returns when the next has had its time. */
+static int64_t drop_away(struct job *j, int64_t now)
+{
+	struct attachment *a = LIST_FIRST(&j->away), *after;
+	int64_t then = NEVER;
+
+	for (; a != NULL; a = after) {
+		int64_t due = a->away_since + READERS_AWAY_NS;
+
+		after = LIST_NEXT(a, in_job);
+		if (now >= due)
+			drop_one_away(a);
+		else if (due < then)
+			then = due;
+	}
+	return then;
 }
 
 void attach_on_patience(struct job *j)
 {
 	int64_t now = clock_monotonic_ns();
+	int64_t away = drop_away(j, now);
 	int64_t out = look(j, KM_STDOUT, now), err = look(j, KM_STDERR, now);
-	int64_t next = out < err ? out : err;
+	int64_t due = out < err ? out : err;
 	struct timeval tv;
 
-	if (next == NEVER) {
+	if (away < due)
+		due = away;
+	if (due == NEVER) {
 		event_del(j->patience);
 		return;
 	}
-	tv = duration_timeval(next - now);
+	tv = duration_timeval(due - now);
 	event_add(j->patience, &tv);
 }
 
 void attach_on_full(struct job *j, enum km_stream s)
 {
-	struct attachment *first = LIST_FIRST(&j->attachments);
+	struct attachment *a = first(j);
 
 	(void)s;
 	/* One alone hinders nobody. Not from here: this is told from inside calls. */
-	if (first != NULL && LIST_NEXT(first, in_job) != NULL)
+	if (a != NULL && next(a) != NULL)
 		event_active(j->patience, EV_TIMEOUT, 0);
 }
 

@@ -23,6 +23,7 @@ struct store {
 	unsigned ring_number, spool_number;
 	uint64_t length;   /* when there is no ring */
 	uint64_t released; /* what nobody needs any more, when nobody counts */
+	uint64_t kept;     /* memory that is not written again, from here on; UINT64_MAX: none */
 	bool disk_told;
 };
 
@@ -33,6 +34,7 @@ int store_new(struct store **out, const struct store_config *c)
 	if (st == NULL)
 		return TX_ENOMEM;
 	st->c = *c;
+	st->kept = UINT64_MAX;
 	*out = st;
 	return 0;
 }
@@ -76,6 +78,12 @@ int store_release(struct store *st, uint64_t offset)
 	if (st != NULL && offset > st->released)
 		st->released = offset;
 	return 0;
+}
+
+void store_keep_memory(struct store *st, uint64_t offset)
+{
+	if (st != NULL && offset < store_head(st) && offset < st->kept)
+		st->kept = offset;
 }
 
 /* ---- the spool ---- */
@@ -187,7 +195,7 @@ static int pass(struct store *st, uint64_t to, uint64_t guard, struct err *e)
 	struct ring *fresh;
 	int rc;
 
-	if (guard >= to) {
+	if (guard >= to && st->kept >= to) {
 		ring_set_oldest(st->ring, oldest);
 		return ring_release(st->ring, to);
 	}
@@ -197,6 +205,7 @@ static int pass(struct store *st, uint64_t to, uint64_t guard, struct err *e)
 	ring_unref(st->ring);
 	st->ring = fresh;
 	st->ring_number++;
+	st->kept = UINT64_MAX;
 	return 0;
 }
 

@@ -55,6 +55,9 @@ enum store_room store_make_room(struct store *st, const struct store_readers *r,
 
 /* Everything before `offset` may go when nobody counts. TX_EPROTO: beyond the head. */
 int store_release(struct store *st, uint64_t offset);
+/* One who may refer to the ring's memory from `offset` on is gone, but what it sent may not be: the
+ * memory is not written again. */
+void store_keep_memory(struct store *st, uint64_t offset);
 /* Lets go of all; its length stays known. */
 void store_forget(struct store *st);
 

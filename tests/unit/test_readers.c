@@ -64,6 +64,12 @@ static void on_timer(struct job *j, void *arg)
 	(void)arg;
 }
 
+static void on_forgotten(struct job *j, void *arg)
+{
+	(void)arg;
+	attach_on_forgotten(j);
+}
+
 static void on_readers(struct job *j, enum km_stream s, struct store_readers *r, void *arg)
 {
 	(void)arg;
@@ -82,8 +88,8 @@ static void on_patience(struct job *j, void *arg)
 	attach_on_patience(j);
 }
 
-static const struct job_ops ops = {
-    on_output, on_input, on_ended, on_timer, on_timer, NULL, on_readers, on_full, on_patience};
+static const struct job_ops ops = {on_output, on_input, on_ended, on_timer, on_timer, on_forgotten,
+    on_readers, on_full, on_patience};
 
 static int on_message(struct km_chan *c, const union km_any *m, int *fds, size_t n, void *arg)
 {
@@ -450,6 +456,88 @@ static void with_nobody_attached_the_process_waits(void **state)
 	assert_int_equal(oldest(f), SIZE);
 }
 
+/* ---- those that come back ---- */
+
+/* Its worker is replaced, or dead: the client is about to come back. */
+static void move(struct attachment *a)
+{
+	const struct km_detach m = {.moved = 1};
+
+	attach_detach(a, &m);
+}
+
+static void one_that_is_away_is_waited_for(void **state)
+{
+	struct attach_want want = {.owner = "me", .key = 5};
+	struct fixture *f = *state;
+	struct attachment *quick, *slow;
+
+	jobs_set_patience(f->jobs, FOREVER, FOREVER);
+	quick = attach(f, 1);
+	slow = attach_as(f, 2, &want);
+	fill(f);
+	ack(slow, 10);
+	move(slow);
+	assert_false(goes_on(f, quick));
+	assert_true(oldest(f) <= 10);
+	want.offset[KM_STDOUT] = 10;
+	slow = attach_as(f, 3, &want);
+	ack(slow, head(f));
+	ack(quick, head(f));
+	attach_detach(slow, &(struct km_detach){.att = 3});
+	assert_true(goes_on(f, quick));
+}
+
+static void one_that_stays_away_is_passed_like_any_other(void **state)
+{
+	struct fixture *f = *state;
+	struct attachment *quick;
+
+	jobs_set_patience(f->jobs, FOREVER, 0);
+	quick = attach(f, 1);
+	move(attach(f, 2));
+	fill(f);
+	assert_true(goes_on(f, quick));
+}
+
+static void all_that_were_away_can_go_on_where_they_were(void **state)
+{
+	struct attach_want want = {.owner = "me"};
+	struct fixture *f = *state;
+	struct attachment *one, *two;
+
+	jobs_set_patience(f->jobs, FOREVER, FOREVER);
+	one = attach(f, 1);
+	two = attach(f, 2);
+	fill(f);
+	ack(one, 100);
+	ack(two, 5000);
+	/* Whoever goes first. */
+	move(one);
+	move(two);
+	assert_false(goes_on(f, NULL));
+	want.offset[KM_STDOUT] = 100;
+	attach_as(f, 3, &want);
+	assert_true(oldest(f) <= 100);
+}
+
+/* What it sent may still wait for its client: that memory is not written again. */
+static void the_memory_of_one_that_left_is_left_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct attachment *quick;
+	unsigned rings;
+
+	quick = attach(f, 1);
+	fill(f);
+	detach(attach(f, 2));
+	rings = f->rings;
+	assert_true(goes_on(f, quick));
+	assert_int_equal(f->rings, rings + 1);
+	assert_true(goes_on(f, quick));
+	assert_int_equal(f->rings, rings + 1);
+}
+
 /* ---- passive ones ---- */
 
 static void a_passive_one_is_no_presence(void **state)
@@ -564,6 +652,10 @@ int main(void)
 	    RUN_TEST(a_lossy_one_is_not_waited_for_at_all),
 	    RUN_TEST(one_that_was_passed_is_waited_for_when_it_is_alone),
 	    RUN_TEST(with_nobody_attached_the_process_waits),
+	    RUN_TEST(one_that_is_away_is_waited_for),
+	    RUN_TEST(one_that_stays_away_is_passed_like_any_other),
+	    RUN_TEST(all_that_were_away_can_go_on_where_they_were),
+	    RUN_TEST(the_memory_of_one_that_left_is_left_alone),
 	    RUN_TEST(a_passive_one_is_no_presence),
 	    RUN_TEST(what_a_passive_one_says_it_has_counts_where_nobody_else_does),
 	    RUN_TEST(one_without_output_gets_no_rings),
