@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """telex beside the tools that a user would pick instead, measured in turn in one run on one machine.
 
-Usage: bench.py [P1] [P3] [P5] ...     (none: all)
-Environment: top_builddir; TELEX_BENCH_SCALE (default 1): a factor on rounds and bytes.
+Usage: bench.py [P1] [P3] [P4] [P5] [P6] [P7] [P16] [P17] [P18]     (none: all; P2 comes with P1)
+Environment: top_builddir; TELEX_BENCH_SCALE (default 1): a factor on rounds, bytes and numbers.
 
 The peers: an sshd of our own on loopback with keys made for the run, and yardsticks of our own ("limit").
 Nothing is left behind. Each row: ours, theirs, ratio, target, met or not.
 """
 import json
 import os
+import pty
 import pwd
+import select
 import shutil
 import signal
 import socket
@@ -19,12 +21,19 @@ import subprocess
 import sys
 import tempfile
 import time
+import tty
 
 BUILD = os.environ.get("top_builddir", ".")
 SCALE = float(os.environ.get("TELEX_BENCH_SCALE", "1"))
 GIB = 1 << 30
 TELEX = os.path.join(BUILD, "telex")
+SPAWN, RAW_TLS, SCALED, WRITER = (os.path.join(BUILD, "bench", name)
+                                  for name in ("bench_spawn", "bench_tls", "bench_scale", "bench_writer"))
 rows = []
+
+
+def scaled(number, least):
+    return max(least, int(number * SCALE))
 
 
 def row(name, what, ours, against, theirs, ratio, target, unit):
@@ -55,17 +64,46 @@ def in_turn(rounds, *commands):
 
 
 class Agent:
+    """An agent of its own (`telex dev`) with its files below the folder."""
+
     def __init__(self, folder):
         self.env = dict(os.environ, HOME=folder, XDG_CONFIG_HOME=folder + "/config",
                         XDG_STATE_HOME=folder + "/state", TELEX_CONTEXT="dev")
-        os.environ.update(self.env)
-        subprocess.run([TELEX, "-q", "dev", "--detach"], check=True, stdin=subprocess.DEVNULL)
+        subprocess.run([TELEX, "-q", "dev", "--detach"], check=True, stdin=subprocess.DEVNULL, env=self.env)
         shown = subprocess.run([TELEX, "--json", "context", "show", "dev"], check=True,
-                               stdout=subprocess.PIPE)
-        self.context = json.loads(shown.stdout)
+                               stdout=subprocess.PIPE, env=self.env)
+        c = json.loads(shown.stdout)
+        self.credentials = [c["host"], c["certificate"], c["key"], c["ca"]]
+        with open(folder + "/state/telex/dev/telexd.pid", encoding="ascii") as f:
+            self.keeper = int(f.read().split()[0])
+
+    def processes(self):
+        with open(f"/proc/{self.keeper}/task/{self.keeper}/children", encoding="ascii") as f:
+            children = [int(pid) for pid in f.read().split()]
+        return [self.keeper] + [pid for pid in children if comm(pid) == "telex-worker"]
+
+    def memory(self):
+        """KiB of all its processes, what they share with others by their part of it (Pss)."""
+        total = 0
+        for pid in self.processes():
+            with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+                total += sum(int(line.split()[1]) for line in f if line.startswith("Pss:"))
+        return total
 
     def stop(self):
-        subprocess.run([TELEX, "-q", "dev", "--stop"], check=False)
+        subprocess.run([TELEX, "-q", "dev", "--stop"], check=False, env=self.env)
+
+
+def comm(pid):
+    try:
+        with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+            return f.read().strip()
+    except OSError:
+        return ""
+
+
+def output_of(*argv, **options):
+    return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True, **options).stdout
 
 
 class Sshd:
@@ -131,27 +169,35 @@ class Sshd:
         self.log.close()
 
 
+def spawn_times(agent, rounds, *control):
+    """us, p50, of "telex", "spawn" and, with the path of an ssh master, "ssh"."""
+    out = output_of(SPAWN, str(rounds), "/bin/true", *agent.credentials, *control)
+    return {name: int(p50) / 1000 for name, p50, _ in (line.split() for line in out.splitlines())}
+
+
+def run_true(agent):
+    return lambda: timed([TELEX, "run", "-n", "--", "/bin/true"], env=agent.env)
+
+
 def p1(agent, folder):
     """P1 and P2: run /bin/true over a warm connection."""
     sshd = Sshd(folder, bare_shell="/bin/true")
     try:
         sshd.start_master()
-        c = agent.context
-        out = subprocess.run(
-            [os.path.join(BUILD, "bench", "bench_spawn"), str(max(20, int(500 * SCALE))), "/bin/true",
-             c["host"], c["certificate"], c["key"], c["ca"], sshd.control],
-            check=True, stdout=subprocess.PIPE, text=True).stdout
-        p50 = {name: int(a) / 1000 for name, a, _ in (line.split() for line in out.splitlines())}
+        p50 = spawn_times(agent, scaled(500, 20), sshd.control)
         shell = "bare shell" if sshd.bare else "login shell"
-        one, mux = in_turn(max(5, int(40 * SCALE)), [TELEX, "run", "-n", "--", "/bin/true"],
+        one, mux = in_turn(scaled(40, 5), run_true(agent),
                            sshd.command("/bin/true", options=("-S", sshd.control)))
         # What a user of ssh has is its program on a warm master; a user of telex has the library. The
-        # second row gives ssh a library, too: its multiplexing protocol, spoken in our process.
+        # second row gives ssh a library, too: its multiplexing protocol, spoken in our process. There,
+        # making the process itself is the most of both times: the third row is what none can pass.
         row("P1", "run /bin/true, warm, p50", p50["telex"], f"ssh program, warm master, {shell}", mux * 1e6,
             mux * 1e6 / p50["telex"], 5, "us")
         row("P1", "the same, against its protocol alone", p50["telex"], f"ssh mux, in process, {shell}",
             p50["ssh"], p50["ssh"] / p50["telex"], 5, "us")
-        row("P2", "the same", p50["telex"], "local posix_spawn + wait (limit)", p50["spawn"],
+        rows.append(("-", "local posix_spawn + wait alone", f"{p50['spawn']:.4g} us", "ssh mux, in process",
+                     f"{p50['ssh']:.4g} us", f"{p50['ssh'] / p50['spawn']:.2f}x", "", "for information"))
+        row("P2", "run /bin/true, warm, p50", p50["telex"], "local posix_spawn + wait (limit)", p50["spawn"],
             p50["telex"] / p50["spawn"], -1.5, "us")
         rows.append(("-", "telex program, cold", f"{one * 1000:.4g} ms", "ssh program, warm master",
                      f"{mux * 1000:.4g} ms", f"{mux / one:.2f}x", "", "for information"))
@@ -162,32 +208,181 @@ def p1(agent, folder):
 def p3(agent, folder):
     sshd = Sshd(folder, bare_shell="/bin/true")
     try:
-        ours, theirs = in_turn(max(5, int(40 * SCALE)), [TELEX, "run", "-n", "--", "/bin/true"],
-                               sshd.command("/bin/true"))
+        ours, theirs = in_turn(scaled(40, 5), run_true(agent), sshd.command("/bin/true"))
         row("P3", "cold telex run -- /bin/true", ours * 1000, "ssh cold, keys, bare shell" if sshd.bare else
             "ssh cold, keys, login shell", theirs * 1000, theirs / ours, 5, "ms")
     finally:
         sshd.stop()
 
 
-def p5(agent, folder):
+def p4(agent, _):
+    out = output_of(SCALED, *agent.credentials, "rate", str(scaled(10000, 200)), "32", "/bin/true")
+    rate = {name: float(value) for name, value in (line.split() for line in out.splitlines())}
+    row("P4", "/bin/true, 32 in flight, a second", rate["telex"], "2 loops of posix_spawn (limit)",
+        rate["local"], rate["telex"] / rate["local"], 0.7, "/s")
+
+
+def streamed(size, argv, env, feed):
+    """Seconds of one stream of size bytes: into the program's stdin, or out of it to /dev/null."""
+    start = time.perf_counter()
+    source = subprocess.Popen([WRITER, str(size)], stdout=subprocess.PIPE) if feed else None
+    status = subprocess.run(argv, stdin=source.stdout if feed else subprocess.DEVNULL,
+                            stdout=subprocess.DEVNULL, env=env, check=False).returncode
+    seconds = time.perf_counter() - start
+    if feed:
+        source.stdout.close()
+        source.wait()
+    if status != 0:
+        raise SystemExit(f"bench: {argv} ended with {status}")
+    return seconds
+
+
+def throughput(agent, folder, name, what, feed, against_limit):
     size = int(4 * GIB * SCALE)
     sshd = Sshd(folder)
-
-    def limit():
-        out = subprocess.run([os.path.join(BUILD, "bench", "bench_tls"), str(size)], check=True,
-                             stdout=subprocess.PIPE).stdout
-        return int(out) / 1e9
-
+    program = [WRITER, str(size)] + (["sink"] if feed else [])
+    ours = [TELEX, "run", *([] if feed else ["-n"]), "--", *program]
+    ssh = sshd.command(*program, options=("-c", "aes128-gcm@openssh.com"))
     try:
-        ours, ssh, raw = in_turn(
-            3, [TELEX, "run", "-n", "--", "head", "-c", str(size), "/dev/zero"],
-            sshd.command("head", "-c", str(size), "/dev/zero", options=("-c", "aes128-gcm@openssh.com")), limit)
+        # The kernel's congestion control may pace what stays on the machine (BBR does). telex switches
+        # that off; a second pump does the same.
+        t, s, raw, plain = in_turn(
+            3, lambda: streamed(size, ours, agent.env, feed), lambda: streamed(size, ssh, None, feed),
+            lambda: int(output_of(RAW_TLS, str(size))) / 1e9,
+            lambda: int(output_of(RAW_TLS, str(size), "reno")) / 1e9)
         rate = size / (1 << 20)
-        row("P5", f"stdout, {size / GIB:.3g} GiB", rate / ours, "ssh aes128-gcm", rate / ssh, ssh / ours, 1.6, "MiB/s")
-        row("P5", "the same", rate / ours, "raw TLS pump (limit)", rate / raw, raw / ours, 0.9, "MiB/s")
+        row(name, f"{what}, {size / GIB:.3g} GiB", rate / t, "ssh aes128-gcm", rate / s, s / t, 1.6, "MiB/s")
+        row(name, "the same", rate / t, "raw TLS pump (limit)", rate / raw, raw / t, against_limit, "MiB/s")
+        rows.append(("-", "the same", f"{rate / t:.4g} MiB/s", "the pump, without pacing",
+                     f"{rate / plain:.4g} MiB/s", f"{plain / t:.2f}x", "", "for information"))
     finally:
         sshd.stop()
+
+
+def p5(agent, folder):
+    throughput(agent, folder, "P5", "stdout", False, 0.9)
+
+
+def p6(agent, folder):
+    throughput(agent, folder, "P6", "stdin", True, 0.85)
+
+
+class Typist:
+    """A program on a terminal of ours whose other end answers each key with the same byte."""
+
+    def __init__(self, argv, env):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execvpe(argv[0], argv, env or os.environ)
+        tty.setraw(self.fd)
+        self.expect(b"ready", 20)
+
+    def expect(self, wanted, seconds):
+        got = b""
+        deadline = time.monotonic() + seconds
+        while wanted not in got:
+            if not select.select([self.fd], [], [], max(0, deadline - time.monotonic()))[0]:
+                raise SystemExit(f"bench: a terminal did not answer; it said {got!r}")
+            got += os.read(self.fd, 4096)
+
+    def key(self):
+        start = time.perf_counter()
+        os.write(self.fd, b"x")
+        self.expect(b"x", 20)
+        return time.perf_counter() - start
+
+    def stop(self):
+        os.write(self.fd, b"\x04")
+        os.close(self.fd)
+        try:
+            os.kill(self.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        os.waitpid(self.pid, 0)
+
+
+def p7(agent, folder):
+    echo = "stty raw -echo; echo ready; exec cat"
+    sshd = Sshd(folder)
+    typists = []
+    try:
+        sshd.start_master()
+        typists.append(Typist([TELEX, "run", "-it", "--", "sh", "-c", echo], agent.env))
+        typists.append(Typist(sshd.command(f"sh -c '{echo}'", options=("-tt", "-S", sshd.control)), None))
+        times = [[], []]
+        for n in range(scaled(2000, 50)):
+            for typist, t in zip(typists, times):
+                seconds = typist.key()
+                if n >= 10:
+                    t.append(seconds * 1e6)
+        ours, ssh = (sorted(t) for t in times)
+        for what, at, target in (("p50", 0.5, 2), ("p99", 0.99, 1)):
+            mine, theirs = ours[int(len(ours) * at)], ssh[int(len(ssh) * at)]
+            row("P7", f"keystroke echo, {what}", mine, "ssh mux", theirs, theirs / mine, target, "us")
+    finally:
+        for typist in typists:
+            typist.stop()
+        sshd.stop()
+
+
+class Held:
+    """Idle connections and running jobs at an agent, until stop."""
+
+    def __init__(self, agent, connections, jobs):
+        self.process = subprocess.Popen(
+            [SCALED, *agent.credentials, "hold", str(connections), str(jobs)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        if self.process.stdout.readline() != b"held\n":
+            raise SystemExit("bench: the connections or jobs could not be made")
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def p16(agent, _):
+    idle = agent.memory()
+    row("P16", "resident, agent idle, all processes", idle / 1024, "what is allowed", 8, idle / 1024 / 8, -1, "MB")
+    for what, connections, jobs, limit in (("idle connection", scaled(2000, 50), 0, 40),
+                                           ("idle running job", 0, scaled(2000, 50), 24)):
+        before = agent.memory()
+        held = Held(agent, connections, jobs)
+        try:
+            each = (agent.memory() - before) / (connections + jobs)
+        finally:
+            held.stop()
+        row("P16", f"resident, each {what}", each, "what is allowed", limit, each / limit, -1, "KB")
+
+
+def p17(agent, folder):
+    connections, jobs = scaled(10000, 100), scaled(5000, 50)
+    loaded_folder = tempfile.mkdtemp(dir=folder)
+    loaded = Agent(loaded_folder)
+    held = None
+    try:
+        held = Held(loaded, connections, jobs)
+        times = [[], []]
+        for _ in range(5):
+            for t, a in zip(times, (loaded, agent)):
+                t.append(spawn_times(a, scaled(200, 20))["telex"])
+        with_them, without = (statistics.median(t) for t in times)
+        row("P17", f"P1's p50, {connections} connections, {jobs} jobs", with_them, "an idle agent", without,
+            with_them / without, -1.5, "us")
+    finally:
+        if held:
+            held.stop()
+        loaded.stop()
+
+
+def p18(agent, _):
+    sizes = [str(scaled(n, 2 + i)) for i, n in enumerate((10, 100, 1000, 5000))]
+    out = output_of(SCALED, *agent.credentials, "work", str(scaled(500, 20)), *sizes)
+    lines = [line.split() for line in out.splitlines()]
+    for at, what, target in ((6, "signal", -1.2), (4, "attach", -1.2)):
+        few, many = int(lines[0][at]) / 1000, int(lines[-1][at]) / 1000
+        row("P18", f"{what}, with {lines[-1][0]} jobs", many, f"with {lines[0][0]}", few, many / few, target, "us")
+    few, many = (int(line[2]) / 1000 / int(line[0]) for line in (lines[-2], lines[-1]))
+    row("P18", f"list, each of {lines[-1][0]} jobs", many, f"each of {lines[-2][0]}", few, many / few, -1.2, "us")
 
 
 def table():
@@ -197,24 +392,26 @@ def table():
         print("  ".join(cell.ljust(width) for cell, width in zip(r, widths)).rstrip())
 
 
+BENCHES = {"P1": p1, "P3": p3, "P4": p4, "P5": p5, "P6": p6, "P7": p7, "P16": p16, "P17": p17, "P18": p18}
+
+
 def main():
-    wanted = set(sys.argv[1:]) or {"P1", "P3", "P5"}
-    unknown = wanted - {"P1", "P2", "P3", "P5"}
+    wanted = {"P1" if name == "P2" else name for name in sys.argv[1:]} or set(BENCHES)
+    unknown = wanted - set(BENCHES)
     if unknown:
-        raise SystemExit(f"bench: no such target: {', '.join(sorted(unknown))} (there are P1, P2, P3, P5)")
+        raise SystemExit(f"bench: no such target: {', '.join(sorted(unknown))} (there are P2, {', '.join(BENCHES)})")
     # Ended by a signal, it still ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory() as folder:
-        agent = Agent(folder)
-        try:
-            if wanted & {"P1", "P2"}:
-                p1(agent, folder)
-            if "P3" in wanted:
-                p3(agent, folder)
-            if "P5" in wanted:
-                p5(agent, folder)
-        finally:
-            agent.stop()
+        for name, bench in BENCHES.items():
+            if name not in wanted:
+                continue
+            with tempfile.TemporaryDirectory(dir=folder) as own:
+                agent = Agent(own)
+                try:
+                    bench(agent, own)
+                finally:
+                    agent.stop()
     table()
 
 

@@ -8,48 +8,19 @@
  */
 #include <event2/event.h>
 #include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "bench/bench.h"
 #include "bench/ssh_mux.h"
-#include "lib/telex.h"
 
-struct measured {
-	int64_t *ns;
-	size_t n;
-};
-
-static int64_t now_ns(void)
+static void report(const char *name, struct bench_times *t)
 {
-	struct timespec t;
+	int64_t p50 = bench_times_percentile(t, 50), p99 = bench_times_percentile(t, 99);
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-	const int64_t *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
-static void report(const char *name, struct measured *m)
-{
-	qsort(m->ns, m->n, sizeof(m->ns[0]), compare);
-	printf(
-	    "%s %lld %lld\n", name, (long long)m->ns[m->n / 2], (long long)m->ns[m->n * 99 / 100]);
-}
-
-static void die(const char *what, const char *why)
-{
-	fprintf(stderr, "bench_spawn: %s: %s\n", what, why);
-	exit(1);
+	printf("%s %lld %lld\n", name, (long long)p50, (long long)p99);
+	bench_times_free(t);
 }
 
 static void on_output(struct telex_run *run, enum telex_stream stream, const void *data, size_t len,
@@ -72,9 +43,9 @@ static void on_done(
 {
 	(void)run;
 	if (end == NULL)
-		die("run", error->message);
+		bench_die("run", error->message);
 	if (end->end != TELEX_END_CODE || end->value != 0)
-		die("run", "the program failed");
+		bench_die("run", "the program failed");
 	event_base_loopbreak(arg);
 }
 
@@ -88,69 +59,46 @@ static void run_telex(struct event_base *base, struct telex_client *client, cons
 	struct telex_run *run;
 
 	if (telex_run(client, &run, &command, &ops, base, &error) != 0)
-		die("telex_run", error.message);
+		bench_die("telex_run", error.message);
 	event_base_loop(base, 0);
 }
 
-static void run_spawn(const char *program)
+/* What the last run still has to say is not the next one's time. */
+static void settle(struct event_base *base)
 {
-	char *argv[] = {(char *)(uintptr_t)program, NULL};
-	char *env[] = {NULL};
-	pid_t pid;
-	int status;
-
-	if (posix_spawn(&pid, program, NULL, NULL, argv, env) != 0)
-		die("posix_spawn", program);
-	if (waitpid(pid, &status, 0) != pid || status != 0)
-		die("waitpid", program);
-}
-
-static struct measured measured_new(size_t n)
-{
-	struct measured m = {calloc(n, sizeof(int64_t)), 0};
-
-	if (m.ns == NULL)
-		die("memory", "none");
-	return m;
+	event_base_loop(base, EVLOOP_NONBLOCK);
 }
 
 int main(int argc, char **argv)
 {
 	struct event_base *base = event_base_new();
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	struct measured telex, spawn, ssh;
+	struct bench_times telex = {0}, spawn = {0}, ssh = {0};
 	struct telex_client *client;
-	struct telex_error error;
-	struct telex_options options = {0};
 	size_t rounds;
 
 	if (argc < 7 || base == NULL || null_fd < 0)
-		die("usage", "bench_spawn ROUNDS PROGRAM ADDRESS CERT KEY CA [SSH-CONTROL-PATH]");
+		bench_die(
+		    "usage", "bench_spawn ROUNDS PROGRAM ADDRESS CERT KEY CA [SSH-CONTROL-PATH]");
 	rounds = strtoul(argv[1], NULL, 10);
-	options.address = argv[3];
-	options.certificate_file = argv[4];
-	options.key_file = argv[5];
-	options.ca_file = argv[6];
-	if (telex_client_new(&client, base, &options, &error) != 0)
-		die("client", error.message);
-	telex = measured_new(rounds);
-	spawn = measured_new(rounds);
-	ssh = measured_new(rounds);
+	client = bench_client(base, argv + 3);
 	run_telex(base, client, argv[2]); /* connects */
 	for (size_t i = 0; i < rounds; i++) {
-		int64_t start = now_ns();
+		int64_t start;
 
+		settle(base);
+		start = bench_now_ns();
 		run_telex(base, client, argv[2]);
-		telex.ns[telex.n++] = now_ns() - start;
-		start = now_ns();
-		run_spawn(argv[2]);
-		spawn.ns[spawn.n++] = now_ns() - start;
+		bench_times_add(&telex, bench_now_ns() - start);
+		start = bench_now_ns();
+		bench_spawn_local(argv[2]);
+		bench_times_add(&spawn, bench_now_ns() - start);
 		if (argc < 8)
 			continue;
-		start = now_ns();
+		start = bench_now_ns();
 		if (ssh_mux_run(argv[7], argv[2], null_fd) != 0)
-			die("ssh", "the multiplexed command failed");
-		ssh.ns[ssh.n++] = now_ns() - start;
+			bench_die("ssh", "the multiplexed command failed");
+		bench_times_add(&ssh, bench_now_ns() - start);
 	}
 	report("telex", &telex);
 	report("spawn", &spawn);
@@ -158,9 +106,6 @@ int main(int argc, char **argv)
 		report("ssh", &ssh);
 	telex_client_free(client);
 	event_base_free(base);
-	free(telex.ns);
-	free(spawn.ns);
-	free(ssh.ns);
 	close(null_fd);
 	return 0;
 }

@@ -4,10 +4,11 @@
  * TLS 1.3 with AES-128-GCM, blocking SSL_write of 16 KiB records on one side and SSL_read on the
  * other.
  *
- * Usage: bench_tls BYTES      Prints the receiver's wall time in nanoseconds.
+ * Usage: bench_tls BYTES [CONGESTION-CONTROL]      Prints the receiver's wall time in nanoseconds.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -105,6 +106,12 @@ static void read_bytes(int fd, unsigned long long bytes)
 	SSL_free(ssl);
 }
 
+static void set_control(int fd, const char *name)
+{
+	if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) != 0)
+		die(name);
+}
+
 int main(int argc, char **argv)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
@@ -114,8 +121,10 @@ int main(int argc, char **argv)
 	int status;
 	pid_t pid;
 
-	if (argc != 2)
-		die("usage: bench_tls BYTES; it");
+	if (argc < 2)
+		die("usage: bench_tls BYTES [CONGESTION-CONTROL]; it");
+	if (argc > 2)
+		set_control(listener, argv[2]);
 	bytes = strtoull(argv[1], NULL, 10);
 	if (listener < 0 || bind(listener, (const struct sockaddr *)&address, len) != 0 ||
 	    listen(listener, 1) != 0 ||
@@ -134,6 +143,8 @@ int main(int argc, char **argv)
 	}
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
+	if (argc > 2)
+		set_control(fd, argv[2]);
 	if (fd < 0 || connect(fd, (const struct sockaddr *)&address, len) != 0)
 		die("connect");
 	read_bytes(fd, bytes);
