@@ -543,7 +543,8 @@ void attach_detach(struct attachment *a, const struct km_detach *m)
 {
 	struct job *j = a->job;
 
-	if (a->ended_told && m->delivered != KM_DELIVERED_NOT) {
+	/* Others have it besides: the one who started it is to find it when it comes back. */
+	if (a->ended_told && m->delivered != KM_DELIVERED_NOT && (a->starter || !j->was_attached)) {
 		j->delivered = true;
 		j->acknowledged |= m->delivered == KM_DELIVERED_ACKNOWLEDGED;
 	}

@@ -100,8 +100,8 @@ struct job {
 	uint32_t n_readers;     /* those that want output */
 	uint32_t n_waited;      /* those that a process may wait for: no passive, no lossy ones */
 	uint64_t leaving_seen;  /* the round of leaving that has looked at it */
-	bool delivered;         /* a client has the exit, as far as one can see */
-	bool acknowledged;      /* a client said so */
+	bool delivered;         /* its client has the exit, as far as one can see */
+	bool acknowledged;      /* it said so */
 	bool lost_worker;       /* after an upgrade: it had attachments */
 	struct event *patience; /* a full output's readers are looked at then */
 

@@ -39,6 +39,7 @@ struct saved {
 	uint64_t close_mark[3];
 	bool close_late;
 	int64_t ended_at, expire_ns;
+	uint64_t starter_key;
 	size_t n_sent;
 	struct {
 		int signo;
@@ -156,6 +157,7 @@ void job_save(struct state_out *o, const struct job *j)
 	state_put(o, j->out[KM_STDOUT] != NULL);
 	for (int s = KM_STDOUT; s <= KM_STDERR && j->out[KM_STDOUT] != NULL; s++)
 		pump_out_save(o, j->out[s]);
+	state_put(o, j->starter_key);
 	state_end(o);
 }
 
@@ -254,6 +256,7 @@ static int load(struct state_in *in, struct saved *s, struct err *e)
 		if (!s->out[i].has_store)
 			state_bad(in);
 	}
+	s->starter_key = state_get(in);
 	if (!state_record_good(in) || spec == NULL || !makes_sense(s))
 		return err_set(e, TX_EPROTO, "process %s: its record is not possible", s->id);
 	rc = job_spec_parse(&s->spec, spec, len, e);
@@ -307,6 +310,7 @@ static void restore_fields(struct job *j, const struct saved *s)
 	j->start_ns = s->start_ns;
 	j->born_ns = s->born_ns;
 	j->was_attached = s->was_attached;
+	j->starter_key = s->starter_key;
 	j->reaped = s->reaped;
 	j->exit = s->exit;
 	j->cause = s->cause;

@@ -174,6 +174,34 @@ static void one_that_somebody_had_is_not_missed(void **state)
 	finish(&s);
 }
 
+/* The one who started it was cut off; that another looked on is none of its business. */
+static void who_only_looked_on_acknowledges_for_nobody_else(void **state)
+{
+	struct peer_job pj;
+	struct seen seen;
+	struct scene s;
+
+	(void)state;
+	begin(&s, (char[]){"exit 3"});
+	s.spec.disconnect = JOB_DISCONNECT_HANGUP;
+	peer_run(&s.p, &pj, 1, "job", &s.spec);
+	peer_finish(&s.p, &pj);
+	peer_detach(&s.p, &pj, KM_DELIVERED_NOT);
+	peer_attach(&s.p, &pj, 2, "job", 0, 0, false);
+	peer_finish(&s.p, &pj);
+	peer_detach(&s.p, &pj, KM_DELIVERED_ACKNOWLEDGED);
+	(void)list(&s, "job", &seen);
+	assert_int_equal(seen.n, 1);
+	peer_run(&s.p, &pj, 3, "job", &s.spec);
+	assert_int_equal(pj.job.created, 0);
+	peer_finish(&s.p, &pj);
+	assert_int_equal(pj.exit.value, 3);
+	peer_detach(&s.p, &pj, KM_DELIVERED_ACKNOWLEDGED);
+	(void)list(&s, "job", &seen);
+	assert_int_equal(seen.n, 0);
+	finish(&s);
+}
+
 static void only_what_has_ended_is_removed(void **state)
 {
 	struct km_remove foreign = {.id = "done", .by = "spiffe://test/user/two"};
@@ -336,6 +364,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_time_is_the_specs),
 	    cmocka_unit_test(one_that_somebody_had_is_not_missed),
+	    cmocka_unit_test(who_only_looked_on_acknowledges_for_nobody_else),
 	    cmocka_unit_test(only_what_has_ended_is_removed),
 	    cmocka_unit_test(what_is_removed_is_gone_for_all_but_its_readers),
 	    cmocka_unit_test(a_watcher_is_nobodys_presence),
