@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/follow.h"
 #include "cli/follow_words.h"
@@ -34,7 +35,7 @@ struct logs {
 	struct options options;
 	struct session session;
 	const char *id;
-	bool follow, has_offset;
+	bool follow, has_offset, goes_on;
 	enum telex_stream only; /* 0: both */
 	uint64_t offset;        /* of --since-offset */
 	uint64_t next[3];       /* by enum telex_stream: the next byte wanted */
@@ -49,6 +50,7 @@ static void on_process(const struct telex_process *p, void *arg)
 	const struct session *s = arg;
 	struct logs *l = s->data;
 
+	l->goes_on = p->state != TELEX_STATE_ENDED;
 	l->oldest[TELEX_STDOUT] = p->stdout_oldest;
 	l->oldest[TELEX_STDERR] = p->stderr_oldest;
 	l->newest[TELEX_STDOUT] = p->stdout_newest;
@@ -185,6 +187,11 @@ static int print_held(struct logs *l)
 		say_error("cannot write standard output: %s", strerror(l->lost_errno));
 		return CLI_TELEX;
 	}
+	/* Who reads at a terminal sees where it ends; a file or a pipe would pass for the whole. */
+	if (status == CLI_OK && l->goes_on && !isatty(STDOUT_FILENO))
+		say_note("this is the output so far; process %s has not ended (`telex logs -f %s` "
+		         "goes on)",
+		    l->id, l->id);
 	return status;
 }
 
