@@ -3,6 +3,7 @@
 #include "cli/follow_words.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "cli/end.h"
 #include "cli/output.h"
@@ -98,11 +99,14 @@ void follow_words_left(const char *address, const char *id, const struct telex_c
 
 void follow_words_interrupted(const struct session *s, const struct telex_error *why)
 {
+	static const char same[] = " is lost: "; /* what is said already */
 	const int64_t ms = s->reconnect_ms ? s->reconnect_ms : RECONNECT_MS;
+	const char *reason = strstr(why->message, same);
 	char time[48];
 
 	say_note("lost the connection to %s (%s); trying to come back for %s; the process goes on",
-	    s->address, why->message, duration_format(time, sizeof(time), ms * NS_PER_MS));
+	    s->address, reason ? reason + sizeof(same) - 1 : why->message,
+	    duration_format(time, sizeof(time), ms * NS_PER_MS));
 }
 
 void follow_words_skipped(enum telex_stream stream, uint64_t from, uint64_t to)
