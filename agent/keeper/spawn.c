@@ -116,6 +116,7 @@ bool spawn_can_be_born_in(int cgroup_fd)
 {
 	char *stack = child_stack();
 	int pidfd = -1;
+	int status = -1;
 	pid_t pid;
 
 	if (stack == NULL)
@@ -124,8 +125,12 @@ bool spawn_can_be_born_in(int cgroup_fd)
 	    &pidfd, cgroup_fd);
 	if (pid < 0)
 		return false;
-	reap_failed(pid, pidfd, false);
-	return true;
+	if (pidfd >= 0)
+		close(pidfd);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	/* Some kernels kill it at once, where all in our own group were killed before we came. */
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 /* 0: it runs; 1: *r says why not. Whoever does not come to execute in time is killed. */

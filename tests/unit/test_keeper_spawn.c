@@ -427,6 +427,64 @@ static void it_is_born_in_a_control_group(void **state)
 		skip();
 }
 
+static int put(const char *folder, const char *file, const char *text)
+{
+	char path[4200];
+	int fd, rc;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, file);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	rc = fd >= 0 && write(fd, text, strlen(text)) > 0 ? 0 : -1;
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+/* In a group whose members were killed before: what can be said is said only when it is so. */
+static int try_from_killed_group(const char *own, int fd)
+{
+	char script[] = "exit 7";
+	struct spawn_plan p;
+	char *argv[4];
+	char text[16];
+	int out, status;
+
+	if (put(own, "cgroup.kill", "1") != 0 || put(own, "cgroup.procs", "0") != 0)
+		return 77;
+	if (!spawn_can_be_born_in(fd))
+		return 0;
+	plan_script(&p, argv, script, &out);
+	p.born_in = true;
+	p.born_in_fd = fd;
+	status = run(&p, out, text, sizeof(text));
+	return WIFEXITED(status) && WEXITSTATUS(status) == 7 ? 0 : 1;
+}
+
+static void a_child_that_would_be_killed_at_birth_is_not_born(void **state)
+{
+	char path[4096], target[4110];
+	int fd, status;
+	pid_t pid;
+
+	(void)state;
+	make_cgroup2(path, sizeof(path));
+	snprintf(target, sizeof(target), "%s-target", path);
+	assert_int_equal(mkdir(target, 0755), 0);
+	fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(try_from_killed_group(path, fd));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	close(fd);
+	assert_int_equal(rmdir(target), 0);
+	assert_int_equal(rmdir(path), 0);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -444,6 +502,7 @@ int main(void)
 	    cmocka_unit_test(a_limit_that_may_not_be_set_is_a_failure_of_that_stage),
 	    cmocka_unit_test(it_joins_its_control_groups_first),
 	    cmocka_unit_test(it_is_born_in_a_control_group),
+	    cmocka_unit_test(a_child_that_would_be_killed_at_birth_is_not_born),
 	};
 
 	spawn_init();

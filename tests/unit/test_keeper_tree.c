@@ -112,6 +112,16 @@ static void expect_gone(int pids[], size_t n)
 		rig_until(is_gone, &pids[i], "a descendant's end");
 }
 
+static void ask_signal(struct scene *s, struct km_signal *sig, union km_any *m)
+{
+	int fd;
+
+	peer_send(&s->p, KM_SIGNAL, 12, sig, -1);
+	do
+		peer_recv(&s->p, m, &fd);
+	while (m->hdr.seq != 12);
+}
+
 static void send_signal(struct scene *s, int signo, enum km_target target, union km_any *m)
 {
 	struct km_signal sig = {.signo = (uint32_t)signo,
@@ -119,12 +129,8 @@ static void send_signal(struct scene *s, int signo, enum km_target target, union
 	    .kill_after_ns = -1,
 	    .id = "tree",
 	    .by = PEER_OWNER};
-	int fd;
 
-	peer_send(&s->p, KM_SIGNAL, 12, &sig, -1);
-	do
-		peer_recv(&s->p, m, &fd);
-	while (m->hdr.seq != 12);
+	ask_signal(s, &sig, m);
 }
 
 /* ---- tests ---- */
@@ -309,6 +315,41 @@ static void many_descendants_are_all_ended(void **state)
 	}
 }
 
+/* Their folders are cleaned up in batches, and used again. */
+static void jobs_after_those_that_were_killed_are_well(void **state)
+{
+	struct scene s;
+	struct km_signal sig = {
+	    .signo = SIGKILL, .target = KM_TARGET_TREE, .kill_after_ns = -1, .by = PEER_OWNER};
+	union km_any m;
+
+	(void)state;
+	for (int i = 0; i < n_modes; i++) {
+		scene_open(&s, &modes[i]);
+		for (int k = 0; k < 40; k++) {
+			scene_spec(&s, (char[]){"exec sleep 1000"});
+			snprintf(sig.id, sizeof(sig.id), "killed-%d", k);
+			peer_run(&s.p, &s.pj, 1, sig.id, &s.spec);
+			ask_signal(&s, &sig, &m);
+			assert_int_equal(m.hdr.type, KM_DONE);
+			peer_finish(&s.p, &s.pj);
+			assert_int_equal(s.pj.exit.kind, KM_END_SIGNAL);
+			peer_detach(&s.p, &s.pj, true);
+			peer_job_free(&s.pj);
+			scene_spec(&s, (char[]){"exit 3"});
+			snprintf(sig.id, sizeof(sig.id), "well-%d", k);
+			peer_run(&s.p, &s.pj, 1, sig.id, &s.spec);
+			peer_finish(&s.p, &s.pj);
+			assert_int_equal(s.pj.exit.kind, KM_END_CODE);
+			assert_int_equal(s.pj.exit.value, 3);
+			peer_detach(&s.p, &s.pj, true);
+			peer_job_free(&s.pj);
+		}
+		peer_close(&s.p);
+		rig_stop(&s.r);
+	}
+}
+
 /* Folders telex-* of the keeper in the mode's group. */
 static void no_folder_is_left(void **state)
 {
@@ -371,6 +412,7 @@ int main(void)
 	    cmocka_unit_test(one_that_hides_from_all_but_control_groups_is_ended),
 	    cmocka_unit_test(the_shutdown_leaves_nothing_of_it),
 	    cmocka_unit_test(many_descendants_are_all_ended),
+	    cmocka_unit_test(jobs_after_those_that_were_killed_are_well),
 	    cmocka_unit_test(no_folder_is_left),
 	    cmocka_unit_test(what_a_dead_keeper_left_is_removed),
 	};
