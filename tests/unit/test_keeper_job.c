@@ -301,6 +301,67 @@ static void of_too_many_ended_the_oldest_go(void **state)
 	assert_null(jobs_find(r.jobs, "0"));
 	assert_null(jobs_find(r.jobs, "4"));
 	assert_non_null(jobs_find(r.jobs, "5"));
+	/* Nobody had their exits. */
+	assert_int_equal(jobs_dropped(r.jobs), 5);
+	rig_close(&r);
+}
+
+/* Nor is it counted: somebody wanted it so. */
+static void what_is_forgotten_is_gone_and_not_missed(void **state)
+{
+	struct rig r;
+	struct job *j;
+	int w[2];
+
+	(void)state;
+	rig_open(&r);
+	j = add(&r, "a", 1000, w);
+	close(w[0]);
+	close(w[1]);
+	job_reaped(j);
+	job_forget(j);
+	assert_null(jobs_find(r.jobs, "a"));
+	assert_null(jobs_first(r.jobs));
+	assert_int_equal(jobs_held(r.jobs), 0);
+	assert_int_equal(jobs_dropped(r.jobs), 0);
+	rig_close(&r);
+}
+
+/* In the table without a process or pumps; by its pid only when it has one. */
+static void a_queued_job_runs_or_ends(void **state)
+{
+	struct rig r;
+	struct job *a, *b;
+	struct job_spec *spec;
+	struct err e;
+	int w[2];
+
+	(void)state;
+	rig_open(&r);
+	assert_int_equal(job_spec_open(&spec, r.memfd, &e), 0);
+	a = job_new(r.jobs, "a", "owner", spec);
+	assert_int_equal(job_spec_open(&spec, r.memfd, &e), 0);
+	b = job_new(r.jobs, "b", "owner", spec);
+	job_insert(a);
+	job_insert(b);
+	assert_int_equal(a->state, KM_STATE_QUEUED);
+	assert_int_equal(jobs_queued(r.jobs), 2);
+	assert_int_equal(jobs_running(r.jobs), 2);
+	assert_null(jobs_find_pid(r.jobs, 0));
+	job_never_ran(a);
+	assert_int_equal(a->state, KM_STATE_ENDED);
+	assert_int_equal(a->exit.kind, KM_END_NOT_STARTED);
+	assert_int_equal(r.ended, 1);
+	b->pid = 1000;
+	b->out[KM_STDOUT] = make_output(&r, b, KM_STDOUT, &w[0]);
+	b->out[KM_STDERR] = make_output(&r, b, KM_STDERR, &w[1]);
+	job_started(b);
+	assert_int_equal(b->state, KM_STATE_RUNNING);
+	assert_ptr_equal(jobs_find_pid(r.jobs, 1000), b);
+	assert_int_equal(jobs_queued(r.jobs), 0);
+	assert_int_equal(jobs_running(r.jobs), 1);
+	close(w[0]);
+	close(w[1]);
 	rig_close(&r);
 }
 
@@ -527,6 +588,8 @@ int main(void)
 	    cmocka_unit_test(an_output_that_never_wrote_has_no_ring),
 	    cmocka_unit_test(delivered_exits_are_forgotten_unless_detached),
 	    cmocka_unit_test(of_too_many_ended_the_oldest_go),
+	    cmocka_unit_test(what_is_forgotten_is_gone_and_not_missed),
+	    cmocka_unit_test(a_queued_job_runs_or_ends),
 	    cmocka_unit_test(a_forgotten_jobs_pipe_is_drained_until_it_closes),
 	    cmocka_unit_test(what_was_acknowledged_is_held_all_the_same),
 	    cmocka_unit_test(outputs_of_the_ended_are_bounded_and_their_exits_stay),
