@@ -236,7 +236,8 @@ static int check_held(const struct run_output *o, const struct stream *s, struct
 	oldest = ring_oldest(s->ring);
 	newest = ring_head(s->ring);
 	rpc_status_set(fail, RPC_OUT_OF_RANGE, s->sent < oldest ? "OFFSET_DROPPED" : "OFFSET_AHEAD",
-	    "offset %" PRIu64 " of the output is not held", s->sent);
+	    "%s from offset %" PRIu64 " on is no longer held; the oldest byte held is %" PRIu64,
+	    number_of(o, s) == KM_STDERR ? "stderr" : "stdout", s->sent, oldest);
 	rpc_status_meta(fail, "stream", "%s", number_of(o, s) == KM_STDERR ? "stderr" : "stdout");
 	rpc_status_meta(fail, "oldest", "%" PRIu64, oldest);
 	rpc_status_meta(fail, "newest", "%" PRIu64, newest);
