@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What attach.c (attachments, and what they are told) and readers.c (what they let go of, and who
- * is waited for) share; nobody else includes it.
+ * What attach.c (attachments), attach_tell.c (what they are told) and readers.c (what they let go
+ * of, and who is waited for) share; nobody else includes it.
  *
  * An attachment counts, so that what it has not acknowledged is kept, unless it is lossy, passive
  * or set aside; one that was overtaken has nothing left to keep. One that was set aside counts
@@ -19,8 +19,22 @@
 
 #include "common/keeper_msg.h"
 
-struct attach_table;
+struct attachment;
+struct event;
 struct job;
+
+#define ATTACH_BUCKETS 256
+
+struct attach_table {
+	struct km_chan *chan;
+	void (*failed)(void *arg);
+	void *arg;
+	bool has_failed;
+	uint32_t count;
+	LIST_HEAD(, attachment) buckets[ATTACH_BUCKETS];
+	TAILQ_HEAD(, attachment) dirty;
+	struct event *flush; /* at the end of this turn of the loop */
+};
 
 /* One output, as an attachment has it. */
 struct attach_out {
@@ -53,6 +67,13 @@ struct attachment {
 	int64_t away_since; /* monotonic; 0: it is attached */
 	char owner[KM_IDENTITY_SIZE];
 };
+
+/* Tells all that have something to be told, while the channel takes it. */
+void attach_tell_all(struct attach_table *t);
+/* Messages can no longer be sent. */
+void attach_tell_failed(struct attach_table *t);
+/* Whether an output has more than the worker saw, or is final. */
+bool attach_has_news(const struct attachment *a, int s);
 
 #define READERS_AWAY_NS  (INT64_C(10) * 1000000000)
 #define READERS_AWAY_MAX 64 /* a job */
