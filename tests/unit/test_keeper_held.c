@@ -307,7 +307,7 @@ static void a_watcher_does_not_hold_up_the_output(void **state)
 static void a_list_cuts_long_commands_and_says_so(void **state)
 {
 	enum { N = 100 };
-	char *argv[N + 1], big[1000];
+	char *argv[N + 1], big[1000], empty[] = "";
 	struct seen seen;
 	struct scene s;
 	union km_any m;
@@ -333,7 +333,7 @@ static void a_list_cuts_long_commands_and_says_so(void **state)
 	assert_int_equal(seen.argv_bytes, 5 + (N - 1) * 1000);
 	/* Many short ones are many, too. */
 	for (int i = 1; i < N; i++)
-		argv[i] = (char[]){""};
+		argv[i] = empty;
 	peer_start(&s.p, 0, "short", &s.spec, &m);
 	(void)list(&s, NULL, &seen);
 	assert_false(seen.cut);
