@@ -23,6 +23,7 @@
 #define AT_ONCE    ((size_t)64)
 #define SLICES     ((size_t)10)
 #define LOCAL_JOBS 2
+#define ATTACHES   ((size_t)200) /* each leaves by a reset, and thousands of those are an attack */
 #define LONG_MS    600000
 
 /* ---- calls, some at a time ---- */
@@ -319,7 +320,7 @@ static int cmd_work(struct flight *f, char **args)
 		start_jobs(f, jobs > have ? jobs - have : 0);
 		have = jobs;
 		list = measure(f, launch_list, lists, jobs);
-		attach = measure(f, launch_attach, rounds, jobs);
+		attach = measure(f, launch_attach, rounds < ATTACHES ? rounds : ATTACHES, jobs);
 		sig = measure(f, launch_signal, rounds, jobs);
 		printf("%zu list %lld attach %lld signal %lld\n", jobs, list, attach, sig);
 		fflush(stdout);

@@ -168,11 +168,11 @@ static int ensure_stdio(void)
 	return 0;
 }
 
-/* A process has four descriptors here (its pidfd and pipes), and what is for them is 3/5 of all
+/* A process has four descriptors here (its pidfd and pipes), and what is for them is 4/5 of all
  * (start.c); a connection has one, in its worker. */
 static rlim_t wanted_nofile(const struct config *c)
 {
-	rlim_t wanted = (rlim_t)c->max_processes * 4 / 3 * 5 + 1024;
+	rlim_t wanted = (rlim_t)c->max_processes * 5 + 1024;
 
 	return wanted > c->max_connections ? wanted : c->max_connections;
 }

@@ -33,7 +33,10 @@ struct starter {
 	struct user *own;
 	gid_t tty; /* terminal_group */
 	int null_fd;
-	int fd_ceiling; /* no start uses descriptors from here on: rings and messages need them */
+	/* No start uses descriptors from here on: rings and messages need them. A process that
+	 * writes much has a ring for each output, most have one or none; an output that finds no
+	 * room waits. */
+	int fd_ceiling;
 };
 
 int starter_new(
@@ -49,7 +52,7 @@ int starter_new(
 	st->c = *config;
 	st->fd_ceiling = INT_MAX;
 	if (getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_cur < INT_MAX)
-		st->fd_ceiling = (int)(now.rlim_cur / 5 * 3);
+		st->fd_ceiling = (int)(now.rlim_cur / 5 * 4);
 	st->tty = terminal_group();
 	st->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	rc = st->null_fd < 0 ? err_sys(e, errno, "/dev/null") : user_lookup(&st->own, NULL, e);
