@@ -171,14 +171,19 @@ static void launch_connection(struct flight *f, size_t i)
 		bench_die("telex_health", error.message);
 }
 
+static void job_id(char out[40], size_t i)
+{
+	snprintf(out, 40, "bench-%d-%zu", (int)getpid(), i);
+}
+
 static void launch_job(struct flight *f, size_t i)
 {
 	static const char *const argv[] = {"sleep", "1000000", NULL};
-	char id[32];
+	char id[40];
 	const struct telex_command command = {.process_id = id, .argv = argv, .group = GROUP};
 	struct telex_error error;
 
-	snprintf(id, sizeof(id), "bench-%zu", i);
+	job_id(id, i);
 	if (telex_start(f->clients[0], &command, LONG_MS, NULL, on_answer, f, &error) != 0)
 		bench_die("telex_start", error.message);
 }
@@ -287,10 +292,10 @@ static long long measure(
     struct flight *f, void (*launch)(struct flight *f, size_t i), size_t rounds, size_t jobs)
 {
 	struct bench_times t = {0};
-	char id[32];
+	char id[40];
 	long long p50;
 
-	snprintf(id, sizeof(id), "bench-%zu", jobs / 2);
+	job_id(id, jobs / 2);
 	f->program = id;
 	f->launch = launch;
 	fly_all(f, 1, 1);
