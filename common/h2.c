@@ -355,6 +355,16 @@ void h2_drain_final(struct h2_conn *c)
 	h2_wake(c);
 }
 
+void h2_push(struct h2_conn *c)
+{
+	if (c->depth > 0 || c->closing)
+		return;
+	c->depth++;
+	h2_pump(c);
+	c->depth--;
+	h2_wake(c);
+}
+
 void h2_abort(struct h2_conn *c)
 {
 	assert(c->depth == 0);

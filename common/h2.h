@@ -139,6 +139,9 @@ const struct err *h2_why(const struct h2_conn *c);
  * tls_failure in on_closed; or 0. */
 short h2_transport_event(const struct h2_conn *c);
 
+/* Hands what is queued to the bufferevent, for an owner that may not see another turn of the loop,
+ * as far as the peer's windows go. No callback comes. */
+void h2_push(struct h2_conn *c);
 /* GOAWAY with no error: streams that are open go on; the connection closes when the last has ended.
  */
 void h2_drain(struct h2_conn *c);

@@ -85,6 +85,10 @@ struct tls_description {
 };
 void tls_describe(struct bufferevent *bev, struct tls_description *out);
 
+/* Sends what waits in bev's output, without the event loop: until all of it is with the kernel, the
+ * connection fails, or timeout_ns is over. For an owner that frees it next. */
+void tls_flush(struct bufferevent *bev, int64_t timeout_ns);
+
 /* Frees bev: sends close_notify when the handshake was done, does not wait for the peer's. */
 void tls_free(struct bufferevent *bev);
 

@@ -8,6 +8,7 @@
  *
  * READ_ROUNDS bounds what one connection reads before the others have their turn.
  */
+#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
@@ -15,8 +16,11 @@
 #include <event2/event.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <poll.h>
 #include <sys/socket.h>
 
+#include "common/duration.h"
 #include "common/tls_internal.h"
 
 #define READ_ROUNDS 16
@@ -89,4 +93,40 @@ int tls_flow_start(struct tls_conn *conn, struct bufferevent *bev)
 	conn->bev = bev;
 	conn->output = output;
 	return 0;
+}
+
+/* 0: the socket takes something again; negative: not in time. */
+static int wait_writable(const struct tls_conn *conn, int64_t until_ns)
+{
+	int64_t left_ns = until_ns - clock_monotonic_ns();
+	struct pollfd p = {.fd = conn->fd, .events = POLLOUT};
+
+	if (left_ns <= 0)
+		return TX_ETIMEOUT;
+	if (poll(&p, 1, (int)(left_ns / NS_PER_MS) + 1) < 0 && errno != EINTR)
+		return TX_ESYS;
+	return 0;
+}
+
+/* What libevent tried last is at the front still, so that OpenSSL gets the same bytes again. */
+void tls_flush(struct bufferevent *bev, int64_t timeout_ns)
+{
+	struct evbuffer *output = bufferevent_get_output(bev);
+	SSL *ssl = bufferevent_openssl_get_ssl(bev);
+	struct tls_conn *conn = tls_conn_of(ssl);
+	int64_t until_ns = clock_monotonic_ns() + timeout_ns;
+	struct evbuffer_iovec v;
+	size_t sent;
+
+	ERR_clear_error();
+	while (evbuffer_peek(output, -1, NULL, &v, 1) >= 1) {
+		if (SSL_write_ex(ssl, v.iov_base, v.iov_len, &sent) == 1) {
+			if (evbuffer_drain(output, sent) != 0)
+				break;
+		} else if (SSL_get_error(ssl, 0) != SSL_ERROR_WANT_WRITE ||
+		           wait_writable(conn, until_ns) < 0) {
+			break;
+		}
+	}
+	ERR_clear_error();
 }

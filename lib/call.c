@@ -11,12 +11,14 @@
 
 #include "common/duration.h"
 #include "lib/error.h"
+#include "lib/retry.h"
 
 struct call_link {
 	TAILQ_ENTRY(call_link) entry;
 	struct conn *conn; /* NULL: it went first */
 	struct call *call; /* NULL: taken out */
 	struct rpc_call *rpc;
+	bool left; /* counted in conn->left */
 };
 
 /* ---- what the rpc layer tells ---- */
@@ -49,6 +51,7 @@ static struct conn *unlink_open(struct call *c)
 	c->link->call = NULL;
 	c->link = NULL;
 	c->conn = NULL;
+	c->status = NULL;
 	c->state = CALL_IDLE;
 	return conn;
 }
@@ -67,6 +70,9 @@ static void finish(struct call *c, struct conn *conn, const struct rpc_status *s
 	if (status->code == RPC_UNAVAILABLE && status->reason[0] == '\0')
 		lost = conn_lost(conn);
 	error_from_status(&error, status);
+	if (retry_elsewhere(&error))
+		conn_retire(conn);
+	c->status = status;
 	c->ops->done(c, lost != NULL ? lost : &error);
 }
 
@@ -80,6 +86,7 @@ static void on_done(struct rpc_call *rpc, const struct rpc_status *status, void 
 		finish(link->call, conn, status);
 	if (conn != NULL) {
 		TAILQ_REMOVE(&conn->links, link, entry);
+		conn->left -= link->left;
 		conn_released(conn);
 	}
 	free(link);
@@ -129,6 +136,7 @@ int call_open(struct call *c, struct conn *conn)
 	if (link != NULL) {
 		link->call = c;
 		link->conn = conn;
+		link->left = false;
 		rc = rpc_open(&link->rpc, conn->h2, client->base, &o,
 		    c->ops->raw != NULL ? &raw_ops : &message_ops, link);
 	}
@@ -151,13 +159,10 @@ int call_open(struct call *c, struct conn *conn)
 	return 0;
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void fail_by_deadline(struct call *c)
 {
-	struct call *c = arg;
 	struct telex_error error;
 
-	(void)fd;
-	(void)what;
 	error_set(&error, TELEX_ERROR_STATUS,
 	    "the deadline of the call passed before there was a connection to %s",
 	    c->client->address.authority);
@@ -165,12 +170,40 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	call_end(c, &error);
 }
 
-static int start_timer(struct call *c, int64_t timeout_ns)
-{
-	const struct timeval tv = duration_timeval(timeout_ns);
+static void begin_waiting(struct call *c);
 
-	c->deadline_ns = clock_monotonic_ns() + timeout_ns;
-	c->timer = evtimer_new(c->client->base, on_timer, c);
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct call *c = arg;
+	int64_t now = clock_monotonic_ns();
+	struct telex_error error;
+
+	(void)fd;
+	(void)what;
+	if (c->deadline_ns != 0 && now >= c->deadline_ns) {
+		fail_by_deadline(c);
+	} else if (c->state == CALL_RESTING) {
+		begin_waiting(c);
+	} else {
+		error = c->error; /* why it did not get there */
+		call_end(c, &error);
+	}
+}
+
+/* What comes first: the deadline, the end of the tries, or `at` (0: not). 0 or TX_ENOMEM. */
+static int start_timer(struct call *c, int64_t at)
+{
+	struct timeval tv;
+
+	if (at == 0)
+		at = c->give_up_ns;
+	if (at == 0 || (c->deadline_ns != 0 && c->deadline_ns < at))
+		at = c->deadline_ns;
+	if (at == 0)
+		return 0;
+	if (c->timer == NULL)
+		c->timer = evtimer_new(c->client->base, on_timer, c);
+	tv = duration_timeval(at - clock_monotonic_ns());
 	if (c->timer == NULL || evtimer_add(c->timer, &tv) < 0)
 		return TX_ENOMEM;
 	return 0;
@@ -184,10 +217,14 @@ int call_start(struct call *c, struct telex_client *client, const struct call_me
 	c->client = client;
 	c->method = method;
 	c->ops = ops;
-	if (timeout_ns > 0 && start_timer(c, timeout_ns) < 0) {
+	if (timeout_ns > 0)
+		c->deadline_ns = clock_monotonic_ns() + timeout_ns;
+	if (start_timer(c, 0) < 0) {
 		stop_timer(c);
 		return error_no_memory(error);
 	}
+	/* Somebody who asks now is not to wait for the back-off of others. */
+	event_del(client->redial);
 	TAILQ_INSERT_TAIL(&client->waiting, c, entry);
 	c->state = CALL_WAITING;
 	if (conn_pump(client, &why) == 0)
@@ -198,6 +235,66 @@ int call_start(struct call *c, struct telex_client *client, const struct call_me
 	if (error != NULL)
 		*error = why;
 	return -1;
+}
+
+/* ---- again ---- */
+
+static void begin_waiting(struct call *c)
+{
+	struct telex_client *client = c->client;
+	struct telex_error error;
+
+	TAILQ_REMOVE(&client->resting, c, entry);
+	TAILQ_INSERT_TAIL(&client->waiting, c, entry);
+	c->state = CALL_WAITING;
+	if (start_timer(c, 0) < 0) {
+		error_no_memory(&error);
+		call_end(c, &error);
+		return;
+	}
+	if (conn_pump(client, &error) < 0)
+		call_no_connection(client, &error);
+}
+
+void call_park(struct call *c)
+{
+	TAILQ_INSERT_TAIL(&c->client->resting, c, entry);
+	c->state = CALL_RESTING;
+}
+
+int call_again(struct call *c, const struct telex_error *why)
+{
+	int64_t at = clock_monotonic_ns() + retry_delay_ns(c->tries++);
+
+	c->status = NULL;
+	c->error = *why;
+	if (c->give_up_ns != 0 && at >= c->give_up_ns)
+		return TX_ETIMEOUT;
+	if (start_timer(c, at) < 0) {
+		stop_timer(c);
+		return TX_ENOMEM;
+	}
+	call_park(c);
+	return 0;
+}
+
+void call_no_connection(struct telex_client *client, const struct telex_error *error)
+{
+	bool stays = retry_may_pass(error);
+	struct timeval tv;
+	struct call *c, *next;
+
+	for (c = TAILQ_FIRST(&client->waiting); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, entry);
+		if (stays && c->give_up_ns != 0)
+			c->error = *error;
+		else
+			call_end(c, error);
+	}
+	if (TAILQ_EMPTY(&client->waiting))
+		return;
+	tv = duration_timeval(retry_delay_ns(client->failures++));
+	evtimer_add(client->redial, &tv);
 }
 
 struct rpc_call *call_rpc(const struct call *c)
@@ -216,6 +313,8 @@ static struct conn *take_out(struct call *c)
 	stop_timer(c);
 	if (c->state == CALL_WAITING)
 		TAILQ_REMOVE(&c->client->waiting, c, entry);
+	else if (c->state == CALL_RESTING)
+		TAILQ_REMOVE(&c->client->resting, c, entry);
 	else if (c->state == CALL_ENDING)
 		TAILQ_REMOVE(&c->client->ending, c, entry);
 	else if (c->state == CALL_OPEN)
@@ -247,10 +346,13 @@ void call_cancel(struct call *c)
 void call_leave(struct call *c)
 {
 	struct rpc_call *rpc = call_rpc(c);
+	struct call_link *link = c->link;
 	struct conn *conn = take_out(c);
 
 	if (conn == NULL)
 		return;
+	link->left = true;
+	conn->left++;
 	rpc_half_close(rpc);
 	conn_released(conn);
 }
@@ -273,6 +375,7 @@ void call_deliver(struct telex_client *client)
 	n++;
 	for (; n > 0 && (c = TAILQ_FIRST(&client->ending)) != NULL; n--) {
 		take_out(c);
+		c->status = NULL;
 		c->ops->done(c, &c->error);
 	}
 	if (!TAILQ_EMPTY(&client->ending))

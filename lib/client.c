@@ -10,8 +10,10 @@
 #include "common/duration.h"
 #include "config.h"
 #include "lib/error.h"
+#include "lib/question.h"
 
 #define CLIENT_CONNECT_TIMEOUT_MS 10000
+#define CLIENT_RECONNECT_MS       60000
 #define CLIENT_TIMEOUT_MAX_MS     INT64_C(86400000)
 
 static void on_later(evutil_socket_t fd, short what, void *arg)
@@ -22,6 +24,17 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	call_deliver(client);
 	conn_tidy(client);
+}
+
+static void on_redial(evutil_socket_t fd, short what, void *arg)
+{
+	struct telex_client *client = arg;
+	struct telex_error error;
+
+	(void)fd;
+	(void)what;
+	if (conn_pump(client, &error) < 0)
+		call_no_connection(client, &error);
 }
 
 static int check_options(const struct telex_options *o, struct telex_error *error)
@@ -37,6 +50,8 @@ static int check_options(const struct telex_options *o, struct telex_error *erro
 	if (o->connect_timeout_ms < 0 || o->connect_timeout_ms > CLIENT_TIMEOUT_MAX_MS)
 		return error_set(
 		    error, TELEX_ERROR_USAGE, "connect_timeout_ms must be between 0 and a day");
+	if (o->reconnect_ms > CLIENT_TIMEOUT_MAX_MS)
+		return error_set(error, TELEX_ERROR_USAGE, "reconnect_ms is more than a day");
 	if (o->server_name != NULL && strlen(o->server_name) >= ADDRESS_HOST_SIZE)
 		return error_set(error, TELEX_ERROR_USAGE, "server_name is too long");
 	return 0;
@@ -89,8 +104,15 @@ static int configure(
 	client->connect_timeout_ns =
 	    (o->connect_timeout_ms != 0 ? o->connect_timeout_ms : CLIENT_CONNECT_TIMEOUT_MS) *
 	    NS_PER_MS;
+	if (o->reconnect_ms < 0)
+		client->reconnect_ns = -1;
+	else
+		client->reconnect_ns =
+		    (o->reconnect_ms != 0 ? o->reconnect_ms : CLIENT_RECONNECT_MS) * NS_PER_MS;
+	client->heartbeat_ms = QUESTION_HEARTBEAT_MS;
 	client->later = event_new(client->base, -1, 0, on_later, client);
-	if (client->later == NULL)
+	client->redial = evtimer_new(client->base, on_redial, client);
+	if (client->later == NULL || client->redial == NULL)
 		return error_no_memory(error);
 	return load_tls(&client->tls, o, error);
 }
@@ -110,6 +132,7 @@ int telex_client_new(struct telex_client **out, struct event_base *base,
 	client->base = base;
 	TAILQ_INIT(&client->conns);
 	TAILQ_INIT(&client->waiting);
+	TAILQ_INIT(&client->resting);
 	TAILQ_INIT(&client->ending);
 	if (configure(client, options, error) < 0) {
 		telex_client_free(client);
@@ -138,6 +161,7 @@ void telex_client_free(struct telex_client *client)
 	if (client == NULL)
 		return;
 	drop_calls(&client->waiting);
+	drop_calls(&client->resting);
 	drop_calls(&client->ending);
 	TAILQ_FOREACH(conn, &client->conns, entry)
 	drop_calls(&conn->calls);
@@ -145,6 +169,8 @@ void telex_client_free(struct telex_client *client)
 		conn_free(conn);
 	if (client->later != NULL)
 		event_free(client->later);
+	if (client->redial != NULL)
+		event_free(client->redial);
 	tls_ctx_free(client->tls);
 	free(client);
 }

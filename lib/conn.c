@@ -8,23 +8,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/duration.h"
 #include "common/h2.h"
 #include "common/tls.h"
 #include "lib/client.h"
 #include "lib/dial.h"
 #include "lib/error.h"
 
+#define CONN_LAST_WORDS_NS NS_PER_S
+
 static void later(struct telex_client *client)
 {
 	event_active(client->later, EV_TIMEOUT, 1);
 }
 
-static void fail_waiting(struct telex_client *client, const struct telex_error *error)
+/* The last words of those that were left: nobody turns the loop for them any more. */
+static void say_last_words(struct conn *conn)
 {
-	struct call *c;
-
-	while ((c = TAILQ_FIRST(&client->waiting)) != NULL)
-		call_end(c, error);
+	if (conn->left == 0 || conn->over || conn->abandoned)
+		return;
+	h2_push(conn->h2);
+	tls_flush(h2_bufferevent(conn->h2), CONN_LAST_WORDS_NS);
 }
 
 void conn_free(struct conn *conn)
@@ -35,8 +39,10 @@ void conn_free(struct conn *conn)
 		client->current = NULL;
 	dial_free(conn->dial);
 	conn->dial = NULL;
-	if (conn->h2 != NULL)
+	if (conn->h2 != NULL) {
+		say_last_words(conn);
 		h2_abort(conn->h2);
+	}
 	call_forget_conn(conn);
 	TAILQ_REMOVE(&client->conns, conn, entry);
 	free(conn);
@@ -125,7 +131,7 @@ static void on_dialed(
 
 	conn->dial = NULL;
 	if (error != NULL) {
-		fail_waiting(client, error);
+		call_no_connection(client, error);
 		conn_free(conn);
 		return;
 	}
@@ -134,13 +140,14 @@ static void on_dialed(
 		conn->h2 = NULL;
 		tls_free(bev);
 		error_from_err(&why, TELEX_ERROR_CONNECT, &e);
-		fail_waiting(client, &why);
+		call_no_connection(client, &why);
 		conn_free(conn);
 		return;
 	}
+	client->failures = 0;
 	memcpy(client->agent, identity, strlen(identity) + 1);
 	if (conn_pump(client, &why) < 0)
-		fail_waiting(client, &why);
+		call_no_connection(client, &why);
 }
 
 static int conn_dial(struct telex_client *client, struct telex_error *error)
@@ -177,7 +184,7 @@ static void wait_for_room(struct telex_client *client)
 	error_set(&error, TELEX_ERROR_STATUS, "the agent at %s allows no calls at all",
 	    client->address.authority);
 	error.code = RPC_RESOURCE_EXHAUSTED;
-	fail_waiting(client, &error);
+	call_no_connection(client, &error);
 }
 
 int conn_pump(struct telex_client *client, struct telex_error *error)
@@ -188,6 +195,8 @@ int conn_pump(struct telex_client *client, struct telex_error *error)
 		struct conn *conn = client->current;
 		int rc;
 
+		if (conn == NULL && evtimer_pending(client->redial, NULL))
+			return 0;
 		if (conn == NULL)
 			return conn_dial(client, error);
 		if (conn->h2 == NULL)
@@ -203,6 +212,23 @@ int conn_pump(struct telex_client *client, struct telex_error *error)
 	return 0;
 }
 
+/* ---- is it there? ---- */
+
+static void on_pong(struct h2_conn *h2, void *arg)
+{
+	struct conn *conn = arg;
+
+	(void)h2;
+	conn->ping_ns = 0;
+}
+
+int64_t conn_ping(struct conn *conn)
+{
+	if (!conn->over && conn->ping_ns == 0 && h2_ping(conn->h2, on_pong) == 0)
+		conn->ping_ns = clock_monotonic_ns();
+	return conn->ping_ns;
+}
+
 /* ---- the end ---- */
 
 void conn_retire(struct conn *conn)
@@ -213,9 +239,20 @@ void conn_retire(struct conn *conn)
 	conn_released(conn);
 }
 
+void conn_abandon(struct conn *conn)
+{
+	conn->abandoned = true;
+	conn_retire(conn);
+}
+
+static bool is_unused(const struct conn *conn)
+{
+	return TAILQ_EMPTY(&conn->calls) && (conn->left == 0 || conn->abandoned);
+}
+
 void conn_released(struct conn *conn)
 {
-	if (conn->retired && !conn->over && TAILQ_EMPTY(&conn->calls))
+	if (conn->retired && !conn->over && is_unused(conn))
 		h2_close(conn->h2, H2_NO_ERROR);
 	if (conn->over || !TAILQ_EMPTY(&conn->client->waiting))
 		later(conn->client);
@@ -232,5 +269,5 @@ void conn_tidy(struct telex_client *client)
 			conn_free(conn);
 	}
 	if (conn_pump(client, &error) < 0)
-		fail_waiting(client, &error);
+		call_no_connection(client, &error);
 }

@@ -22,10 +22,12 @@
 #include "common/tls.h"
 #include "lib/error.h"
 #include "lib/resolve.h"
+#include "lib/retry.h"
 
 #define DIAL_STAGGER_NS (250 * NS_PER_MS)
+#define DIAL_CUTS_MAX   3
 
-enum dial_stage { DIAL_NAME, DIAL_TCP, DIAL_TLS, DIAL_FAILED };
+enum dial_stage { DIAL_NAME, DIAL_TCP, DIAL_TLS, DIAL_CUT, DIAL_FAILED };
 
 struct attempt {
 	struct dial *dial;
@@ -44,6 +46,7 @@ struct dial {
 	size_t next, open; /* next address to try; attempts that are open */
 	int tcp_errno;     /* the most telling failure so far */
 	char tcp_where[80];
+	unsigned cuts; /* handshakes that were cut */
 	struct bufferevent *bev;
 	struct telex_error error;
 	dial_done *done;
@@ -91,6 +94,22 @@ static void on_finish(evutil_socket_t fd, short what, void *arg)
 	dial_free(d);
 }
 
+/* The other side was there and hung up without a word of TLS: perhaps a worker of the agent's that
+ * has just gone. Nothing was asked of it yet, so that it may be tried again. */
+static bool was_cut(const struct err *e)
+{
+	return e->code == TX_ECLOSED ||
+	       (e->code == TX_ESYS && (e->sys_errno == ECONNRESET || e->sys_errno == EPIPE));
+}
+
+static void dial_cut(struct dial *d)
+{
+	const struct timeval pause = duration_timeval(retry_delay_ns(d->cuts++));
+
+	d->stage = DIAL_CUT;
+	event_add(d->stagger, &pause);
+}
+
 static void on_tls_event(struct bufferevent *bev, short what, void *arg)
 {
 	struct dial *d = arg;
@@ -111,6 +130,10 @@ static void on_tls_event(struct bufferevent *bev, short what, void *arg)
 	} else if ((what & (BEV_EVENT_ERROR | BEV_EVENT_EOF)) != 0) {
 		tls_failure(bev, what, &e);
 	} else {
+		return;
+	}
+	if (was_cut(&e) && d->cuts < DIAL_CUTS_MAX) {
+		dial_cut(d);
 		return;
 	}
 	err_wrap(&e, "cannot connect to %s", d->target.address->authority);
@@ -246,9 +269,18 @@ static void start_next(struct dial *d)
 
 static void on_stagger(evutil_socket_t fd, short what, void *arg)
 {
+	struct dial *d = arg;
+
 	(void)fd;
 	(void)what;
-	start_next(arg);
+	if (d->stage == DIAL_CUT) {
+		tls_free(d->bev);
+		d->bev = NULL;
+		d->next = 0;
+		d->tcp_errno = 0;
+		d->stage = DIAL_TCP;
+	}
+	start_next(d);
 }
 
 static void start_tcp(struct dial *d, const struct resolve_list *list)

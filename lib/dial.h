@@ -3,7 +3,8 @@
  * From an address to an authenticated TLS connection: look up the name, connect, shake hands, check
  * who the agent is; all under one deadline. The addresses of a name are tried in order: the next
  * one as soon as one fails, or when it has not answered within 250 ms; the first connection wins.
- * Nothing is retried after TCP is up: what TLS says then is the answer.
+ * What TLS says then is the answer; but one that hangs up in the handshake without a word is tried
+ * three times more.
  */
 #ifndef TX_LIB_DIAL_H
 #define TX_LIB_DIAL_H

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/duration.h"
+
 int error_set(struct telex_error *error, enum telex_error_kind kind, const char *fmt, ...)
 {
 	va_list ap;
@@ -57,6 +59,17 @@ void error_certificate_hint(struct telex_error *error, const char *hint)
 
 	if (error->kind == TELEX_ERROR_CERTIFICATE)
 		snprintf(error->message + used, sizeof(error->message) - used, "; %s", hint);
+}
+
+void error_given_up(struct telex_error *error, int64_t tried_ns)
+{
+	size_t used = strlen(error->message);
+
+	if (error->kind == TELEX_ERROR_CONNECT || error->kind == TELEX_ERROR_RESOLVE)
+		error->kind = TELEX_ERROR_LOST;
+	snprintf(error->message + used, sizeof(error->message) - used,
+	    "; the connection was lost, and coming back was tried for %.3g s",
+	    (double)tried_ns / (double)NS_PER_S);
 }
 
 /* A number in the agent's metadata, or 0. */

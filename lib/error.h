@@ -4,6 +4,8 @@
 #ifndef TX_LIB_ERROR_H
 #define TX_LIB_ERROR_H
 
+#include <stdint.h>
+
 #include "common/err.h"
 #include "common/rpc_status.h"
 #include "lib/telex.h"
@@ -18,6 +20,10 @@ int error_from_err(struct telex_error *error, enum telex_error_kind fallback, co
 
 /* Puts "; what to do" after the message of a CERTIFICATE error; others stay as they are. */
 void error_certificate_hint(struct telex_error *error, const char *hint);
+
+/* The last error after coming back was tried for so long. A connection that could not be had is
+ * then one that is lost. */
+void error_given_up(struct telex_error *error, int64_t tried_ns);
 
 /* status->code is not OK. Returns -1. */
 int error_from_status(struct telex_error *error, const struct rpc_status *status);

@@ -47,6 +47,15 @@ static int wait_answer(const ProtobufCMessage *msg, const struct question_answer
 	return 0;
 }
 
+static const char *wait_name(const ProtobufCMessage *msg)
+{
+	const Telex__V1__WaitGroupResponse *r = (const void *)msg;
+
+	return r->response_case == TELEX__V1__WAIT_GROUP_RESPONSE__RESPONSE_ENDED
+	           ? r->ended->process_id
+	           : NULL;
+}
+
 static int signal_answer(const ProtobufCMessage *msg, const struct question_answer *to, void *arg)
 {
 	const Telex__V1__SignalGroupResponse *r = (const void *)msg;
@@ -65,12 +74,15 @@ static int remove_answer(const ProtobufCMessage *msg, const struct question_answ
 
 static const struct question_kind get_kind = {
     .method = {SERVICE, "GetGroup", &telex__v1__get_group_response__descriptor, false},
+    .again = true,
     .answer = get_answer,
 };
 static const struct question_kind wait_kind = {
     .method = {SERVICE, "WaitGroup", &telex__v1__wait_group_response__descriptor, true},
     .waits = true,
+    .heartbeats = true,
     .answer = wait_answer,
+    .name = wait_name,
 };
 static const struct question_kind signal_kind = {
     .method = {SERVICE, "SignalGroup", &telex__v1__signal_group_response__descriptor, false},
@@ -78,6 +90,7 @@ static const struct question_kind signal_kind = {
 };
 static const struct question_kind update_kind = {
     .method = {SERVICE, "UpdateGroup", &telex__v1__update_group_response__descriptor, false},
+    .again = true,
     .answer = update_answer,
 };
 static const struct question_kind remove_kind = {
@@ -109,7 +122,7 @@ int telex_group_wait(struct telex_client *client, const char *name, int64_t time
 	if (request_check_id("group's name", name, error) < 0)
 		return -1;
 	request.name = request_text(name);
-	request.heartbeat_interval = request_duration(&heartbeat, QUESTION_HEARTBEAT_MS);
+	request.heartbeat_interval = request_duration(&heartbeat, client->heartbeat_ms);
 	return question_ask(client, &wait_kind, &request.base, timeout_ms, &to, done, arg, error);
 }
 

@@ -74,14 +74,17 @@ static int input_answer(const ProtobufCMessage *msg, const struct question_answe
 
 static const struct question_kind list_kind = {
     .method = {SERVICE, "List", &telex__v1__list_response__descriptor, true},
+    .again = true,
     .answer = list_answer,
 };
 static const struct question_kind get_kind = {
     .method = {SERVICE, "Get", &telex__v1__get_response__descriptor, false},
+    .again = true,
     .answer = get_answer,
 };
 static const struct question_kind start_kind = {
     .method = {SERVICE, "Start", &telex__v1__start_response__descriptor, false},
+    .again = true,
     .answer = start_answer,
 };
 static const struct question_kind wait_kind = {
@@ -99,10 +102,12 @@ static const struct question_kind remove_kind = {
 };
 static const struct question_kind update_kind = {
     .method = {SERVICE, "Update", &telex__v1__update_response__descriptor, false},
+    .again = true,
     .answer = question_no_answer,
 };
 static const struct question_kind input_kind = {
     .method = {SERVICE, "WriteInput", &telex__v1__write_input_response__descriptor, false},
+    .again = true,
     .answer = input_answer,
 };
 

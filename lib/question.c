@@ -2,14 +2,25 @@
 #include "lib/question.h"
 
 #include <event2/buffer.h>
+#include <event2/event.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
 
 #include "common/duration.h"
 #include "lib/error.h"
+#include "lib/retry.h"
 
 #define QUESTION_TIMEOUT_MS     30000
 #define QUESTION_TIMEOUT_MAX_MS INT64_C(31536000000) /* a year */
+#define QUESTION_TRIES          3
+
+/* An answer that was given. */
+struct given {
+	STAILQ_ENTRY(given) entry;
+	char name[];
+};
 
 struct question {
 	struct call call;
@@ -17,6 +28,12 @@ struct question {
 	struct question_answer to;
 	telex_done *done;
 	void *arg;
+	bool answered;   /* since the call is open */
+	unsigned tries;  /* again, without an answer */
+	int64_t lost_ns; /* since when; 0: it is not lost */
+	int64_t heard_ns;
+	struct event *watchdog; /* of kinds that wait */
+	STAILQ_HEAD(, given) given;
 	size_t len;
 	uint8_t request[];
 };
@@ -26,6 +43,53 @@ static struct question *question_of(struct call *c)
 	return (struct question *)((char *)c - offsetof(struct question, call));
 }
 
+static void question_free(struct question *q)
+{
+	struct given *g;
+
+	while ((g = STAILQ_FIRST(&q->given)) != NULL) {
+		STAILQ_REMOVE_HEAD(&q->given, entry);
+		free(g);
+	}
+	if (q->watchdog != NULL)
+		event_free(q->watchdog);
+	free(q);
+}
+
+/* ---- is the agent there? ---- */
+
+static void arm_watchdog(struct question *q)
+{
+	const struct timeval tv = duration_timeval(q->call.client->heartbeat_ms * NS_PER_MS);
+
+	if (q->watchdog != NULL)
+		evtimer_add(q->watchdog, &tv);
+}
+
+static void on_watchdog(evutil_socket_t fd, short what, void *arg)
+{
+	struct question *q = arg;
+	struct conn *conn = q->call.conn;
+	int64_t now = clock_monotonic_ns(), since = q->heard_ns;
+	struct telex_error error;
+
+	(void)fd;
+	(void)what;
+	if (call_rpc(&q->call) == NULL)
+		return;
+	if (!q->kind->heartbeats)
+		since = conn_ping(conn);
+	arm_watchdog(q);
+	if (since == 0 || now - since <= q->call.client->heartbeat_ms * NS_PER_MS * 5 / 2)
+		return;
+	error_set(&error, TELEX_ERROR_LOST, "the agent at %s has been silent for %.3g s",
+	    q->call.client->address.authority, (double)(now - since) / (double)NS_PER_S);
+	call_fail(&q->call, &error);
+	conn_abandon(conn);
+}
+
+/* ---- the call ---- */
+
 static void on_opened(struct call *c)
 {
 	struct question *q = question_of(c);
@@ -34,6 +98,8 @@ static void on_opened(struct call *c)
 	struct telex_error error;
 	int rc = TX_ENOMEM;
 
+	q->heard_ns = clock_monotonic_ns();
+	arm_watchdog(q);
 	if (message != NULL && (q->len == 0 || evbuffer_add(message, q->request, q->len) == 0))
 		rc = rpc_send_encoded(rpc, message);
 	if (message != NULL)
@@ -46,12 +112,40 @@ static void on_opened(struct call *c)
 	}
 }
 
+/* 1: for the first time; 0: it was given before a connection was lost; or TX_ENOMEM. */
+static int note_given(struct question *q, const ProtobufCMessage *msg)
+{
+	const char *name = q->kind->name != NULL ? q->kind->name(msg) : NULL;
+	struct given *g;
+	size_t size;
+
+	if (name == NULL)
+		return 1;
+	STAILQ_FOREACH(g, &q->given, entry)
+	if (strcmp(g->name, name) == 0)
+		return 0;
+	size = strlen(name) + 1;
+	g = malloc(sizeof(*g) + size);
+	if (g == NULL)
+		return TX_ENOMEM;
+	memcpy(g->name, name, size);
+	STAILQ_INSERT_TAIL(&q->given, g, entry);
+	return 1;
+}
+
 static void on_message(struct call *c, const ProtobufCMessage *msg)
 {
 	struct question *q = question_of(c);
 	struct telex_error error;
-	int rc = q->kind->answer(msg, &q->to, q->arg);
+	int rc;
 
+	q->heard_ns = clock_monotonic_ns();
+	q->answered = true;
+	q->lost_ns = c->give_up_ns = 0;
+	c->tries = 0;
+	rc = note_given(q, msg);
+	if (rc > 0)
+		rc = q->kind->answer(msg, &q->to, q->arg);
 	if (rc == 0)
 		return;
 	if (rc == TX_ENOMEM) {
@@ -63,18 +157,59 @@ static void on_message(struct call *c, const ProtobufCMessage *msg)
 	call_fail(c, &error);
 }
 
+/* ---- again ---- */
+
+/* One that waits comes back as a run does. */
+static bool may_wait_on(struct question *q, const struct telex_error *error)
+{
+	const int64_t reconnect_ns = q->call.client->reconnect_ns, now = clock_monotonic_ns();
+
+	if (!q->kind->waits || reconnect_ns < 0 || !retry_may_pass(error))
+		return false;
+	/* A connection that never was is no loss. */
+	if (q->lost_ns == 0 && q->heard_ns == 0)
+		return false;
+	if (q->lost_ns == 0)
+		q->lost_ns = now;
+	q->call.give_up_ns = q->lost_ns + reconnect_ns;
+	return now < q->call.give_up_ns;
+}
+
+static bool may_ask_again(struct question *q, const struct telex_error *error)
+{
+	if (!q->kind->again || q->answered || q->tries >= QUESTION_TRIES ||
+	    (error->kind != TELEX_ERROR_LOST && !retry_elsewhere(error)))
+		return false;
+	q->tries++;
+	return true;
+}
+
 static void on_done(struct call *c, const struct telex_error *error)
 {
 	struct question *q = question_of(c);
+	struct telex_error why;
+	int rc = TX_ESTATE;
 
+	if (error != NULL && (may_wait_on(q, error) || may_ask_again(q, error)))
+		rc = call_again(c, error);
+	if (rc == 0)
+		return;
+	if (error != NULL) {
+		why = *error;
+		error = &why;
+		if (rc == TX_ENOMEM)
+			error_no_memory(&why);
+		else if (q->lost_ns != 0 && retry_may_pass(&why))
+			error_given_up(&why, clock_monotonic_ns() - q->lost_ns);
+	}
 	if (q->done != NULL)
 		q->done(error, q->arg);
-	free(q);
+	question_free(q);
 }
 
 static void on_drop(struct call *c)
 {
-	free(question_of(c));
+	question_free(question_of(c));
 }
 
 int question_no_answer(const ProtobufCMessage *msg, const struct question_answer *to, void *arg)
@@ -103,14 +238,21 @@ int question_ask(struct telex_client *client, const struct question_kind *kind,
 	q = calloc(1, sizeof(*q) + len);
 	if (q == NULL)
 		return error_no_memory(error);
+	STAILQ_INIT(&q->given);
 	q->kind = kind;
 	q->to = *to;
 	q->done = done;
 	q->arg = arg;
 	q->len = protobuf_c_message_pack(request, q->request);
+	if (kind->waits)
+		q->watchdog = evtimer_new(client->base, on_watchdog, q);
+	if (kind->waits && q->watchdog == NULL) {
+		question_free(q);
+		return error_no_memory(error);
+	}
 	if (call_start(&q->call, client, &kind->method, &question_ops, timeout_ms * NS_PER_MS,
 	        error) < 0) {
-		free(q);
+		question_free(q);
 		return -1;
 	}
 	return 0;

@@ -27,10 +27,20 @@ struct question_answer {
 /* What a question is; a const table row. */
 struct question_kind {
 	struct call_method method;
-	bool waits; /* timeout_ms 0: as long as it takes */
+	/*
+	 * It may be asked again when the connection is lost: up to three times and before the first
+	 * answer; one that waits, for as long as a run tries to come back. timeout_ms 0 is then as
+	 * long as it takes.
+	 */
+	bool again, waits;
+	/* The agent says now and then that it is there; else PING asks whether it is. */
+	bool heartbeats;
 	/* Gives one answer to the caller. 0, TX_ENOMEM, or TX_EPROTO: something is missing in it.
 	 */
 	int (*answer)(const ProtobufCMessage *msg, const struct question_answer *to, void *arg);
+	/* Of kinds that wait and have many answers: what names one, so that it is given once; NULL:
+	 * none. */
+	const char *(*name)(const ProtobufCMessage *msg);
 };
 
 /* For kinds whose answer is empty. */

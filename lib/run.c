@@ -10,6 +10,8 @@
 
 #include "common/duration.h"
 #include "lib/error.h"
+#include "lib/run_exit.h"
+#include "lib/run_message.h"
 #include "lib/stdin_queue.h"
 #include "telex/v1/process.pb-c.h"
 
@@ -30,7 +32,8 @@ static void run_free(struct telex_run *run)
 	if (run->watchdog != NULL)
 		event_free(run->watchdog);
 	stdin_queue_free(run->in);
-	free(run->start);
+	free(run->first);
+	free(run->exit);
 	free(run);
 }
 
@@ -57,6 +60,51 @@ void run_done(struct telex_run *run, const struct telex_exit *exit, const struct
 void run_fail(struct telex_run *run, const struct telex_error *error)
 {
 	call_fail(&run->call, error);
+}
+
+/* ---- the exit ---- */
+
+/* The call is left to the agent, which ends it when it has the acknowledgement. One that does not
+ * know of those has ended it already. */
+static void finish(struct telex_run *run, const struct telex_exit *exit)
+{
+	struct rpc_call *rpc = call_rpc(&run->call);
+
+	if (rpc != NULL)
+		(void)run_message_exit_ack(rpc);
+	if (rpc != NULL)
+		call_leave(&run->call);
+	else
+		call_cancel(&run->call);
+	run_done(run, exit, NULL);
+}
+
+static bool all_consumed(const struct telex_run *run)
+{
+	return run->out[0].held == 0 && run->out[1].held == 0;
+}
+
+void run_exited(struct telex_run *run, const struct telex_exit *exit)
+{
+	struct telex_error error;
+
+	if (run->exit != NULL)
+		return;
+	if (all_consumed(run)) {
+		finish(run, exit);
+		return;
+	}
+	run->exit = run_exit_copy(exit);
+	if (run->exit == NULL) {
+		error_no_memory(&error);
+		run_fail(run, &error);
+	}
+}
+
+void run_settled(struct telex_run *run)
+{
+	if (run->exit != NULL && !run->detached && all_consumed(run))
+		finish(run, &run->exit->exit);
 }
 
 /* ---- the watchdog ---- */
@@ -87,7 +135,7 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (call_rpc(&run->call) == NULL)
+	if (call_rpc(&run->call) == NULL || run->exit != NULL)
 		return;
 	if (run_holds_back(run))
 		run->heard_ns = now;
@@ -104,7 +152,7 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 	error_set(&error, TELEX_ERROR_LOST, "the agent at %s has been silent for %.3g s",
 	    run->call.client->address.authority, (double)(now - run->heard_ns) / (double)NS_PER_S);
 	run_fail(run, &error);
-	conn_retire(conn);
+	conn_abandon(conn);
 }
 
 /* ---- the call ---- */
@@ -115,7 +163,7 @@ static void on_opened(struct call *c)
 	struct evbuffer *message = evbuffer_new();
 	int rc = TX_ENOMEM;
 
-	if (message != NULL && evbuffer_add(message, run->start, run->start_len) == 0)
+	if (message != NULL && evbuffer_add(message, run->first, run->first_len) == 0)
 		rc = rpc_send_encoded(call_rpc(c), message);
 	if (message != NULL)
 		evbuffer_free(message);
@@ -123,7 +171,7 @@ static void on_opened(struct call *c)
 	run->heard_ns = clock_monotonic_ns();
 	arm_watchdog(run);
 	/* An attachment does not know yet where its stdin goes on. */
-	if (!run->attaching)
+	if (!run->attaching && !run->started && run_stdin_from(run, 0) == 0)
 		run_send_stdin(run, true);
 }
 
@@ -133,6 +181,8 @@ static void on_raw(struct call *c, const uint8_t *msg, size_t len)
 
 	run->heard_ns = clock_monotonic_ns();
 	run->excused = false;
+	if (run->here)
+		run->call.tries = 0;
 	run_enter(run);
 	run_receive(run, msg, len);
 	run_leave(run);
@@ -143,13 +193,20 @@ static void on_done(struct call *c, const struct telex_error *error)
 	struct telex_run *run = run_of(c);
 	struct telex_error why;
 
+	if (run->exit != NULL) {
+		call_park(c); /* until the output is consumed */
+		return;
+	}
+	run_enter(run);
 	if (error == NULL) {
 		error_set(&why, TELEX_ERROR_LOST,
 		    "the agent ended the call and did not say how the process ended");
-		error = &why;
+		run_done(run, NULL, &why);
+	} else {
+		why = *error;
+		if (!run_come_back(run, &why))
+			run_done(run, NULL, &why);
 	}
-	run_enter(run);
-	run_done(run, NULL, error);
 	run_leave(run);
 }
 
@@ -242,9 +299,10 @@ int telex_run(struct telex_client *client, struct telex_run **out,
 
 	if (run_new(&run, &first, command->process_id, command->heartbeat_ms, ops, arg, error) < 0)
 		return -1;
-	run->out[0].begun = run->out[1].begun = true;
+	run_output_begin(&run->out[0], 0);
+	run_output_begin(&run->out[1], 0);
 	run->terminal = command->rows > 0;
-	if (run_request_start(&run->start, &run->start_len, command, &first, error) < 0) {
+	if (run_request_start(&run->first, &run->first_len, command, &first, error) < 0) {
 		run_free(run);
 		return -1;
 	}
@@ -270,7 +328,13 @@ int telex_attach(struct telex_client *client, struct telex_run **out,
 	        &run, &first.common, attach->process_id, attach->heartbeat_ms, ops, arg, error) < 0)
 		return -1;
 	run->attaching = true;
-	if (run_request_attach(&run->start, &run->start_len, &first, error) < 0) {
+	run->lossy = attach->lossy;
+	run->from_newest = attach->from == TELEX_FROM_NEWEST;
+	if (attach->from == TELEX_FROM_OFFSET) {
+		run_output_begin(&run->out[0], attach->stdout_offset);
+		run_output_begin(&run->out[1], attach->stderr_offset);
+	}
+	if (run_request_attach(&run->first, &run->first_len, &first, error) < 0) {
 		run_free(run);
 		return -1;
 	}

@@ -31,10 +31,23 @@ struct chunk {
 	bool eof;
 };
 
-static void begin_output(struct run_output *o, uint64_t offset)
+void run_output_begin(struct run_output *o, uint64_t offset)
 {
 	o->begun = true;
-	o->next = o->consumed = o->acked = offset;
+	o->next = o->acked = offset;
+}
+
+/* What the output's policy dropped is not there. False: nothing more is to be done. */
+static bool fill_gap(struct telex_run *run, struct chunk c)
+{
+	struct telex_error error;
+
+	if (!run_skip(run, (enum telex_stream)c.stream, c.offset, &error)) {
+		run_fail(run, &error);
+		return false;
+	}
+	run_tell_skips(run);
+	return !run->detached;
 }
 
 /* size: the window credit of the message. */
@@ -50,11 +63,9 @@ static void receive_output(struct telex_run *run, struct chunk c, size_t size)
 	}
 	o = &run->out[c.stream - 1];
 	if (!o->begun)
-		begin_output(o, c.offset);
-	if (c.offset > o->next) {
-		broken(run, "output was left out");
+		run_output_begin(o, c.offset);
+	if (c.offset > o->next && !fill_gap(run, c))
 		return;
-	}
 	/* What came before, again: not twice to the caller. */
 	skip = o->next - c.offset;
 	if (skip > c.len)
@@ -74,52 +85,90 @@ static void receive_output(struct telex_run *run, struct chunk c, size_t size)
 	run->ops.output(run, (enum telex_stream)c.stream, c.data, c.len, c.eof, run->arg);
 }
 
-/* An attachment learns where it is: the first bytes may still come from further on. */
-static void begin_attached(struct telex_run *run, const Telex__V1__Started *m)
+/* An attachment learns where it is, so that it can come back even before any output. */
+static void begin_outputs(struct telex_run *run, const Telex__V1__Process *p)
 {
-	if (!stdin_queue_closed(run->in))
+	const Telex__V1__OutputRange *range[2] = {p->stdout_range, p->stderr_range};
+
+	for (size_t i = 0; i < 2; i++)
+		if (!run->out[i].begun && range[i] != NULL)
+			run->out[i].next = run->from_newest ? range[i]->newest : range[i]->oldest;
+}
+
+/* Where stdin goes on. False: not with what is held. */
+static bool begin_stdin(struct telex_run *run, const Telex__V1__Started *m)
+{
+	if (run->attaching && !run->started)
 		run->in_base = m->stdin_offset;
-	run->in_written = m->stdin_offset;
-	run_send_stdin(run, true);
+	if (m->stdin_offset > run->in_written)
+		run->in_written = m->stdin_offset;
+	/* A start's stdin is on its way already, from its beginning. */
+	if (run->in_ready || run_stdin_from(run, m->stdin_offset) == 0)
+		return true;
+	broken(run, "stdin is to go on where it cannot");
+	return false;
+}
+
+static void tell_started(struct telex_run *run, const Telex__V1__Started *m)
+{
+	const struct telex_started started = {
+	    .process_id = run->id,
+	    .pid = m->process != NULL ? m->process->pid : 0,
+	    .created = m->created,
+	    .queued = run->queued,
+	    .terminal = run->terminal,
+	    .stdin_held = !stdin_queue_closed(run->in),
+	};
+
+	if (run->ops.started != NULL)
+		run->ops.started(run, &started, run->arg);
+}
+
+/* The word that it runs now may have been lost with a connection. */
+static void tell_running(struct telex_run *run, uint32_t pid)
+{
+	run->queued = false;
+	if (run->ops.running != NULL)
+		run->ops.running(run, pid, run->arg);
 }
 
 static void receive_started(struct telex_run *run, const Telex__V1__Started *m)
 {
-	const Telex__V1__Process *p = m->process;
-	struct telex_started started = {
-	    .process_id = run->id,
-	    .pid = p != NULL ? p->pid : 0,
-	    .created = m->created,
-	    .stdin_held = !stdin_queue_closed(run->in),
-	};
+	static const Telex__V1__Process none = TELEX__V1__PROCESS__INIT;
+	const Telex__V1__Process *p = m->process != NULL ? m->process : &none;
+	bool first = !run->started;
+	bool queued = p->state == TELEX__V1__PROCESS_STATE__PROCESS_STATE_QUEUED;
 
-	if (run->started) {
+	if (run->here) {
 		broken(run, "the process started twice");
 		return;
 	}
-	run->started = true;
-	run->terminal = run->terminal || (p != NULL && p->terminal);
-	run->queued = p != NULL && p->state == TELEX__V1__PROCESS_STATE__PROCESS_STATE_QUEUED;
-	started.terminal = run->terminal;
-	started.queued = run->queued;
+	begin_outputs(run, p);
+	if (!begin_stdin(run, m))
+		return;
+	run->started = run->here = true;
+	run->terminal = run->terminal || p->terminal;
+	if (first)
+		run->queued = queued;
+	run_came_back(run);
+	if (!run->detached && first)
+		tell_started(run, m);
+	if (!run->detached && run->queued && !queued)
+		tell_running(run, p->pid);
+	if (run->detached)
+		return;
+	run_tell_skips(run);
+	if (run->detached)
+		return;
 	run_started(run);
-	if (run->attaching)
-		begin_attached(run, m);
-	if (m->stdin_offset > run->in_written)
-		run->in_written = m->stdin_offset;
-	if (run->ops.started != NULL)
-		run->ops.started(run, &started, run->arg);
-	if (!run->detached)
-		run_stdin_written(run, false);
+	run_send_stdin(run, true);
+	run_stdin_written(run, false);
 }
 
 static void receive_running(struct telex_run *run, const Telex__V1__Running *m)
 {
-	if (!run->queued)
-		return;
-	run->queued = false;
-	if (run->ops.running != NULL)
-		run->ops.running(run, m->pid, run->arg);
+	if (run->queued)
+		tell_running(run, m->pid);
 }
 
 static void receive_ack(struct telex_run *run, const Telex__V1__StdinAck *m)
@@ -134,8 +183,7 @@ static void receive_exit(struct telex_run *run, const Telex__V1__Exit *m)
 	struct telex_exit exit;
 
 	convert_exit(&exit, m);
-	call_leave(&run->call);
-	run_done(run, &exit, NULL);
+	run_exited(run, &exit);
 }
 
 static void receive_unpacked(struct telex_run *run, const Telex__V1__RunResponse *m, size_t size)

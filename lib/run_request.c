@@ -66,6 +66,7 @@ int run_request_start(uint8_t **out, size_t *len, const struct telex_command *co
 		start.process_id = request_text(common->process_id);
 		start.spec = &spec.spec;
 		start.attachment_key = common->key;
+		start.acknowledge_exit = true;
 		if (common->heartbeat_ms > 0)
 			start.heartbeat_interval =
 			    request_duration(&heartbeat, common->heartbeat_ms);
@@ -89,6 +90,7 @@ int run_request_attach(
 	attach.stdin = a->stdin_pipe;
 	attach.lossy = a->lossy;
 	attach.attachment_key = a->common.key;
+	attach.acknowledge_exit = true;
 	if (a->common.heartbeat_ms > 0)
 		attach.heartbeat_interval = request_duration(&heartbeat, a->common.heartbeat_ms);
 	resume.stdout_offset = a->stdout_offset;

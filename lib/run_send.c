@@ -35,13 +35,24 @@ static void take_acks(struct telex_run *run)
 	(void)stdin_queue_ack(run->in, written < sent ? written : sent);
 }
 
+int run_stdin_from(struct telex_run *run, uint64_t offset)
+{
+	if (!stdin_queue_closed(run->in)) {
+		if (offset < run->in_base || stdin_queue_rewind(run->in, offset - run->in_base) < 0)
+			return TX_EPROTO;
+		run->eof_sent = false;
+	}
+	run->in_ready = true;
+	return 0;
+}
+
 /* `all`: also less than RUN_STDIN_SOON, and the end. */
 void run_send_stdin(struct telex_run *run, bool all)
 {
 	struct rpc_call *rpc;
 	int rc = 0;
 
-	while (rc == 0 && !run->eof_sent && (rpc = call_rpc(&run->call)) != NULL) {
+	while (rc == 0 && run->in_ready && !run->eof_sent && (rpc = call_rpc(&run->call)) != NULL) {
 		size_t unsent = stdin_queue_unsent(run->in);
 
 		if (unsent < RUN_STDIN_SOON && !(all && (unsent > 0 || run->eof_wanted)))
@@ -110,23 +121,37 @@ void telex_run_write_eof(struct telex_run *run)
 
 /* ---- output ---- */
 
+uint64_t run_consumed(const struct run_output *o)
+{
+	return o->next - o->held;
+}
+
+/* After a resume the agent counts from there: what is held from before is not said again. */
 static void send_ack(struct telex_run *run, enum telex_stream stream)
 {
 	struct run_output *o = &run->out[stream - 1];
 	struct rpc_call *rpc = call_rpc(&run->call);
 
-	if (rpc == NULL || o->acked == o->consumed)
+	if (rpc == NULL || !run->here || run_consumed(o) <= o->acked)
 		return;
-	o->acked = o->consumed;
-	run_send_check(run, run_message_ack(rpc, stream, o->consumed));
+	o->acked = run_consumed(o);
+	run_send_check(run, run_message_ack(rpc, stream, o->acked));
 }
 
 void run_send_on_acks(evutil_socket_t fd, short what, void *arg)
 {
+	struct telex_run *run = arg;
+
 	(void)fd;
 	(void)what;
-	send_ack(arg, TELEX_STDOUT);
-	send_ack(arg, TELEX_STDERR);
+	run_enter(run);
+	if (run->exit != NULL) {
+		run_settled(run);
+	} else {
+		send_ack(run, TELEX_STDOUT);
+		send_ack(run, TELEX_STDERR);
+	}
+	run_leave(run);
 }
 
 /* The caller holds so much that the agent may be unable to send even a heartbeat. */
@@ -138,11 +163,17 @@ bool run_holds_back(const struct telex_run *run)
 /* Takes n bytes out of the account of o; returns the window credit that comes free. */
 static size_t settle(struct run_output *o, size_t n)
 {
-	size_t credit = n == o->held ? o->owed : (size_t)((unsigned __int128)o->owed * n / o->held);
+	size_t old = n < o->stale ? n : o->stale;
+	size_t fresh = n - old, of = o->held - o->stale;
+	size_t credit = 0;
 
+	if (fresh == of)
+		credit = o->owed;
+	else if (fresh > 0)
+		credit = (size_t)((unsigned __int128)o->owed * fresh / of);
+	o->stale -= old;
 	o->held -= n;
 	o->owed -= credit;
-	o->consumed += n;
 	return credit;
 }
 
@@ -151,21 +182,28 @@ void telex_run_consumed(struct telex_run *run, enum telex_stream stream, size_t 
 	const struct timeval delay = duration_timeval(RUN_ACK_DELAY_NS);
 	struct rpc_call *rpc = call_rpc(&run->call);
 	struct run_output *o;
+	size_t credit;
 
-	if (stream != TELEX_STDOUT && stream != TELEX_STDERR)
+	if (run->detached || (stream != TELEX_STDOUT && stream != TELEX_STDERR))
 		return;
 	o = &run->out[stream - 1];
 	if (n > o->held)
 		n = o->held;
-	if (n == 0 || rpc == NULL)
+	if (n == 0)
 		return;
 	if (run_holds_back(run))
 		run->heard_ns = clock_monotonic_ns();
-	rpc_credit(rpc, settle(o, n));
-	if (o->consumed - o->acked >= RUN_ACK_BYTES)
+	credit = settle(o, n);
+	if (rpc != NULL && credit > 0)
+		rpc_credit(rpc, credit);
+	if (run->exit != NULL) {
+		/* The end, but not from inside this. */
+		event_active(run->acks, EV_TIMEOUT, 1);
+	} else if (run_consumed(o) >= o->acked + RUN_ACK_BYTES) {
 		send_ack(run, stream);
-	else if (!evtimer_pending(run->acks, NULL))
+	} else if (!evtimer_pending(run->acks, NULL)) {
 		evtimer_add(run->acks, &delay);
+	}
 }
 
 /* ---- signals and the size ---- */
@@ -174,9 +212,10 @@ int telex_run_signal(struct telex_run *run, int signo, enum telex_target target)
 {
 	struct rpc_call *rpc = call_rpc(&run->call);
 
-	if (run->detached || signo < 1 || signo > 64 || run->call.state == CALL_ENDING)
+	if (run->detached || signo < 1 || signo > 64 || run->exit != NULL ||
+	    run->call.state == CALL_ENDING)
 		return -1;
-	if (run->started && rpc != NULL)
+	if (run->here && rpc != NULL)
 		return run_message_signal(rpc, signo, target) == 0 ? 0 : -1;
 	if (run->n_signals == RUN_SIGNALS_MAX)
 		return -1;
@@ -190,7 +229,7 @@ static void send_size(struct telex_run *run)
 {
 	struct rpc_call *rpc = call_rpc(&run->call);
 
-	if (!run->resize_wanted || !run->started || rpc == NULL)
+	if (!run->resize_wanted || !run->here || rpc == NULL)
 		return;
 	run->resize_wanted = false;
 	if (run->terminal)

@@ -19,8 +19,11 @@
  *     if (telex_client_new(&client, base, &options, &error) != 0)
  *             fprintf(stderr, "%s\n", error.message);
  *
- * A client connects at its first call and keeps the connection; a failed connection fails the calls
- * that wait for it, and the next call connects again.
+ * A client connects at its first call and keeps the connection; a connection that cannot be had
+ * fails the calls that wait for it, and the next call connects again. One that is lost is another
+ * matter: runs and waits go on over the next one (telex_options.reconnect_ms), and a question that
+ * changes nothing when it is asked twice is asked again, up to three times, unless an answer has
+ * begun. A handshake that is cut is tried again three times, too.
  */
 #ifndef TELEX_H
 #define TELEX_H
@@ -85,9 +88,11 @@ struct telex_options {
 	int64_t connect_timeout_ms;                        /* name, TCP and TLS together; 0: 10 s */
 	/*
 	 * For how long a run that has lost its connection tries to come back, with jittered
-	 * back-off; 0: 60 s, negative: not at all. It goes on where it was: no byte is lost or
-	 * given twice, in either direction. What cannot get better (a refused certificate, a
-	 * process that the agent no longer knows) ends it at once.
+	 * back-off; 0: 60 s, negative: not at all, at most a day. It goes on where it was: no byte
+	 * is lost or given twice, in either direction, and nothing is started twice. What cannot
+	 * get better (a refused certificate, a process that the agent no longer knows) ends it at
+	 * once. When the time is over it ends with the last error, whose message says so; its kind
+	 * is LOST, or STATUS when the agent has answered.
 	 */
 	int64_t reconnect_ms;
 };
@@ -96,7 +101,8 @@ struct telex_options {
 TELEX_API int telex_client_new(struct telex_client **out, struct event_base *base,
     const struct telex_options *options, struct telex_error *error);
 /* Ends what is open without further callbacks, and frees its runs; the event_base may be freed
- * next. Not from inside a callback of the same client. NULL is allowed. */
+ * next. Waits up to a second for a socket that does not take what runs that are done had to say.
+ * Not from inside a callback of the same client. NULL is allowed. */
 TELEX_API void telex_client_free(struct telex_client *client);
 /* The identity of the agent's certificate, once connected; else NULL. */
 TELEX_API const char *telex_client_agent(const struct telex_client *client);
@@ -225,21 +231,24 @@ struct telex_run_ops {
 	void (*stdin_closed)(struct telex_run *run, void *arg);
 	/* A process that was queued runs now. May be NULL. */
 	void (*running)(struct telex_run *run, uint32_t pid, void *arg);
-	/* The connection is lost and the run tries to come back; then, that it is back. Nothing
-	 * else comes between the two but done. May be NULL. */
+	/* The connection is lost, or the agent will be back, and the run tries to come back; then,
+	 * that it is back. Nothing else comes between the two but done. Both may come before
+	 * `started`. May be NULL. */
 	void (*interrupted)(struct telex_run *run, const struct telex_error *why, void *arg);
 	void (*resumed)(struct telex_run *run, void *arg);
 	/*
 	 * Bytes [from, to) of the stream are lost to this client: the agent holds them no longer
-	 * (it was too slow, or the output's policy dropped them). Output goes on at `to`. NULL:
-	 * that ends the run instead, with the error OFFSET_DROPPED.
+	 * (it was too slow, or the output's policy dropped them). Output goes on at `to`; a run
+	 * without stdin is `lossy` from then on (see telex_attach). NULL: that ends the run
+	 * instead, with the error OFFSET_DROPPED.
 	 */
 	void (*skipped)(
 	    struct telex_run *run, enum telex_stream stream, uint64_t from, uint64_t to, void *arg);
 	/*
 	 * The end, once, last; the run is freed after it returns. Exactly one of exit and error is
-	 * given. An exit comes when all output was delivered and consumed, and is acknowledged to
-	 * the agent then: of a process whose policy is not KEEP, nothing is held after it.
+	 * given. An exit comes when all output was delivered and consumed (telex_run_consumed), and
+	 * is acknowledged to the agent then: of a process whose policy is not KEEP, nothing is held
+	 * after it. telex_client_free sees to it that the acknowledgement goes out.
 	 */
 	void (*done)(struct telex_run *run, const struct telex_exit *exit,
 	    const struct telex_error *error, void *arg);

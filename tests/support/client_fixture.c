@@ -86,10 +86,17 @@ struct telex_client *fixture_client(struct fixture *f, const struct telex_option
 	if (o != NULL) {
 		all.server_name = o->server_name;
 		all.connect_timeout_ms = o->connect_timeout_ms;
+		all.reconnect_ms = o->reconnect_ms;
 	}
 	if (telex_client_new(&client, f->base, &all, &error) != 0)
 		fail_msg("%s", error.message);
 	return client;
+}
+
+void fixture_again(struct fixture *f, const struct telex_options *o)
+{
+	telex_client_free(f->client);
+	f->client = fixture_client(f, o);
 }
 
 int fixture_setup(void **state)
@@ -156,6 +163,9 @@ static void on_started(struct telex_run *run, const struct telex_started *starte
 	h->started = true;
 	h->created = started->created;
 	h->pid = started->pid;
+	h->queued = started->queued;
+	h->terminal = started->terminal;
+	h->stdin_held = started->stdin_held;
 	assert_string_equal(started->process_id, telex_run_id(run));
 	leave(h, 's');
 }
@@ -166,7 +176,8 @@ static void on_output(struct telex_run *run, enum telex_stream stream, const voi
 	const uint8_t *bytes = data;
 	struct heard *h = arg;
 
-	h->wrong = h->wrong || !h->started || h->eof[stream] || h->done || h->detached;
+	h->wrong = h->wrong || !h->started || h->eof[stream] || h->done || h->detached ||
+	           h->is_interrupted;
 	h->eof[stream] = eof;
 	if (leave(h, 'o'))
 		return;
@@ -200,6 +211,54 @@ static void on_stdin_closed(struct telex_run *run, void *arg)
 	leave(h, 'c');
 }
 
+static void on_running(struct telex_run *run, uint32_t pid, void *arg)
+{
+	struct heard *h = arg;
+
+	(void)run;
+	h->wrong = h->wrong || !h->queued || h->running || h->done || h->detached;
+	h->running = true;
+	h->pid = pid;
+	leave(h, 'n');
+}
+
+static void on_interrupted(struct telex_run *run, const struct telex_error *why, void *arg)
+{
+	struct heard *h = arg;
+
+	(void)run;
+	h->wrong = h->wrong || h->is_interrupted || h->done || h->detached;
+	h->is_interrupted = true;
+	h->interrupted++;
+	h->why = *why;
+	leave(h, 'i');
+}
+
+static void on_resumed(struct telex_run *run, void *arg)
+{
+	struct heard *h = arg;
+
+	(void)run;
+	h->wrong = h->wrong || !h->is_interrupted || h->done || h->detached;
+	h->is_interrupted = false;
+	h->resumed++;
+	leave(h, 'm');
+}
+
+static void on_skipped(
+    struct telex_run *run, enum telex_stream stream, uint64_t from, uint64_t to, void *arg)
+{
+	struct heard *h = arg;
+
+	(void)run;
+	h->wrong = h->wrong || h->is_interrupted || h->done || h->detached || to <= from ||
+	           from != h->length[stream];
+	h->skips++;
+	h->skipped_from = from;
+	h->skipped_to = h->length[stream] = to;
+	leave(h, 'k');
+}
+
 static void on_done(struct telex_run *run, const struct telex_exit *exit,
     const struct telex_error *error, void *arg)
 {
@@ -209,10 +268,14 @@ static void on_done(struct telex_run *run, const struct telex_exit *exit,
 	h->wrong = h->wrong || h->done || h->detached || (exit == NULL) == (error == NULL);
 	h->done = true;
 	h->exited = exit != NULL;
-	if (exit != NULL)
+	if (exit != NULL) {
 		h->exit = *exit;
-	else
+		snprintf(h->signal_name, sizeof(h->signal_name), "%s",
+		    exit->signal_name != NULL ? exit->signal_name : "");
+		snprintf(h->ended_by, sizeof(h->ended_by), "%s", exit->ended_by);
+	} else {
 		h->error = *error;
+	}
 	leave(h, 'd');
 	h->run = NULL;
 }
@@ -221,6 +284,9 @@ const struct telex_run_ops heard_ops = {.started = on_started,
     .output = on_output,
     .stdin_room = on_room,
     .stdin_closed = on_stdin_closed,
+    .running = on_running,
+    .interrupted = on_interrupted,
+    .resumed = on_resumed,
     .done = on_done};
 
 void heard_command(struct fixture *f, struct heard *h, const struct telex_command *command)
@@ -238,4 +304,15 @@ void heard_run(struct fixture *f, struct heard *h, bool with_stdin, const char *
 	const struct telex_command command = {.argv = argv, .stdin_pipe = with_stdin};
 
 	heard_command(f, h, &command);
+}
+
+void heard_attach(struct fixture *f, struct heard *h, const struct telex_attach *attach, bool skips)
+{
+	struct telex_run_ops ops = heard_ops;
+	struct telex_error error;
+
+	if (skips)
+		ops.skipped = on_skipped;
+	if (telex_attach(f->client, &h->run, attach, &ops, h, &error) != 0)
+		fail_msg("%s", error.message);
 }

@@ -31,14 +31,18 @@ struct heard {
 	    wrong;    /* wrong: out of order, or not the pattern */
 	bool keep;    /* do not say that output was consumed */
 	bool pattern; /* stdout is the pattern, and not kept */
+	bool queued, terminal, stdin_held, running, is_interrupted;
+	unsigned interrupted, resumed, skips;
+	struct telex_error why; /* of the last interruption */
 	uint32_t pid;
-	uint64_t length[3];
+	uint64_t length[3], skipped_from, skipped_to; /* the last */
 	bool eof[3];
 	char text[3][256];
 	bool exited;
 	struct telex_exit exit;
+	char signal_name[32], ended_by[64]; /* of that: its own strings are gone */
 	struct telex_error error;
-	/* In that callback (a letter of "sorcd"), leave. */
+	/* In that callback (a letter of "sorcdimnk"), leave. */
 	char detach_in;
 	bool detached;
 };
@@ -46,6 +50,8 @@ struct heard {
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
 
+/* The fixture's own client again, with these options. */
+void fixture_again(struct fixture *f, const struct telex_options *o);
 /* Writes a pair's files and the authority's into the folder. */
 void fixture_write(
     struct fixture *f, const struct pki_spec *spec, struct pki *issuer, const struct pki *trust);
@@ -57,6 +63,9 @@ struct telex_client *fixture_client(struct fixture *f, const struct telex_option
 void heard_run(struct fixture *f, struct heard *h, bool with_stdin, const char *argv0,
     const char *a, const char *b);
 void heard_command(struct fixture *f, struct heard *h, const struct telex_command *command);
+/* Attaches; with `skips` it hears of what is lost, and else fails of it. */
+void heard_attach(
+    struct fixture *f, struct heard *h, const struct telex_attach *attach, bool skips);
 extern const struct telex_run_ops heard_ops;
 
 /* Turns the loop until *flag. An alarm ends the program when that never comes. */

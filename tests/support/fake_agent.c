@@ -8,6 +8,7 @@
 #include <event2/event.h>
 #include <event2/listener.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,9 @@
 #include "grpc/health/v1/health.pb-c.h"
 #include "telex/v1/process.pb-c.h"
 #include "telex/v1/system.pb-c.h"
+#include "tests/support/fake_flow.h"
+#include "tests/support/fake_questions.h"
+#include "tests/support/fake_say.h"
 
 #define GEN_CHUNK 65536
 
@@ -44,7 +48,8 @@ struct run {
 	struct fake_agent *agent;
 	struct rpc_call *call;
 	const struct act *act;
-	char arg[3][64]; /* argv[1..3] */
+	struct flow_run *flow; /* then the rest is not used */
+	char arg[3][64];       /* argv[1..3] */
 	uint64_t offset[3];
 	uint64_t in, gen_left;
 };
@@ -58,6 +63,12 @@ struct fake_agent {
 	TAILQ_HEAD(, run) runs;
 	struct fake_seen seen;
 	struct h2_limits limits;
+	struct flow_table *flows;
+	unsigned refuse;
+	const char *refuse_reason;
+	struct rpc_method methods[32]; /* of ProcessService */
+	struct rpc_service process_service;
+	const struct rpc_service *services[3];
 };
 
 static void *need(void *p)
@@ -67,51 +78,19 @@ static void *need(void *p)
 	return p;
 }
 
-static char *text(const char *s)
-{
-	char *out;
-
-	memcpy(&out, &s, sizeof(s));
-	return out;
-}
-
 /* ---- what a run may say ---- */
-
-static void say(struct run *r, Telex__V1__RunResponse *m)
-{
-	if (rpc_send(r->call, &m->base) == TX_ENOMEM)
-		abort();
-}
 
 static void say_started(struct run *r, bool created, uint64_t stdin_offset)
 {
-	Telex__V1__RunResponse m = TELEX__V1__RUN_RESPONSE__INIT;
-	Telex__V1__Started s = TELEX__V1__STARTED__INIT;
-	Telex__V1__Process p = TELEX__V1__PROCESS__INIT;
+	const struct fake_started s = {.created = created, .stdin_offset = stdin_offset};
 
-	p.pid = 4711;
-	s.process = &p;
-	s.created = created;
-	s.stdin_offset = stdin_offset;
-	m.response_case = TELEX__V1__RUN_RESPONSE__RESPONSE_STARTED;
-	m.started = &s;
-	say(r, &m);
+	fake_say_started(r->call, &s);
 }
 
 static void say_at(
     struct run *r, int stream, uint64_t offset, const void *data, size_t len, bool eof)
 {
-	Telex__V1__RunResponse m = TELEX__V1__RUN_RESPONSE__INIT;
-	Telex__V1__Output o = TELEX__V1__OUTPUT__INIT;
-
-	o.stream = (Telex__V1__OutputStream)stream;
-	o.offset = offset;
-	o.eof = eof;
-	o.data.len = len;
-	o.data.data = (uint8_t *)text(data);
-	m.response_case = TELEX__V1__RUN_RESPONSE__RESPONSE_OUTPUT;
-	m.output = &o;
-	say(r, &m);
+	fake_say_output(r->call, stream, offset, data, len, eof);
 }
 
 static void say_output(struct run *r, int stream, const void *data, size_t len, bool eof)
@@ -122,37 +101,12 @@ static void say_output(struct run *r, int stream, const void *data, size_t len, 
 
 static void say_ack(struct run *r, uint64_t offset, bool closed)
 {
-	Telex__V1__RunResponse m = TELEX__V1__RUN_RESPONSE__INIT;
-	Telex__V1__StdinAck a = TELEX__V1__STDIN_ACK__INIT;
-
-	a.offset = offset;
-	a.closed = closed;
-	m.response_case = TELEX__V1__RUN_RESPONSE__RESPONSE_STDIN_ACK;
-	m.stdin_ack = &a;
-	say(r, &m);
+	fake_say_ack(r->call, offset, closed);
 }
 
 static void say_exit(struct run *r, int code, int signo)
 {
-	Telex__V1__RunResponse m = TELEX__V1__RUN_RESPONSE__INIT;
-	Telex__V1__Exit e = TELEX__V1__EXIT__INIT;
-	Telex__V1__SignalDeath d = TELEX__V1__SIGNAL_DEATH__INIT;
-	char name[] = "SIGTERM";
-
-	e.status_case = signo != 0 ? TELEX__V1__EXIT__STATUS_SIGNAL : TELEX__V1__EXIT__STATUS_CODE;
-	if (signo != 0)
-		e.signal = &d;
-	else
-		e.code = (uint32_t)code;
-	d.number = (uint32_t)signo;
-	d.name = name;
-	e.reason = signo != 0 ? TELEX__V1__END_REASON__END_REASON_SIGNALLED
-	                      : TELEX__V1__END_REASON__END_REASON_EXITED;
-	e.stdout_length = r->offset[1];
-	e.stderr_length = r->offset[2];
-	m.response_case = TELEX__V1__RUN_RESPONSE__RESPONSE_EXITED;
-	m.exited = &e;
-	say(r, &m);
+	fake_say_exit(r->call, code, signo, r->offset[1], r->offset[2]);
 	rpc_finish(r->call, NULL);
 }
 
@@ -219,7 +173,8 @@ static void act_bad(struct run *r)
 	f.data = byte;
 	m.base.n_unknown_fields = 1;
 	m.base.unknown_fields = &f;
-	say(r, &m);
+	if (rpc_send(r->call, &m.base) == TX_ENOMEM)
+		abort();
 }
 
 static void act_found(struct run *r)
@@ -257,6 +212,13 @@ static void act_cut(struct run *r)
 {
 	act_started(r);
 	say_output(r, 1, "some", 4, false);
+}
+
+static void act_gen_die(struct run *r)
+{
+	act_started(r);
+	say_output(r, 1, "some", 4, false);
+	say_exit(r, 0, SIGTERM);
 }
 
 static void act_drain(struct run *r)
@@ -343,6 +305,7 @@ static const struct act acts[] = {
     {"mute", act_nothing, ignores_input, ignores_it},
     {"cut", act_cut, ignores_input, ignores_it},
     {"drain", act_drain, cat_input, ignores_it},
+    {"gen-die", act_gen_die, ignores_input, ignores_it},
     {"gen", act_gen, ignores_input, ignores_it},
     {"cat", act_started, cat_input, dies_of_it},
     {"hold", act_started, hold_input, ignores_it},
@@ -369,6 +332,8 @@ static void run_closed(struct rpc_call *c)
 	struct run *r = rpc_call_data(c);
 
 	r->agent->seen.open--;
+	if (r->flow != NULL)
+		flow_closed(r->flow);
 	TAILQ_REMOVE(&r->agent->runs, r, entry);
 	free(r);
 }
@@ -388,6 +353,25 @@ static void run_begin(struct run *r, const Telex__V1__RunStart *m)
 	if (r->act == NULL)
 		abort();
 	r->act->start(r);
+}
+
+/* The first message. */
+static void run_first(struct run *r, const Telex__V1__RunRequest *m)
+{
+	struct fake_agent *a = r->agent;
+
+	if (a->refuse > 0) {
+		a->refuse--;
+		rpc_fail(r->call, RPC_UNAVAILABLE, a->refuse_reason, "not now");
+		return;
+	}
+	if (m->request_case == TELEX__V1__RUN_REQUEST__REQUEST_ATTACH)
+		r->flow = flow_attach(a->flows, r->call, m->attach);
+	else if (m->start->spec->argv[0].len == 4 &&
+	         memcmp(m->start->spec->argv[0].data, "flow", 4) == 0)
+		r->flow = flow_start(a->flows, r->call, m->start);
+	else
+		run_begin(r, m->start);
 }
 
 static void run_input(struct run *r, const Telex__V1__StdinChunk *m)
@@ -411,9 +395,20 @@ static void run_message(struct rpc_call *c, const ProtobufCMessage *msg)
 	struct run *r = rpc_call_data(c);
 	struct fake_seen *seen = &r->agent->seen;
 
+	if (r->flow != NULL) {
+		flow_message(r->flow, m);
+		return;
+	}
+	if (r->act == NULL && m->request_case != TELEX__V1__RUN_REQUEST__REQUEST_START &&
+	    m->request_case != TELEX__V1__RUN_REQUEST__REQUEST_ATTACH)
+		return; /* it was refused */
 	switch (m->request_case) {
 	case TELEX__V1__RUN_REQUEST__REQUEST_START:
-		run_begin(r, m->start);
+	case TELEX__V1__RUN_REQUEST__REQUEST_ATTACH:
+		run_first(r, m);
+		break;
+	case TELEX__V1__RUN_REQUEST__REQUEST_EXIT_ACK:
+		seen->exit_acks++;
 		break;
 	case TELEX__V1__RUN_REQUEST__REQUEST_STDIN:
 		run_input(r, m->stdin);
@@ -435,23 +430,12 @@ static void run_message(struct rpc_call *c, const ProtobufCMessage *msg)
 
 static void run_writable(struct rpc_call *c)
 {
-	gen_more(rpc_call_data(c));
-}
+	struct run *r = rpc_call_data(c);
 
-static void fill_process(Telex__V1__Process *p, char *id, ProtobufCBinaryData argv[2])
-{
-	static char owner[] = "spiffe://test.internal/user/alice";
-	static uint8_t sh[] = "sh", option[] = "-c";
-
-	telex__v1__process__init(p);
-	argv[0] = (ProtobufCBinaryData){2, sh};
-	argv[1] = (ProtobufCBinaryData){2, option};
-	p->process_id = id;
-	p->owner = owner;
-	p->state = TELEX__V1__PROCESS_STATE__PROCESS_STATE_RUNNING;
-	p->pid = 4711;
-	p->n_argv = 2;
-	p->argv = argv;
+	if (r->flow != NULL)
+		flow_writable(r->flow);
+	else
+		gen_more(r);
 }
 
 static void list_message(struct rpc_call *c, const ProtobufCMessage *msg)
@@ -459,12 +443,11 @@ static void list_message(struct rpc_call *c, const ProtobufCMessage *msg)
 	const Telex__V1__ListRequest *m = (const Telex__V1__ListRequest *)msg;
 	static char ids[][3] = {"p1", "p2", "p3"};
 	Telex__V1__Process p;
-	ProtobufCBinaryData argv[2];
 
 	for (size_t i = 0; i < (m->include_ended ? 3 : 2); i++) {
 		Telex__V1__ListResponse out = TELEX__V1__LIST_RESPONSE__INIT;
 
-		fill_process(&p, ids[i], argv);
+		fake_fill_process(&p, ids[i]);
 		out.item_case = TELEX__V1__LIST_RESPONSE__ITEM_PROCESS;
 		out.process = &p;
 		rpc_send(c, &out.base);
@@ -477,7 +460,6 @@ static void get_message(struct rpc_call *c, const ProtobufCMessage *msg)
 	const Telex__V1__GetRequest *m = (const Telex__V1__GetRequest *)msg;
 	Telex__V1__GetResponse out = TELEX__V1__GET_RESPONSE__INIT;
 	Telex__V1__Process p;
-	ProtobufCBinaryData argv[2];
 
 	if (strcmp(m->process_id, "mute") == 0)
 		return;
@@ -486,7 +468,7 @@ static void get_message(struct rpc_call *c, const ProtobufCMessage *msg)
 		    m->process_id);
 		return;
 	}
-	fill_process(&p, m->process_id, argv);
+	fake_fill_process(&p, m->process_id);
 	if (strcmp(m->process_id, "p1") == 0)
 		out.process = &p;
 	rpc_send(c, &out.base);
@@ -591,12 +573,12 @@ static void info_message(struct rpc_call *c, const ProtobufCMessage *msg)
 {
 	Telex__V1__GetInfoResponse out = TELEX__V1__GET_INFO_RESPONSE__INIT;
 	Telex__V1__Machine machine = TELEX__V1__MACHINE__INIT;
-	char *capabilities[] = {text("user-switching")};
+	char *capabilities[] = {fake_text("user-switching")};
 
 	(void)msg;
-	out.version = text("9.9.9");
+	out.version = fake_text("9.9.9");
 	out.machine = &machine;
-	machine.hostname = text("web1");
+	machine.hostname = fake_text("web1");
 	machine.processors = 2;
 	out.n_capabilities = 1;
 	out.capabilities = capabilities;
@@ -633,12 +615,8 @@ static const struct rpc_method health_methods[] = {
         .response = &grpc__health__v1__health_check_response__descriptor,
         .message = check_message},
 };
-static const struct rpc_service process_service = {"telex.v1.ProcessService", process_methods,
-    sizeof(process_methods) / sizeof(process_methods[0])};
 static const struct rpc_service system_service = {"telex.v1.SystemService", system_methods, 1};
 static const struct rpc_service health_service = {"grpc.health.v1.Health", health_methods, 1};
-static const struct rpc_service *const services[] = {
-    &process_service, &system_service, &health_service};
 
 static int authorize(
     void *peer, const struct rpc_service *s, const struct rpc_method *m, struct rpc_status *refuse)
@@ -718,13 +696,22 @@ struct fake_agent *fake_agent_new(struct event_base *base, struct tls_ctx *ctx)
 {
 	struct fake_agent *a = need(calloc(1, sizeof(*a)));
 	const struct rpc_server_config cfg = {
-	    .services = services, .n_services = 3, .authorize = authorize, .context = a};
+	    .services = a->services, .n_services = 3, .authorize = authorize, .context = a};
+	const size_t own = sizeof(process_methods) / sizeof(process_methods[0]);
 	struct sockaddr_in sin = {.sin_family = AF_INET};
 
 	a->base = base;
 	a->ctx = ctx;
 	TAILQ_INIT(&a->peers);
 	TAILQ_INIT(&a->runs);
+	a->flows = flow_table_new(&a->seen);
+	memcpy(a->methods, process_methods, sizeof(process_methods));
+	memcpy(a->methods + own, fake_questions, n_fake_questions * sizeof(a->methods[0]));
+	a->process_service =
+	    (struct rpc_service){"telex.v1.ProcessService", a->methods, own + n_fake_questions};
+	a->services[0] = &a->process_service;
+	a->services[1] = &system_service;
+	a->services[2] = &health_service;
 	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	a->listener = need(evconnlistener_new_bind(base, on_accept, a,
 	    LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 16, (struct sockaddr *)&sin,
@@ -754,6 +741,7 @@ void fake_agent_free(struct fake_agent *a)
 	while (!TAILQ_EMPTY(&a->peers))
 		event_base_loop(a->base, EVLOOP_ONCE);
 	rpc_server_free(a->server);
+	flow_table_free(a->flows);
 	free(a);
 }
 
@@ -799,6 +787,41 @@ void fake_agent_ack(struct fake_agent *a)
 	struct run *r;
 
 	TAILQ_FOREACH(r, &a->runs, entry)
-	if (strcmp(r->act->name, "hold") == 0)
+	if (r->act != NULL && strcmp(r->act->name, "hold") == 0)
 		say_ack(r, r->in, false);
+}
+
+void fake_agent_refuse(struct fake_agent *a, unsigned n, const char *reason)
+{
+	a->refuse = n;
+	a->refuse_reason = reason;
+}
+
+void fake_agent_fail(struct fake_agent *a, int code, const char *reason)
+{
+	struct run *r;
+
+	TAILQ_FOREACH(r, &a->runs, entry)
+	rpc_fail(r->call, code, reason, "it was ended");
+}
+
+void fake_agent_release(struct fake_agent *a)
+{
+	a->seen.released = true;
+	flow_queue(a->flows, false);
+	flow_hold(a->flows, false);
+}
+
+struct flow_table *fake_agent_flows(struct fake_agent *a)
+{
+	return a->flows;
+}
+
+void fake_agent_stop(struct fake_agent *a)
+{
+	struct peer *p;
+
+	TAILQ_FOREACH(p, &a->peers, entry)
+	if (p->h2 != NULL)
+		bufferevent_disable(h2_bufferevent(p->h2), EV_READ);
 }

@@ -12,6 +12,7 @@
 
 struct event_base;
 struct fake_agent;
+struct flow_table;
 struct tls_ctx;
 
 /* What the clients did. */
@@ -26,6 +27,15 @@ struct fake_seen {
 	int signo;
 	bool process_only;
 	char process_id[128];
+	/* What the flows saw (fake_flow.h). */
+	unsigned starts, created, attaches, exit_acks, signals, resizes;
+	uint32_t rows, columns;
+	bool lossy;
+	const char *rules_broken; /* by the client; NULL: none */
+	/* And the questions (fake_questions.h). */
+	unsigned questions;
+	char asked[128]; /* the last: "wait p1" */
+	bool released;
 };
 
 struct fake_agent *fake_agent_new(struct event_base *base, struct tls_ctx *ctx);
@@ -37,6 +47,16 @@ void fake_agent_limit(struct fake_agent *a, uint32_t max_streams);
 /* Ends all connections: with GOAWAY, or by closing the sockets. */
 void fake_agent_drain(struct fake_agent *a);
 void fake_agent_cut(struct fake_agent *a);
+/* Answers the next n Run calls with UNAVAILABLE and this reason. */
+void fake_agent_refuse(struct fake_agent *a, unsigned n, const char *reason);
+/* Ends all Run calls with this. */
+void fake_agent_fail(struct fake_agent *a, int code, const char *reason);
+/* What was held is told or done. */
+void fake_agent_release(struct fake_agent *a);
+/* The flows. */
+struct flow_table *fake_agent_flows(struct fake_agent *a);
+/* Reads no more of the connections that are there now. */
+void fake_agent_stop(struct fake_agent *a);
 /* Acknowledges all stdin that "hold" processes have got. */
 void fake_agent_ack(struct fake_agent *a);
 
