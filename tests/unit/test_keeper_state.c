@@ -176,9 +176,9 @@ static void nothing_but_a_whole_state_is_taken(void **state)
 	assert_true(check(copy, len + 8, &e) < 0);
 	/* Each byte, as if by damage. */
 	for (size_t i = 0; i < len; i++) {
-		copy[i] ^= 1u << i % 8;
+		copy[i] = (uint8_t)(copy[i] ^ 1u << i % 8);
 		assert_true(check(copy, len, &e) < 0);
-		copy[i] ^= 1u << i % 8;
+		copy[i] = (uint8_t)(copy[i] ^ 1u << i % 8);
 	}
 	/* Each byte with the checksum set right: whatever it is then, it is dealt with. */
 	for (size_t i = AT_FDS; i < len; i++) {
