@@ -255,6 +255,13 @@ static struct state_out *save_state(void *arg)
 	return state_save(&k->self, &p);
 }
 
+static void leaving(void *arg)
+{
+	struct keeper *k = arg;
+
+	workers_move(k->workers);
+}
+
 static void not_upgraded(const char *why, void *arg)
 {
 	(void)arg;
@@ -262,7 +269,7 @@ static void not_upgraded(const char *why, void *arg)
 	notify_send("READY=1");
 }
 
-static const struct upgrade_ops upgrade_ops = {save_state, not_upgraded};
+static const struct upgrade_ops upgrade_ops = {save_state, leaving, not_upgraded};
 
 static void begin_upgrade(struct keeper *k)
 {

@@ -333,6 +333,7 @@ static void execute(struct upgrade *u, struct err *e)
 	if (error == 0 && fcntl(memfd, F_SETFD, 0) != 0)
 		error = errno;
 	if (error == 0) {
+		u->ops->leaving(u->arg);
 		(void)syscall(SYS_execveat, u->program_fd, "", u->argv, environ, AT_EMPTY_PATH);
 		error = errno;
 	}

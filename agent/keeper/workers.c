@@ -466,3 +466,15 @@ void workers_drain(struct workers *ws)
 		worker_proc_drain(g->places[i].proc, 0, false);
 	}
 }
+
+static bool move_one(struct worker_proc *w, void *arg)
+{
+	(void)arg;
+	worker_proc_drain(w, 0, true);
+	return false;
+}
+
+void workers_move(struct workers *ws)
+{
+	(void)for_each(ws, move_one, NULL);
+}

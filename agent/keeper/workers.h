@@ -47,6 +47,9 @@ bool workers_has(const struct workers *ws, pid_t pid);
 void workers_each(const struct workers *ws, void (*each)(pid_t pid, void *arg), void *arg);
 unsigned workers_alive(const struct workers *ws);
 
+/* Their links are about to end, and others take over: KM_DRAIN to all, at once. Those that this
+ * does not come to be true for are started again. */
+void workers_move(struct workers *ws);
 /* KM_DRAIN to all; none is started again. */
 void workers_drain(struct workers *ws);
 void workers_kill(struct workers *ws);
