@@ -17,6 +17,7 @@
 #include "agent/keeper/job.h"
 #include "agent/keeper/job_internal.h"
 #include "agent/keeper/pump.h"
+#include "agent/keeper/readers_save.h"
 #include "agent/keeper/state_io.h"
 #include "common/duration.h"
 #include "common/log.h"
@@ -40,6 +41,8 @@ struct saved {
 	bool close_late;
 	int64_t ended_at, expire_ns;
 	uint64_t starter_key;
+	struct reader_saved *readers;
+	size_t n_readers;
 	size_t n_sent;
 	struct {
 		int signo;
@@ -134,7 +137,7 @@ void job_save(struct state_out *o, const struct job *j)
 	state_put_text(o, cgroup);
 	state_put(o, j->was_attached);
 	state_put(o, j->reaped);
-	state_put(o, !LIST_EMPTY(&j->attachments));
+	state_put(o, j->state == KM_STATE_ENDED ? !LIST_EMPTY(&j->attachments) : j->n_attached > 0);
 	state_put(o, j->delivered);
 	state_put(o, j->acknowledged);
 	save_exit(o, &j->exit);
@@ -158,6 +161,7 @@ void job_save(struct state_out *o, const struct job *j)
 	for (int s = KM_STDOUT; s <= KM_STDERR && j->out[KM_STDOUT] != NULL; s++)
 		pump_out_save(o, j->out[s]);
 	state_put(o, j->starter_key);
+	readers_save(o, j);
 	state_end(o);
 }
 
@@ -257,6 +261,7 @@ static int load(struct state_in *in, struct saved *s, struct err *e)
 			state_bad(in);
 	}
 	s->starter_key = state_get(in);
+	readers_load(in, &s->readers, &s->n_readers);
 	if (!state_record_good(in) || spec == NULL || !makes_sense(s))
 		return err_set(e, TX_EPROTO, "process %s: its record is not possible", s->id);
 	rc = job_spec_parse(&s->spec, spec, len, e);
@@ -358,6 +363,7 @@ static int restore(const struct job_place *to, struct saved *s, struct err *e)
 	}
 	restore_fields(j, s);
 	job_adopt(j, s->state);
+	readers_restore(j, s->readers, s->n_readers);
 	restore_cgroup(j, to->cgroups, s);
 	rc = group_adopt(to->groups, j);
 	return rc != 0 ? err_set(e, rc, "out of memory") : 0;
@@ -374,6 +380,7 @@ int job_restore(const struct job_place *to, struct state_in *in, struct err *e)
 	if (rc == 0 && to != NULL)
 		rc = restore(to, s, e);
 	job_spec_free(s->spec);
+	free(s->readers);
 	free(s);
 	return rc;
 }

@@ -169,6 +169,47 @@ static void a_spool_is_kept_and_goes_on(void **state)
 	rig_stop(&r);
 }
 
+/* The first to come back is ahead: it must not take from the other what that has not read. */
+static void readers_are_waited_for_until_they_are_back(void **state)
+{
+	struct rig r;
+	struct peer p;
+	struct peer_job slow, fast;
+	struct job_spec spec;
+	uint64_t had;
+	char *argv[4];
+
+	(void)state;
+	rig_start(&r, "workers = 1");
+	rig_accept(&r, &p);
+	peer_spec(
+	    &spec, argv, (char[]){"i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done"});
+	spec.output_buffer = 4096;
+	peer_run(&p, &slow, 1, "two", &spec);
+	while (slow.out[KM_STDOUT].len == 0)
+		peer_step(&p, &slow, false);
+	peer_job_free(&slow);
+	upgrade(&r, &p);
+	peer_attach(&p, &fast, 2, "two", 0, 0, false);
+	while (fast.out[KM_STDOUT].offset < 4096)
+		peer_step(&p, &fast, true);
+	had = fast.out[KM_STDOUT].offset;
+	assert_true(peer_answers_between(&p));
+	peer_job_free(&fast);
+	upgrade(&r, &p);
+	peer_attach(&p, &fast, 2, "two", had, 0, false);
+	peer_release(&p, 2, KM_STDOUT, had, had);
+	assert_true(peer_answers_between(&p));
+	peer_detach(&p, &fast, false);
+	peer_attach(&p, &slow, 1, "two", 0, 0, false);
+	peer_finish(&p, &slow);
+	assert_int_equal(slow.exit.stdout_length, 10 * 7 + 90 * 8 + 900 * 9 + 1000 * 10);
+	assert_memory_equal(slow.out[KM_STDOUT].data, "line 0\n", 7);
+	peer_detach(&p, &slow, true);
+	peer_close(&p);
+	rig_stop(&r);
+}
+
 static void input_is_kept_byte_for_byte(void **state)
 {
 	static char block[300000];
@@ -598,6 +639,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(output_and_exits_are_kept),
 	    cmocka_unit_test(a_spool_is_kept_and_goes_on),
+	    cmocka_unit_test(readers_are_waited_for_until_they_are_back),
 	    cmocka_unit_test(input_is_kept_byte_for_byte),
 	    cmocka_unit_test(a_terminal_is_kept),
 	    cmocka_unit_test(no_exit_is_missed),
