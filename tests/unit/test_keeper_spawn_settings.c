@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/keeper/spawn.h"
+#include "agent/keeper/spawn_internal.h"
 #include "common/keeper_msg.h"
 
 struct scene {
@@ -239,6 +239,16 @@ static char *long_string(const char *begin, size_t len)
 	return text;
 }
 
+/* Said of the plan alone: a real one is not for valgrind, which does not survive that exec. */
+static void too_big(struct scene *s)
+{
+	const struct spawn_report r = {KM_STAGE_EXEC, E2BIG, 0};
+
+	s->why.stage = r.stage;
+	s->why.sys_errno = r.sys_errno;
+	spawn_describe(&s->plan, &r, &s->why);
+}
+
 static void one_string_that_is_too_long_is_named(void **state)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -249,14 +259,14 @@ static void one_string_that_is_too_long_is_named(void **state)
 	(void)state;
 	scene_open(&s, (char[]){"true"});
 	s.argv[2] = text;
-	fails_at(&s, KM_STAGE_EXEC, E2BIG);
+	too_big(&s);
 	snprintf(expected, sizeof(expected),
 	    "argument 2 has %zu bytes; the kernel takes %zu at most in one", page * 32,
 	    page * 32 - 1);
 	assert_string_equal(s.why.text, expected);
 	s.argv[2] = (char *)(uintptr_t) "true";
 	s.env[1] = text;
-	fails_at(&s, KM_STAGE_EXEC, E2BIG);
+	too_big(&s);
 	assert_non_null(strstr(s.why.text, "the environment's variable NAME has"));
 	text[page * 32 - 1] = '\0';
 	assert_string_equal(scene_run(&s), "");
@@ -280,13 +290,13 @@ static void too_many_strings_are_told_apart(void **state)
 	for (size_t i = 0; i < n; i++)
 		list[i] = text;
 	s.plan.envp = list;
-	fails_at(&s, KM_STAGE_EXEC, E2BIG);
+	too_big(&s);
 	assert_non_null(strstr(s.why.text, "the environment is too long"));
 	assert_non_null(strstr(s.why.text, "takes 262144 in all"));
 	s.plan.envp = s.env;
 	s.plan.argv = list;
 	list[0] = (char *)(uintptr_t) "/bin/true";
-	fails_at(&s, KM_STAGE_EXEC, E2BIG);
+	too_big(&s);
 	assert_non_null(strstr(s.why.text, "the arguments are too long"));
 	scene_close(&s);
 	free(list);
@@ -296,7 +306,6 @@ static void too_many_strings_are_told_apart(void **state)
 static void all_limits_can_be_set(void **state)
 {
 	struct spawn_rlimit limits[RLIM_NLIMITS];
-	char expected[64];
 	struct scene s;
 
 	(void)state;
@@ -305,13 +314,12 @@ static void all_limits_can_be_set(void **state)
 		assert_int_equal(getrlimit((__rlimit_resource_t)i, &limits[i].value), 0);
 	}
 	limits[RLIMIT_CORE].value.rlim_cur = 0;
-	limits[RLIMIT_NOFILE].value.rlim_cur = 77;
+	limits[RLIMIT_MEMLOCK].value.rlim_cur = 8 << 10;
 	limits[RLIMIT_CPU].value.rlim_cur = 99;
-	scene_open(&s, (char[]){"ulimit -c; ulimit -n; ulimit -t"});
+	scene_open(&s, (char[]){"ulimit -c; ulimit -l; ulimit -t"});
 	s.plan.rlimits = limits;
 	s.plan.n_rlimits = RLIM_NLIMITS;
-	snprintf(expected, sizeof(expected), "0\n77\n99\n");
-	assert_string_equal(scene_run(&s), expected);
+	assert_string_equal(scene_run(&s), "0\n8\n99\n");
 	scene_close(&s);
 }
 
