@@ -24,7 +24,7 @@ static void remove_folder(void)
 static bool mount_v2(char *path, size_t size)
 {
 	if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0 ||
-	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+	    mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0)
 		return false;
 	snprintf(mounted, sizeof(mounted), "/tmp/telex-cgroup2-XXXXXX");
 	if (mkdtemp(mounted) == NULL)

@@ -156,8 +156,9 @@ static void check_reuse(void)
 	scene_open(&s, pid);
 	end_child(pid);
 	assert_int_equal(reuse(pid), pid);
-	/* It is what nobody has told the table yet: the pidfd knows. */
-	assert_int_equal(tree_pidfd_signal(s.j->pidfd, SIGKILL), ESRCH);
+	/* It is what nobody has told the table yet: the pidfd knows (valgrind has none). */
+	if (s.j->pidfd >= 0)
+		assert_int_equal(tree_pidfd_signal(s.j->pidfd, SIGKILL), ESRCH);
 	assert_true(lives(pid));
 	/* Reaped: no number is used any more. */
 	s.j->exit.kind = KM_END_CODE;
@@ -182,7 +183,7 @@ static void check_reuse(void)
 static int inner(void *arg)
 {
 	(void)arg;
-	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+	if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
 	    mount("proc", "/proc", "proc", 0, NULL) != 0)
 		return 77;
 	if (!set_next_pid(1000))
