@@ -14,7 +14,8 @@ static const char before[] =
     "  telex run -- uname -a              run a command\n"
     "  telex -w build7 run -- make        run it on another machine\n"
     "  tar c . | telex run -- tar x -C /srv/app\n"
-    "  telex ps; telex kill ID\n"
+    "  telex run -it -- bash              a terminal\n"
+    "  telex run -d -- ./nightly          leave it running: attach, logs, wait, ps, kill, rm\n"
     "\n"
     "Usage: telex [GLOBAL OPTIONS] VERB [OPTIONS] [ARGS]\n"
     "\n"
@@ -26,13 +27,15 @@ static const char after[] =
     "  -w, --on HOST[:PORT]  the agent; else the context's host\n"
     "      --context NAME    certificates and host; else TELEX_CONTEXT, else the current context\n"
     "      --json            one JSON object, or one a line\n"
+    "      --reconnect TIME  how long a lost connection is tried again: 60s; 0 not at all\n"
     "  -q, --quiet           less on stderr\n"
     "  -v, --verbose         more on stderr\n"
     "  -h, --help            this, or the verb's help\n"
     "  -V, --version         which version this is\n"
     "\n"
-    "Exit status: run answers the program's own, 128+n after signal n, 124 when --timeout\n"
-    "ended it, 126 and 127 when it could not be executed or found; 125 is telex's own failure.\n";
+    "Exit status: run, attach and wait answer the program's own, 128+n after signal n,\n"
+    "124 when --timeout ended it, 126 and 127 when it could not be executed or found; 125 is\n"
+    "telex's own failure.\n";
 
 static int run(struct cli *cli, int argc, char **argv)
 {
