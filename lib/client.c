@@ -10,7 +10,6 @@
 #include "common/duration.h"
 #include "config.h"
 #include "lib/error.h"
-#include "lib/question.h"
 
 #define CLIENT_CONNECT_TIMEOUT_MS 10000
 #define CLIENT_RECONNECT_MS       60000

@@ -53,6 +53,9 @@ struct telex_client {
 	struct event *later; /* delivers client->ending, frees connections that are over, pumps */
 };
 
+/* How often the agent is to say that it is still there, where a question asks that. */
+#define QUESTION_HEARTBEAT_MS 15000
+
 /* ---- connections (conn.c) ---- */
 
 #define CONN_STREAM_WINDOW ((uint32_t)4 << 20)

@@ -8,9 +8,6 @@
 #include "lib/client.h"
 #include "lib/telex.h"
 
-/* How often the agent is to say that it is still there, where a question asks that. */
-#define QUESTION_HEARTBEAT_MS 15000
-
 /* The caller's functions of all questions, as telex.h declares them. */
 struct question_answer {
 	void (*exit)(const struct telex_exit *exit, void *arg);
