@@ -46,6 +46,7 @@ pkg_resources for Python|python pkg_resources|python3-pkg-resources
 ps|cmd ps|procps
 tmux|cmd tmux|tmux
 vi|cmd vi|vim-tiny
+strace|cmd strace|strace
 valgrind|cmd valgrind|valgrind
 address sanitizer|sanitizer|libc6-dev
 LIST
