@@ -10,7 +10,9 @@
 #include "agent/keeper/spool.h"
 #include "common/ring.h"
 
-static const struct timeval EOF_WAIT = {0, 1000};
+#define INPUT_LITTLE ((size_t)64 * 1024)
+
+static const struct timeval TELL_WAIT = {0, 1000};
 
 /* ---- what to tell ---- */
 
@@ -212,12 +214,12 @@ void attach_flush(struct attachment *a)
 	event_active(a->table->flush, EV_TIMEOUT, 0);
 }
 
-/* An end of output, as a rule, has the process's end close behind it, and is told with that. */
+/* What something else to tell is close behind, as a rule: an end of output, and the process's. */
 static void tell_soon(struct attachment *a)
 {
 	mark_dirty(a);
 	if (!event_pending(a->table->flush, EV_TIMEOUT, NULL) &&
-	    event_add(a->table->flush, &EOF_WAIT) != 0)
+	    event_add(a->table->flush, &TELL_WAIT) != 0)
 		attach_flush(a);
 }
 
@@ -239,10 +241,22 @@ void attach_on_output(struct job *j, enum km_stream s)
 	}
 }
 
+/* A little is told with what it is answered by, as a rule: an echo. */
 void attach_on_input(struct job *j)
 {
-	if (j->stdin_holder != NULL)
-		attach_flush(j->stdin_holder);
+	struct attachment *a = j->stdin_holder;
+	struct ring *r = pump_in_ring(j->in);
+	size_t little = INPUT_LITTLE;
+
+	if (a == NULL)
+		return;
+	if (r != NULL && ring_size(r) / 4 < little)
+		little = ring_size(r) / 4;
+	if (pump_in_closed(j->in) != a->closed_told ||
+	    pump_in_written(j->in) - a->written_told >= little)
+		attach_flush(a);
+	else
+		tell_soon(a);
 }
 
 void attach_on_started(struct job *j)
