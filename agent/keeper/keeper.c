@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/keeper/keeper.h"
 
-#include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/keeper/attach.h"
@@ -17,18 +11,18 @@
 #include "agent/keeper/ending.h"
 #include "agent/keeper/group.h"
 #include "agent/keeper/job.h"
-#include "agent/keeper/job_save.h"
+#include "agent/keeper/keeper_internal.h"
 #include "agent/keeper/link.h"
 #include "agent/keeper/listener.h"
 #include "agent/keeper/notify.h"
 #include "agent/keeper/old_workers.h"
 #include "agent/keeper/pump.h"
 #include "agent/keeper/reap.h"
-#include "agent/keeper/reload.h"
 #include "agent/keeper/shutdown.h"
 #include "agent/keeper/spawn.h"
 #include "agent/keeper/start.h"
 #include "agent/keeper/state.h"
+#include "agent/keeper/state_dir.h"
 #include "agent/keeper/tree.h"
 #include "agent/keeper/upgrade.h"
 #include "agent/keeper/workers.h"
@@ -36,28 +30,7 @@
 #include "common/log.h"
 #include "common/signals.h"
 
-static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
-#define N_SIGNALS (sizeof(signals) / sizeof(signals[0]))
-
-struct keeper {
-	struct config *config; /* the one in force */
-	struct state_keeper self;
-	bool serving;       /* the first workers are ready */
-	bool upgraded;      /* this is not the first image of this agent */
-	bool reload_wanted; /* asked for before that */
-	struct link_env env;
-	struct listeners *listeners;
-	struct workers *workers;
-	struct old_workers *old_workers;
-	struct upgrade *upgrade;
-	struct reap *reap;
-	struct cgroups *cgroups;
-	struct shutdown *shutdown;
-	struct signal_watch *watches[N_SIGNALS];
-	int spool_dir;
-	bool published;
-	struct err failure; /* why it never came to serve */
-};
+static const int signals[KEEPER_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
 
 /* ---- wires ---- */
 
@@ -141,28 +114,16 @@ static void reap_round(void *arg)
 
 static const struct reap_ops reap_ops = {reaped_other, reap_round};
 
-static void publish(struct keeper *k)
-{
-	struct err e;
-
-	if (listeners_publish(k->listeners, k->self.state_dir, &e) != 0)
-		log_warn("cannot publish the addresses: %s", e.message);
-	else
-		k->published = true;
-}
-
-static void reload(struct keeper *k);
-
 static void all_ready(void *arg)
 {
 	struct keeper *k = arg;
 
-	publish(k);
+	keeper_publish(k);
 	k->serving = true;
 	log_info("ready");
 	notify_send("READY=1");
 	if (k->reload_wanted)
-		reload(k);
+		keeper_reload(k);
 }
 
 static void cannot_start(const char *why, void *arg)
@@ -173,112 +134,8 @@ static void cannot_start(const char *why, void *arg)
 	event_base_loopbreak(k->env.base);
 }
 
-/* What the parts have of the configuration, now and after each reload. */
-static void apply(struct keeper *k)
-{
-	const struct config *c = k->config;
-
-	log_open("keeper", c->log_level, c->log_json, STDERR_FILENO);
-	jobs_set_max(k->env.jobs, c->max_processes);
-	starter_set_sizes(k->env.starter, c->output_buffer, c->max_output_buffer, c->max_spool);
-	shutdown_set_grace(k->shutdown, c->shutdown_grace_ns);
-}
-
-static void renewed(struct config *c, struct listeners *ls, void *arg)
-{
-	struct keeper *k = arg;
-	struct config *old = k->config;
-	struct listeners *old_ls = k->listeners;
-
-	k->config = config_ref(c);
-	k->listeners = listeners_ref(ls);
-	apply(k);
-	publish(k);
-	config_unref(old);
-	listeners_unref(old_ls);
-	log_info("reloaded: %u workers serve with the new configuration", c->workers);
-	notify_send("READY=1");
-}
-
-static void not_renewed(const char *why, void *arg)
-{
-	(void)arg;
-	log_error("not reloaded: %s; the configuration that was in force stays", why);
-	notify_send("READY=1");
-}
-
-static const struct workers_ops workers_ops = {all_ready, cannot_start, renewed, not_renewed};
-
-static void reload(struct keeper *k)
-{
-	struct listeners *ls = NULL;
-	struct config *c = NULL;
-	struct err e = {0};
-	int rc;
-
-	k->reload_wanted = !k->serving;
-	if (k->reload_wanted || k->env.stopping)
-		return;
-	log_info("reading %s anew", k->config->file);
-	reload_notify();
-	rc = reload_read(&c, k->config);
-	if (rc != 0)
-		err_set(&e, rc, "%s will not do", k->config->file);
-	if (rc == 0)
-		rc = listeners_open(&ls, c, k->listeners, &e);
-	if (rc == 0)
-		rc = workers_reload(k->workers, c, ls, &e);
-	if (rc != 0)
-		not_renewed(e.message, k);
-	listeners_unref(ls);
-	config_unref(c);
-}
-
-static struct state_parts parts_of(const struct keeper *k)
-{
-	return (struct state_parts){.listeners = k->listeners,
-	    .workers = k->workers,
-	    .old_workers = k->old_workers,
-	    .groups = k->env.groups,
-	    .cgroups = k->cgroups,
-	    .spool_dir = k->spool_dir,
-	    .jobs = k->env.jobs};
-}
-
-static struct state_out *save_state(void *arg)
-{
-	struct keeper *k = arg;
-
-	struct state_parts p = parts_of(k);
-
-	k->self.dropped = jobs_dropped(k->env.jobs);
-	return state_save(&k->self, &p);
-}
-
-static void leaving(void *arg)
-{
-	struct keeper *k = arg;
-
-	workers_move(k->workers);
-}
-
-static void not_upgraded(const char *why, void *arg)
-{
-	(void)arg;
-	log_error("not upgraded: %s; this one goes on", why);
-	notify_send("READY=1");
-}
-
-static const struct upgrade_ops upgrade_ops = {save_state, leaving, not_upgraded};
-
-static void begin_upgrade(struct keeper *k)
-{
-	if (k->env.stopping)
-		return;
-	log_info("asked to upgrade");
-	reload_notify();
-	upgrade_request(k->upgrade);
-}
+static const struct workers_ops workers_ops = {
+    all_ready, cannot_start, keeper_renewed, keeper_not_renewed};
 
 static void all_gone(void *arg)
 {
@@ -292,50 +149,16 @@ static void on_signal(int signo, void *arg)
 	struct keeper *k = arg;
 
 	if (signo == SIGHUP) {
-		reload(k);
+		keeper_reload(k);
 		return;
 	}
 	if (signo == SIGUSR2) {
-		begin_upgrade(k);
+		keeper_upgrade(k);
 		return;
 	}
 	upgrade_cancel(k->upgrade);
 	notify_send("STOPPING=1");
 	shutdown_request(k->shutdown);
-}
-
-/* ---- the state directory: one keeper's at a time ---- */
-
-static int take_state_directory(struct keeper *k, struct err *e)
-{
-	const char *path = k->config->state_directory;
-
-	if (mkdir(path, 0700) != 0 && errno != EEXIST)
-		return err_sys(e, errno, "cannot make state directory %s", path);
-	k->self.state_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (k->self.state_dir < 0)
-		return err_sys(e, errno, "cannot open state directory %s", path);
-	k->self.lock =
-	    openat(k->self.state_dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (k->self.lock < 0)
-		return err_sys(e, errno, "cannot open %s/lock", path);
-	if (flock(k->self.lock, LOCK_EX | LOCK_NB) != 0)
-		return errno == EWOULDBLOCK
-		           ? err_set(e, TX_EEXIST, "another telexd uses state directory %s", path)
-		           : err_sys(e, errno, "cannot lock %s/lock", path);
-	listeners_unpublish(k->self.state_dir);
-	return 0;
-}
-
-/* Without it there are no spool files; all else goes on. */
-static void open_spool_directory(struct keeper *k)
-{
-	if (mkdirat(k->self.state_dir, "spool", 0700) == 0 || errno == EEXIST)
-		k->spool_dir = openat(
-		    k->self.state_dir, "spool", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (k->spool_dir < 0)
-		log_warn("%s/spool: %s; outputs are held in memory only",
-		    k->config->state_directory, strerror(errno));
 }
 
 /* ---- life ---- */
@@ -350,7 +173,7 @@ static int new_starter(struct keeper *k, const struct config *c, struct err *e)
 	    .cgroups = k->cgroups,
 	};
 
-	open_spool_directory(k);
+	k->spool_dir = state_dir_spool(k->self.state_dir, c->state_directory);
 	config.spool_folder = k->spool_dir;
 	return starter_new(&k->env.starter, k->env.jobs, &config, e);
 }
@@ -360,41 +183,9 @@ static int listen_for_signals(struct keeper *k, struct err *e)
 	int rc = 0;
 
 	signals_ignore(SIGPIPE);
-	for (size_t i = 0; i < N_SIGNALS && rc == 0; i++)
+	for (size_t i = 0; i < KEEPER_SIGNALS && rc == 0; i++)
 		rc = signals_watch(&k->watches[i], k->env.base, signals[i], on_signal, k, e);
 	return rc;
-}
-
-/* What the new configuration wants of addresses; where that cannot be had, those of before stay. */
-static void renew_listeners(struct keeper *k)
-{
-	struct listeners *ls;
-	struct err e;
-
-	if (listeners_open(&ls, k->config, k->listeners, &e) != 0) {
-		log_error("%s; the addresses stay as they were", e.message);
-		return;
-	}
-	listeners_unref(k->listeners);
-	k->listeners = ls;
-}
-
-static int take_over(struct keeper *k, struct state_in *state, struct err *e)
-{
-	struct state_parts p = parts_of(k);
-	int rc = state_restore(state, &k->self, &p, e);
-
-	if (rc != 0)
-		return rc;
-	k->upgraded = true;
-	k->listeners = p.listeners;
-	jobs_set_dropped(k->env.jobs, k->self.dropped);
-	jobs_resume(k->env.jobs);
-	renew_listeners(k);
-	publish(k);
-	log_info("upgraded: %u processes run on, %u that have ended are held",
-	    jobs_running(k->env.jobs), jobs_held(k->env.jobs));
-	return 0;
 }
 
 static int make_parts(struct keeper *k, const struct keeper_setup *setup, struct err *e)
@@ -416,8 +207,8 @@ static int make_parts(struct keeper *k, const struct keeper_setup *setup, struct
 	if (rc == 0)
 		rc = groups_new(&k->env.groups, k->env.jobs, k->env.starter, e);
 	if (rc == 0)
-		rc = upgrade_new(
-		    &k->upgrade, k->env.base, setup->program, setup->argv, &upgrade_ops, k, e);
+		rc = upgrade_new(&k->upgrade, k->env.base, setup->program, setup->argv,
+		    &keeper_upgrade_ops, k, e);
 	if (rc == 0)
 		rc = reap_new(&k->reap, k->env.base, k->env.jobs, &reap_ops, k, e);
 	if (rc == 0)
@@ -444,7 +235,10 @@ int keeper_new(struct keeper **out, const struct keeper_setup *setup, struct err
 	else if (setup->state != NULL)
 		rc = state_read_keeper(setup->state, &k->self, e);
 	else
-		rc = take_state_directory(k, e);
+		rc = state_dir_take(
+		    k->config->state_directory, &k->self.state_dir, &k->self.lock, e);
+	if (rc == 0 && setup->state == NULL)
+		listeners_unpublish(k->self.state_dir);
 	if (rc == 0 && setup->state == NULL)
 		rc = listeners_open(&k->listeners, k->config, NULL, e);
 	if (rc == 0)
@@ -454,7 +248,7 @@ int keeper_new(struct keeper **out, const struct keeper_setup *setup, struct err
 	if (rc == 0) {
 		jobs_set_ops(k->env.jobs, &job_ops, k);
 		if (setup->state != NULL)
-			rc = take_over(k, setup->state, e);
+			rc = keeper_take_over(k, setup->state, e);
 	}
 	if (rc != 0) {
 		keeper_free(k);
@@ -487,7 +281,7 @@ void keeper_free(struct keeper *k)
 {
 	if (k == NULL)
 		return;
-	for (size_t i = 0; i < N_SIGNALS; i++)
+	for (size_t i = 0; i < KEEPER_SIGNALS; i++)
 		signals_unwatch(k->watches[i]);
 	shutdown_free(k->shutdown);
 	upgrade_free(k->upgrade);

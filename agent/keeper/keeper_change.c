@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a keeper that serves changes: another configuration (reload), another program (upgrade). */
+#include <stdint.h>
+#include <unistd.h>
+
+#include "agent/keeper/job.h"
+#include "agent/keeper/job_save.h"
+#include "agent/keeper/keeper_internal.h"
+#include "agent/keeper/notify.h"
+#include "agent/keeper/reload.h"
+#include "agent/keeper/shutdown.h"
+#include "agent/keeper/start.h"
+#include "agent/keeper/workers.h"
+#include "common/log.h"
+
+void keeper_publish(struct keeper *k)
+{
+	struct err e;
+
+	if (listeners_publish(k->listeners, k->self.state_dir, &e) != 0)
+		log_warn("cannot publish the addresses: %s", e.message);
+	else
+		k->published = true;
+}
+
+/* ---- reload ---- */
+
+/* What the parts have of the configuration, now and after each reload. */
+static void apply(struct keeper *k)
+{
+	const struct config *c = k->config;
+
+	log_open("keeper", c->log_level, c->log_json, STDERR_FILENO);
+	jobs_set_max(k->env.jobs, c->max_processes);
+	starter_set_sizes(k->env.starter, c->output_buffer, c->max_output_buffer, c->max_spool);
+	shutdown_set_grace(k->shutdown, c->shutdown_grace_ns);
+}
+
+void keeper_renewed(struct config *c, struct listeners *ls, void *arg)
+{
+	struct keeper *k = arg;
+	struct config *old = k->config;
+	struct listeners *old_ls = k->listeners;
+
+	k->config = config_ref(c);
+	k->listeners = listeners_ref(ls);
+	apply(k);
+	keeper_publish(k);
+	config_unref(old);
+	listeners_unref(old_ls);
+	log_info("reloaded: %u workers serve with the new configuration", c->workers);
+	notify_send("READY=1");
+}
+
+void keeper_not_renewed(const char *why, void *arg)
+{
+	(void)arg;
+	log_error("not reloaded: %s; the configuration that was in force stays", why);
+	notify_send("READY=1");
+}
+
+void keeper_reload(struct keeper *k)
+{
+	struct listeners *ls = NULL;
+	struct config *c = NULL;
+	struct err e = {0};
+	int rc;
+
+	k->reload_wanted = !k->serving;
+	if (k->reload_wanted || k->env.stopping)
+		return;
+	log_info("reading %s anew", k->config->file);
+	reload_notify();
+	rc = reload_read(&c, k->config);
+	if (rc != 0)
+		err_set(&e, rc, "%s will not do", k->config->file);
+	if (rc == 0)
+		rc = listeners_open(&ls, c, k->listeners, &e);
+	if (rc == 0)
+		rc = workers_reload(k->workers, c, ls, &e);
+	if (rc != 0)
+		keeper_not_renewed(e.message, k);
+	listeners_unref(ls);
+	config_unref(c);
+}
+
+/* ---- upgrade ---- */
+
+static struct state_parts parts_of(const struct keeper *k)
+{
+	return (struct state_parts){.listeners = k->listeners,
+	    .workers = k->workers,
+	    .old_workers = k->old_workers,
+	    .groups = k->env.groups,
+	    .cgroups = k->cgroups,
+	    .spool_dir = k->spool_dir,
+	    .jobs = k->env.jobs};
+}
+
+static struct state_out *save_state(void *arg)
+{
+	struct keeper *k = arg;
+	struct state_parts p = parts_of(k);
+
+	k->self.dropped = jobs_dropped(k->env.jobs);
+	return state_save(&k->self, &p);
+}
+
+static void leaving(void *arg)
+{
+	struct keeper *k = arg;
+
+	workers_move(k->workers);
+}
+
+static void not_upgraded(const char *why, void *arg)
+{
+	(void)arg;
+	log_error("not upgraded: %s; this one goes on", why);
+	notify_send("READY=1");
+}
+
+const struct upgrade_ops keeper_upgrade_ops = {save_state, leaving, not_upgraded};
+
+void keeper_upgrade(struct keeper *k)
+{
+	if (k->env.stopping)
+		return;
+	log_info("asked to upgrade");
+	reload_notify();
+	upgrade_request(k->upgrade);
+}
+
+/* What the new configuration wants of addresses; where that cannot be had, those of before stay. */
+static void renew_listeners(struct keeper *k)
+{
+	struct listeners *ls;
+	struct err e;
+
+	if (listeners_open(&ls, k->config, k->listeners, &e) != 0) {
+		log_error("%s; the addresses stay as they were", e.message);
+		return;
+	}
+	listeners_unref(k->listeners);
+	k->listeners = ls;
+}
+
+int keeper_take_over(struct keeper *k, struct state_in *state, struct err *e)
+{
+	struct state_parts p = parts_of(k);
+	int rc = state_restore(state, &k->self, &p, e);
+
+	if (rc != 0)
+		return rc;
+	k->upgraded = true;
+	k->listeners = p.listeners;
+	jobs_set_dropped(k->env.jobs, k->self.dropped);
+	jobs_resume(k->env.jobs);
+	renew_listeners(k);
+	keeper_publish(k);
+	log_info("upgraded: %u processes run on, %u that have ended are held",
+	    jobs_running(k->env.jobs), jobs_held(k->env.jobs));
+	return 0;
+}
