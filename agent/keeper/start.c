@@ -19,6 +19,7 @@
 #include "agent/keeper/job.h"
 #include "agent/keeper/pump.h"
 #include "agent/keeper/spawn.h"
+#include "agent/keeper/start_internal.h"
 #include "agent/keeper/terminal.h"
 #include "agent/keeper/tree.h"
 #include "agent/keeper/user.h"
@@ -26,18 +27,6 @@
 #include "common/log.h"
 
 #define RLIMITS_MAX 17 /* of a spec, and nofile */
-
-struct starter {
-	struct jobs *jobs;
-	struct starter_config c;
-	struct user *own;
-	gid_t tty; /* terminal_group */
-	int null_fd;
-	/* No start uses descriptors from here on: rings and messages need them. A process that
-	 * writes much has a ring for each output, most have one or none; an output that finds no
-	 * room waits. */
-	int fd_ceiling;
-};
 
 int starter_new(
     struct starter **out, struct jobs *js, const struct starter_config *config, struct err *e)
@@ -81,7 +70,7 @@ void starter_free(struct starter *st)
 	free(st);
 }
 
-static int refuse(struct km_refused *why, int reason, int stage, int sys_errno, const char *text)
+int start_refuse(struct km_refused *why, int reason, int stage, int sys_errno, const char *text)
 {
 	why->why = (uint32_t)reason;
 	why->stage = (uint32_t)stage;
@@ -90,150 +79,12 @@ static int refuse(struct km_refused *why, int reason, int stage, int sys_errno, 
 	return TX_ESYS;
 }
 
-static int refuse_system(struct km_refused *why, int sys_errno, const char *what)
+int start_refuse_system(struct km_refused *why, int sys_errno, const char *what)
 {
 	char text[KM_TEXT_SIZE];
 
 	snprintf(text, sizeof(text), "%s: %s", what, strerror(sys_errno));
-	return refuse(why, KM_WHY_SYSTEM, KM_STAGE_NONE, sys_errno, text);
-}
-
-/* ---- pipes ---- */
-
-/* The child's ends; the keeper's are with the job's pumps. */
-struct ends {
-	int fds[3]; /* -1: none; the starter's null_fd and the job's terminal stay */
-};
-
-static void close_ends(const struct starter *st, const struct job *j, struct ends *ends)
-{
-	for (int i = 0; i < 3; i++)
-		if (ends->fds[i] >= 0 && ends->fds[i] != st->null_fd && ends->fds[i] != j->terminal)
-			close(ends->fds[i]);
-}
-
-/* pipe2 with the keeper's end, `mine`, non-blocking. 0 or an errno. */
-static int make_pipe(const struct starter *st, int mine, int pair[2])
-{
-	int error = 0;
-
-	if (pipe2(pair, O_CLOEXEC) != 0)
-		return errno;
-	if (pair[0] >= st->fd_ceiling || pair[1] >= st->fd_ceiling)
-		error = EMFILE;
-	else if (fcntl(pair[mine], F_SETFL, O_NONBLOCK) != 0)
-		error = errno;
-	if (error != 0) {
-		close(pair[0]);
-		close(pair[1]);
-	}
-	return error;
-}
-
-/* -1: an output that has ended. fd is taken, or stays the caller's when it fails (TX_ENOMEM). */
-static int pump_output(struct starter *st, struct job *j, int s, int fd)
-{
-	const uint64_t size = j->spec->output_buffer;
-	const struct store_config config = {
-	    .ring_size = (size_t)(size != 0 ? size : st->c.output_buffer),
-	    .drop_oldest = j->spec->output_policy == JOB_OUTPUT_DROP_OLDEST,
-	    .spool = j->spec->spool,
-	    .spool_folder = st->c.spool_folder,
-	    .job = j->id,
-	};
-
-	return pump_out_new(
-	    &j->out[s], jobs_base(st->jobs), fd, &config, job_output_ops((enum km_stream)s), j);
-}
-
-static int open_output(
-    struct starter *st, struct job *j, int s, struct ends *ends, struct km_refused *why)
-{
-	int pair[2];
-	int error = make_pipe(st, 0, pair);
-
-	if (error != 0)
-		return refuse_system(why, error, "cannot make a pipe");
-	ends->fds[s] = pair[1];
-	if (pump_output(st, j, s, pair[0]) == 0)
-		return 0;
-	close(pair[0]);
-	return refuse_system(why, ENOMEM, "cannot watch a pipe");
-}
-
-static int open_input(struct starter *st, struct job *j, struct ends *ends, struct km_refused *why)
-{
-	struct err e;
-	int pair[2];
-	int rc;
-
-	if (!j->spec->stdin_pipe) {
-		ends->fds[0] = st->null_fd;
-		return 0;
-	}
-	rc = make_pipe(st, 1, pair);
-	if (rc != 0)
-		return refuse_system(why, rc, "cannot make a pipe");
-	ends->fds[0] = pair[0];
-	rc = pump_in_new(&j->in, jobs_base(st->jobs), pair[1], (size_t)st->c.output_buffer,
-	    job_stdin_moved, j, &e);
-	if (rc == 0)
-		return 0;
-	close(pair[1]);
-	return refuse(
-	    why, KM_WHY_SYSTEM, KM_STAGE_NONE, rc == TX_ESYS ? e.sys_errno : ENOMEM, e.message);
-}
-
-static int open_pipes(struct starter *st, struct job *j, struct ends *ends, struct km_refused *why)
-{
-	int rc = open_input(st, j, ends, why);
-
-	for (int s = KM_STDOUT; s <= KM_STDERR && rc == 0; s++)
-		rc = open_output(st, j, s, ends, why);
-	return rc;
-}
-
-/* ---- or a terminal ---- */
-
-/* Takes the master. Input and output each have a descriptor of it: they end on their own. */
-static int pump_master(struct starter *st, struct job *j, int master, struct km_refused *why)
-{
-	int second = fcntl(master, F_DUPFD_CLOEXEC, 0);
-	int rc = second < 0 ? TX_ESYS : pump_output(st, j, KM_STDOUT, master);
-	struct err e;
-
-	if (rc != 0)
-		close(master);
-	else
-		rc = pump_output(st, j, KM_STDERR, -1);
-	if (rc == 0)
-		rc = pump_in_new(&j->in, jobs_base(st->jobs), second, (size_t)st->c.output_buffer,
-		    job_stdin_moved, j, &e);
-	if (rc == 0)
-		return 0;
-	if (second >= 0)
-		close(second);
-	return refuse_system(why, second < 0 ? EMFILE : ENOMEM, "cannot watch a terminal");
-}
-
-static int open_terminal(struct starter *st, struct job *j, const struct user *user,
-    struct ends *ends, struct km_refused *why)
-{
-	const struct terminal_owner owner = {
-	    .change = geteuid() == 0, .uid = user->uid, .gid = user->gid, .tty = st->tty};
-	struct terminal t;
-	struct err e;
-
-	if (terminal_open(&t, j->spec->rows, j->spec->columns, &owner, &e) != 0)
-		return refuse(why, KM_WHY_START, KM_STAGE_FORK, e.sys_errno, e.message);
-	j->terminal = t.slave;
-	for (int i = 0; i < 3; i++)
-		ends->fds[i] = t.slave;
-	if (t.master >= st->fd_ceiling || t.slave >= st->fd_ceiling) {
-		close(t.master);
-		return refuse_system(why, EMFILE, "cannot make a terminal");
-	}
-	return pump_master(st, j, t.master, why);
+	return start_refuse(why, KM_WHY_SYSTEM, KM_STAGE_NONE, sys_errno, text);
 }
 
 /* ---- who, and in what environment ---- */
@@ -250,13 +101,13 @@ static int find_user(struct job_spec *spec, struct user **found, struct km_refus
 	case 0:
 		return 0;
 	case TX_ENOENT:
-		return refuse(why, KM_WHY_START, KM_STAGE_USER, ENOENT, e.message);
+		return start_refuse(why, KM_WHY_START, KM_STAGE_USER, ENOENT, e.message);
 	case TX_EPERM:
-		return refuse(why, KM_WHY_START, KM_STAGE_USER, EPERM, e.message);
+		return start_refuse(why, KM_WHY_START, KM_STAGE_USER, EPERM, e.message);
 	case TX_ENOMEM:
-		return refuse_system(why, ENOMEM, "cannot look up the user");
+		return start_refuse_system(why, ENOMEM, "cannot look up the user");
 	default:
-		return refuse(why, KM_WHY_START, KM_STAGE_USER,
+		return start_refuse(why, KM_WHY_START, KM_STAGE_USER,
 		    e.sys_errno != 0 ? e.sys_errno : EIO, e.message);
 	}
 }
@@ -275,7 +126,7 @@ static int check_sizes(
 	    too_big ? "an output buffer" : "an output spool",
 	    (unsigned long long)(too_big ? spec->output_buffer : spec->spool),
 	    (unsigned long long)why->newest);
-	return refuse(why, KM_WHY_MAXIMUM, KM_STAGE_NONE, 0, text);
+	return start_refuse(why, KM_WHY_MAXIMUM, KM_STAGE_NONE, 0, text);
 }
 
 /* The spec's limits, and the agent's original limit of open files: ours was raised. */
@@ -311,9 +162,9 @@ static int plan_cgroup(
 	case 0:
 		return 0;
 	case TX_ENOMEM:
-		return refuse_system(why, ENOMEM, "cannot make a control group");
+		return start_refuse_system(why, ENOMEM, "cannot make a control group");
 	default:
-		return refuse(why, KM_WHY_START, KM_STAGE_CGROUP,
+		return start_refuse(why, KM_WHY_START, KM_STAGE_CGROUP,
 		    rc == TX_ESYS ? e.sys_errno : EOPNOTSUPP, e.message);
 	}
 }
@@ -329,7 +180,8 @@ static int run_plan(
 	j->start_ns = clock_realtime_ns();
 	j->born_ns = tree_now_ns();
 	if (rc == 0 && spawn_run(plan, &got, &failure) != 0)
-		rc = refuse(why, KM_WHY_START, failure.stage, failure.sys_errno, failure.text);
+		rc =
+		    start_refuse(why, KM_WHY_START, failure.stage, failure.sys_errno, failure.text);
 	cgroup_unplan(plan);
 	if (rc != 0) {
 		cgroup_put(j->cgroup);
@@ -342,7 +194,7 @@ static int run_plan(
 }
 
 static int spawn_job(struct starter *st, struct job *j, const struct user *user,
-    const struct ends *ends, struct km_refused *why)
+    const struct start_ends *ends, struct km_refused *why)
 {
 	struct spawn_rlimit limits[RLIMITS_MAX];
 	struct job_spec *spec = j->spec;
@@ -380,7 +232,7 @@ static int spawn_job(struct starter *st, struct job *j, const struct user *user,
 	int rc;
 
 	if (env == NULL)
-		return refuse_system(why, ENOMEM, "cannot make the environment");
+		return start_refuse_system(why, ENOMEM, "cannot make the environment");
 	rc = run_plan(st, j, &plan, why);
 	free(env);
 	return rc;
@@ -396,13 +248,13 @@ int start_admit(struct starter *st, const char *id, const char *owner, struct jo
 		snprintf(text, sizeof(text),
 		    "%u processes are running or queued, and no more are allowed",
 		    jobs_max(st->jobs));
-		return refuse(why, KM_WHY_LIMIT, KM_STAGE_NONE, 0, text);
+		return start_refuse(why, KM_WHY_LIMIT, KM_STAGE_NONE, 0, text);
 	}
 	rc = check_sizes(st, spec, why);
 	if (rc != 0)
 		return rc;
 	*out = job_new(st->jobs, id, owner, spec);
-	return *out != NULL ? 0 : refuse_system(why, ENOMEM, "cannot hold another process");
+	return *out != NULL ? 0 : start_refuse_system(why, ENOMEM, "cannot hold another process");
 }
 
 void start_withdraw(struct job *j)
@@ -437,18 +289,17 @@ int start_check(struct job *j, struct km_refused *why)
 
 int start_launch(struct starter *st, struct job *j, struct km_refused *why)
 {
-	struct ends ends = {{-1, -1, -1}};
+	struct start_ends ends = {{-1, -1, -1}};
 	struct user *found = NULL;
 	const struct user *user;
 	int rc = find_user(j->spec, &found, why);
 
 	user = found != NULL ? found : st->own;
 	if (rc == 0)
-		rc = j->spec->terminal ? open_terminal(st, j, user, &ends, why)
-		                       : open_pipes(st, j, &ends, why);
+		rc = start_streams(st, j, user, &ends, why);
 	if (rc == 0)
 		rc = spawn_job(st, j, user, &ends, why);
-	close_ends(st, j, &ends);
+	start_close_ends(st, j, &ends);
 	user_free(found);
 	if (rc != 0) {
 		drop_pumps(j);
