@@ -43,6 +43,14 @@ static void on_output(struct telex_run *run, enum telex_stream stream, const voi
 	telex_run_consumed(run, stream, len);
 }
 
+/* Nothing is to be done: the run goes on where it was, or on_done says that it cannot. */
+static void on_interrupted(struct telex_run *run, const struct telex_error *why, void *arg)
+{
+	(void)run;
+	(void)arg;
+	fprintf(stderr, "%s; trying to come back\n", why->message);
+}
+
 static void on_done(struct telex_run *run, const struct telex_exit *exit,
     const struct telex_error *error, void *arg)
 {
@@ -62,8 +70,10 @@ static void on_done(struct telex_run *run, const struct telex_exit *exit,
 
 int main(int argc, char **argv)
 {
-	static const struct telex_run_ops ops = {
-	    .output = on_output, .stdin_room = on_room, .done = on_done};
+	static const struct telex_run_ops ops = {.output = on_output,
+	    .stdin_room = on_room,
+	    .interrupted = on_interrupted,
+	    .done = on_done};
 	struct job job = {.input = "one\ntwo\nthree\n", .status = 125};
 	struct telex_client *client = NULL;
 	struct telex_error error;

@@ -704,7 +704,7 @@ struct fake_agent *fake_agent_new(struct event_base *base, struct tls_ctx *ctx)
 	a->ctx = ctx;
 	TAILQ_INIT(&a->peers);
 	TAILQ_INIT(&a->runs);
-	a->flows = flow_table_new(&a->seen);
+	a->flows = flow_table_new(a);
 	memcpy(a->methods, process_methods, sizeof(process_methods));
 	memcpy(a->methods + own, fake_questions, n_fake_questions * sizeof(a->methods[0]));
 	a->process_service =

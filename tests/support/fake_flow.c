@@ -19,7 +19,7 @@ struct flow {
 	uint64_t key;
 	uint64_t length[3], oldest[3]; /* by stream */
 	uint64_t in;
-	bool has_stdin, in_ended, ended;
+	bool has_stdin, in_ended, ended, cuts;
 	struct flow_run *run;
 };
 
@@ -33,18 +33,20 @@ struct flow_run {
 
 struct flow_table {
 	TAILQ_HEAD(, flow) flows;
+	struct fake_agent *agent;
 	struct fake_seen *seen;
 	bool hold, queue;
 };
 
-struct flow_table *flow_table_new(struct fake_seen *seen)
+struct flow_table *flow_table_new(struct fake_agent *agent)
 {
 	struct flow_table *t = calloc(1, sizeof(*t));
 
 	if (t == NULL)
 		abort();
 	TAILQ_INIT(&t->flows);
-	t->seen = seen;
+	t->agent = agent;
+	t->seen = fake_agent_seen(agent);
 	return t;
 }
 
@@ -213,6 +215,7 @@ struct flow_run *flow_start(struct flow_table *t, struct rpc_call *c, const Tele
 		f->length[1] = number(m->spec, 1);
 		f->length[2] = number(m->spec, 2);
 		f->has_stdin = m->spec->stdin == TELEX__V1__STDIN_MODE__STDIN_MODE_PIPE;
+		f->cuts = m->spec->n_argv > 3;
 		f->key = m->attachment_key;
 		TAILQ_INSERT_TAIL(&t->flows, f, entry);
 		t->seen->created++;
@@ -250,6 +253,11 @@ static void take_stdin(struct flow_run *r, const Telex__V1__StdinChunk *m)
 	struct fake_seen *seen = r->table->seen;
 	uint64_t end = m->offset + m->data.len;
 
+	if (f->cuts) {
+		f->cuts = false;
+		fake_agent_cut(r->table->agent);
+		return;
+	}
 	if (m->offset > f->in)
 		seen->rules_broken = "stdin was left out";
 	for (size_t i = 0; i < m->data.len; i++)

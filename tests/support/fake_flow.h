@@ -3,7 +3,8 @@
  * Processes of a fake agent that outlive a call: "flow OUT ERR" writes so many bytes of the pattern
  * to stdout and stderr, reads the pattern from stdin, and ends when all is written and, if it has a
  * stdin, that has ended. Resuming, acknowledging and waiting for an ExitAck are as the contract
- * says; what a client must not do is noted.
+ * says; what a client must not do is noted. "flow OUT ERR cut" cuts all connections once, at its
+ * first bytes of stdin.
  */
 #ifndef TX_TESTS_FAKE_FLOW_H
 #define TX_TESTS_FAKE_FLOW_H
@@ -18,7 +19,7 @@ struct flow_run;
 struct flow_table;
 struct rpc_call;
 
-struct flow_table *flow_table_new(struct fake_seen *seen);
+struct flow_table *flow_table_new(struct fake_agent *agent);
 void flow_table_free(struct flow_table *t); /* after its runs */
 
 /* A call's first message, whose argv[0] is "flow", or an attachment. NULL: it was answered. */

@@ -145,11 +145,94 @@ static void each_allocation_may_fail(void **state)
 	waitpid(agent, NULL, 0);
 }
 
+/* ---- coming back ---- */
+
+/* True when it came back and went well. */
+static bool come_back(struct fixture *f, long failing)
+{
+	const char *argv[] = {"flow", "50000", "10", "cut", NULL};
+	const struct telex_command command = {.argv = argv, .stdin_pipe = true};
+	struct heard h = {.pattern = true};
+	char data[2000];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (char)fake_pattern(i);
+	fixture_again(f, NULL);
+	heard_command(f, &h, &command);
+	fixture_until(f, &h.started);
+	assert_int_equal(telex_run_write(h.run, data, sizeof(data)), sizeof(data));
+	fixture_until(f, &h.is_interrupted);
+	alloc_fail_at(failing, false);
+	assert_int_equal(telex_run_signal(h.run, SIGUSR1, TELEX_TARGET_GROUP), 0);
+	telex_run_write_eof(h.run);
+	fixture_until(f, &h.done);
+	alloc_fail_stop();
+	assert_false(h.wrong);
+	if (h.exited)
+		assert_int_equal(h.length[TELEX_STDOUT], 50000);
+	else
+		assert_string_not_equal(h.error.message, "");
+	return h.exited;
+}
+
+static void each_allocation_of_a_return_may_fail(void **state)
+{
+	struct fixture *f = *state;
+	pid_t agent = agent_start(f);
+	long all, failed = 0;
+
+	assert_true(come_back(f, 0));
+	assert_true(come_back(f, 0));
+	all = alloc_fail_count();
+	assert_true(all > 20);
+	for (long n = 1; n <= all; n++)
+		failed += !come_back(f, n);
+	assert_true(failed > 0);
+	assert_true(come_back(f, 0));
+	kill(agent, SIGKILL);
+	waitpid(agent, NULL, 0);
+}
+
+/* Allocations of questions that wait, while they wait on. */
+static bool wait_on(struct fixture *f, long failing)
+{
+	struct session s = {.base = f->base};
+	bool begun;
+
+	fixture_again(f, NULL);
+	alloc_fail_at(failing, false);
+	begun = telex_group_wait(f->client, "g", 0, NULL, on_answer, &s, &s.error) == 0;
+	while (begun && !s.answered)
+		event_base_loop(f->base, EVLOOP_ONCE);
+	alloc_fail_stop();
+	return s.error.kind == TELEX_OK;
+}
+
+static void each_allocation_of_a_wait_may_fail(void **state)
+{
+	struct fixture *f = *state;
+	pid_t agent = agent_start(f);
+	long all, failed = 0;
+
+	assert_true(wait_on(f, 0));
+	assert_true(wait_on(f, 0));
+	all = alloc_fail_count();
+	for (long n = 1; n <= all; n++)
+		failed += !wait_on(f, n);
+	assert_true(failed > 0);
+	kill(agent, SIGKILL);
+	waitpid(agent, NULL, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(
 	        each_allocation_may_fail, fixture_setup, fixture_teardown),
+	    cmocka_unit_test_setup_teardown(
+	        each_allocation_of_a_return_may_fail, fixture_setup, fixture_teardown),
+	    cmocka_unit_test_setup_teardown(
+	        each_allocation_of_a_wait_may_fail, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests_name("no_memory", tests, NULL, NULL);
