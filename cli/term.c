@@ -72,9 +72,12 @@ bool term_size(uint16_t *rows, uint16_t *columns)
 
 /* ---- raw and back ---- */
 
+/* A terminal that controls another session, or none, has no background for us. */
 static bool is_foreground(void)
 {
-	return tcgetpgrp(STDIN_FILENO) == getpgrp();
+	const pid_t group = tcgetpgrp(STDIN_FILENO);
+
+	return group == getpgrp() || (group < 0 && errno == ENOTTY && isatty(STDIN_FILENO));
 }
 
 static void on_fault(int signo)

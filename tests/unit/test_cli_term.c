@@ -150,7 +150,49 @@ static void it_is_given_back_by_a_crash(void **state)
 	assert_int_equal(WTERMSIG(status), SIGSEGV);
 }
 
+/* Its parent leads the session and is in the foreground. */
+static void in_background(const struct pty *p)
+{
+	struct event_base *base;
+	struct term *t;
+	int status = 99;
+	pid_t pid;
+
+	setsid();
+	ioctl(p->slave, TIOCSCTTY, 0);
+	dup2(p->slave, STDIN_FILENO);
+	pid = fork();
+	if (pid == 0) {
+		setpgid(0, 0);
+		base = event_base_new();
+		t = term_new(base, true, &ops, NULL);
+		status = is_raw(p) ? 98 : 0;
+		term_free(t);
+		_exit(status);
+	}
+	while (waitpid(pid, &status, WUNTRACED) < 0 && errno == EINTR)
+		;
+	if (WIFSTOPPED(status))
+		kill(pid, SIGKILL);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 97);
+}
+
 static void in_the_background_it_is_left_alone(void **state)
+{
+	struct pty *p = *state;
+	int status = 0;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		in_background(p);
+	while (waitpid(pid, &status, 0) < 0)
+		assert_int_equal(errno, EINTR);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void one_of_another_session_is_made_raw_too(void **state)
 {
 	struct pty *p = *state;
 	struct event_base *base = event_base_new();
@@ -159,8 +201,9 @@ static void in_the_background_it_is_left_alone(void **state)
 
 	dup2(p->slave, STDIN_FILENO); /* it is nobody's controlling terminal */
 	t = term_new(base, true, &ops, NULL);
-	assert_false(is_raw(p));
+	assert_true(is_raw(p));
 	term_free(t);
+	assert_false(is_raw(p));
 	dup2(old, STDIN_FILENO);
 	close(old);
 	event_base_free(base);
@@ -192,6 +235,7 @@ int main(void)
 	    ON_PTY(it_is_given_back_by_abort),
 	    ON_PTY(it_is_given_back_by_a_crash),
 	    ON_PTY(in_the_background_it_is_left_alone),
+	    ON_PTY(one_of_another_session_is_made_raw_too),
 	    ON_PTY(its_size_is_the_first_terminals),
 	};
 
