@@ -58,6 +58,7 @@ static void all_keys_are_read(void **state)
 	         "workers = 3\ncertificate = /a/cert\nkey = \"/a/key\"\nca = /a/ca\n"
 	         "state_directory = /a/state\nworker_user = nobody\n"
 	         "max_processes = 12\nmax_connections = 13\noutput_buffer = 64KiB\n"
+	         "max_output_buffer = 2MiB\nmax_spool = 3GiB\n"
 	         "shutdown_grace = 1m30s\nheartbeat_interval = 500ms\nhang_timeout = 7\n"
 	         "log_level = debug\nlog_format = json\n",
 	        &c, &ps, file),
@@ -76,6 +77,8 @@ static void all_keys_are_read(void **state)
 	assert_int_equal(c->max_processes, 12);
 	assert_int_equal(c->max_connections, 13);
 	assert_int_equal(c->output_buffer, 65536);
+	assert_int_equal(c->max_output_buffer, 2 << 20);
+	assert_true(c->max_spool == (uint64_t)3 << 30);
 	assert_true(c->shutdown_grace_ns == 90 * NS_PER_S);
 	assert_true(c->heartbeat_ns == 500 * NS_PER_MS);
 	assert_true(c->hang_timeout_ns == 7 * NS_PER_S);
@@ -97,6 +100,8 @@ static void an_empty_file_gives_the_defaults(void **state)
 	assert_true(c->workers >= 1);
 	assert_int_equal(c->max_processes, 10000);
 	assert_int_equal(c->output_buffer, RING_SIZE_DEFAULT);
+	assert_int_equal(c->max_output_buffer, 64 << 20);
+	assert_true(c->max_spool == (uint64_t)1 << 30);
 	assert_true(c->shutdown_grace_ns == 10 * NS_PER_S);
 	assert_null(c->worker_user);
 	assert_int_equal(c->log_level, LOG_LEVEL_INFO);
@@ -246,6 +251,20 @@ static void addresses(void **state)
 	}
 }
 
+/* What everybody gets is never too much to be asked for. */
+static void the_default_buffer_is_within_the_maximum(void **state)
+{
+	struct config *c = NULL;
+	struct problems ps;
+	char file[64];
+
+	(void)state;
+	assert_int_equal(load("output_buffer = 256MiB\nmax_spool = 0\n", &c, &ps, file), 0);
+	assert_int_equal(c->max_output_buffer, 256 << 20);
+	assert_int_equal(c->max_spool, 0);
+	config_unref(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -257,6 +276,7 @@ int main(void)
 	    cmocka_unit_test(missing_certificates_and_users_are_named),
 	    cmocka_unit_test(sizes),
 	    cmocka_unit_test(addresses),
+	    cmocka_unit_test(the_default_buffer_is_within_the_maximum),
 	};
 
 	return cmocka_run_group_tests_name("keeper_config", tests, NULL, NULL);
