@@ -17,9 +17,13 @@
 #include "cli/session.h"
 #include "cli/values.h"
 #include "cli/verbs.h"
+#include "common/duration.h"
 
 /* How often a reader that was overtaken begins anew. */
 #define TRIES 10
+
+/* To a pipe or a file, a process that was started less long ago is given until then to end. */
+#define YOUNG_MS INT64_C(5000)
 
 enum { OPT_OFFSET = 256, OPT_STDOUT, OPT_STDERR };
 
@@ -40,6 +44,7 @@ struct logs {
 	uint64_t offset;        /* of --since-offset */
 	uint64_t next[3];       /* by enum telex_stream: the next byte wanted */
 	uint64_t oldest[3], newest[3];
+	int64_t start_ns;
 	struct run_streams *streams;
 	struct telex_reader *reader; /* NULL: over */
 	int lost_errno;              /* standard output's; 0: none */
@@ -51,6 +56,7 @@ static void on_process(const struct telex_process *p, void *arg)
 	struct logs *l = s->data;
 
 	l->goes_on = p->state != TELEX_STATE_ENDED;
+	l->start_ns = p->start_ns;
 	l->oldest[TELEX_STDOUT] = p->stdout_oldest;
 	l->oldest[TELEX_STDERR] = p->stderr_oldest;
 	l->newest[TELEX_STDOUT] = p->stdout_newest;
@@ -168,10 +174,30 @@ static int read_held(struct logs *l)
 	return r;
 }
 
+/*
+ * `id=$(telex run -d -- …); telex logs $id >file`: what was started in the line before and is about
+ * to end is not cut in the middle. Failing here is no failure: what is held is shown all the same.
+ */
+static void await_young(struct logs *l)
+{
+	struct session *s = &l->session;
+	int64_t left = YOUNG_MS - (clock_realtime_ns() - l->start_ns) / NS_PER_MS;
+
+	if (!l->goes_on || l->start_ns == 0 || left <= 0 || isatty(STDOUT_FILENO))
+		return;
+	if (left > YOUNG_MS)
+		left = YOUNG_MS; /* clocks that differ */
+	(void)session_wait(
+	    s, telex_wait(s->client, l->id, false, left, NULL, session_done, s, &s->error));
+	if (ask_process(l) == 0)
+		choose_begin(l);
+}
+
 static int print_held(struct logs *l)
 {
 	int status = CLI_OK;
 
+	await_young(l);
 	l->streams = run_streams_new(l->session.base, l->session.json, &streams_ops, l);
 	if (read_held(l) < 0) {
 		session_fail(&l->session, &l->session.error);
@@ -298,6 +324,9 @@ const struct cli_verb cmd_logs = {
         "what there is now. The process does not wait for it, and nobody else misses anything\n"
         "by it. With -f it is attached: a process whose buffer is full waits for what is shown\n"
         "here, and goes on as it is shown.\n"
+        "\n"
+        "To a pipe or a file, a process that was started less than 5 s ago is given until then to\n"
+        "end; one that still runs after that is said on stderr.\n"
         "\n"
         "  -f, --follow          go on until it has ended; Ctrl-C leaves it alone\n"
         "      --since-offset N  stdout from this byte on (with --stderr: stderr)\n"
