@@ -198,11 +198,16 @@ void attach_tell_failed(struct attach_table *t)
 void attach_tell_all(struct attach_table *t)
 {
 	struct attachment *a;
+	int rc;
 
 	while (!t->has_failed && !km_chan_busy(t->chan) && (a = TAILQ_FIRST(&t->dirty)) != NULL) {
 		TAILQ_REMOVE(&t->dirty, a, in_dirty);
 		a->dirty = false;
-		if (tell(a) != 0)
+		rc = tell(a);
+		/* What the worker said before it went is still to be read; its end comes there. */
+		if (rc == TX_ECLOSED)
+			t->has_failed = true;
+		else if (rc != 0)
 			attach_tell_failed(t);
 	}
 }
