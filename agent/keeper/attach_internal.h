@@ -45,7 +45,8 @@ struct attach_out {
 	/* readers.c; monotonic */
 	int64_t acked_at; /* the last time that acked moved */
 	int64_t since;    /* it hinders others since then; 0: it does not */
-	int64_t hindered; /* how long it did, before */
+	int64_t hindered; /* how long it did before, less what it has earned back */
+	int64_t calm_at;  /* since when it does not */
 };
 
 struct attachment {

@@ -42,7 +42,8 @@ struct store_readers;
 #define JOB_KEEP_BYTES     ((size_t)64 << 20)
 
 /* How long others wait for a reader that keeps a full output from going on: one that started the
- * process or holds stdin, since it last acknowledged something; and any other, in all. */
+ * process or holds stdin, since it last acknowledged something; and any other, in all, less the
+ * time in which it kept nobody waiting. */
 #define JOB_PATIENCE_OWNER_NS (INT64_C(5) * 1000000000)
 #define JOB_PATIENCE_OTHER_NS (INT64_C(1) * 1000000000)
 

@@ -185,9 +185,23 @@ static int64_t deadline(const struct attachment *a, const struct attach_out *out
 
 static void calm(struct attach_out *out, int64_t now)
 {
-	if (out->since != 0)
-		out->hindered += now - out->since;
+	if (out->since == 0)
+		return;
+	out->hindered += now - out->since;
 	out->since = 0;
+	out->calm_at = now;
+}
+
+/* The time in which it kept nobody waiting it has earned back: readers of about the same speed take
+ * turns in being the slowest. */
+static void begin_hindering(struct attach_out *out, int64_t now)
+{
+	if (out->since != 0)
+		return;
+	out->since = now;
+	out->hindered -= now - out->calm_at;
+	if (out->hindered < 0)
+		out->hindered = 0;
 }
 
 /* Looks at one output's readers; returns when to look again. */
@@ -206,8 +220,7 @@ static int64_t look(struct job *j, int s, int64_t now)
 			calm(out, now);
 			continue;
 		}
-		if (out->since == 0)
-			out->since = now;
+		begin_hindering(out, now);
 		due = deadline(a, out);
 		if (now < due) {
 			then = due < then ? due : then;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/keeper/attach.h"
@@ -353,6 +354,41 @@ static void time_has_to_pass_before_one_is_passed(void **state)
 	assert_true(goes_on(f, quick));
 }
 
+/* One that keeps the others waiting now and then, for less than half of the time. */
+static void patience_is_earned_back(void **state)
+{
+	const struct timespec pause = {0, 50000000};
+	struct fixture *f = *state;
+	struct attachment *quick, *other;
+	int64_t hindered = 0;
+
+	jobs_set_patience(f->jobs, FOREVER, FOREVER);
+	quick = attach(f, 1);
+	other = attach(f, 2);
+	while (hindered < NS_PER_S) {
+		int64_t begin, end;
+
+		fill(f);
+		ack(quick, head(f));
+		begin = clock_monotonic_ns();
+		attach_on_patience(f->j);
+		nanosleep(&pause, NULL);
+		ack(other, head(f));
+		attach_on_patience(f->j);
+		end = clock_monotonic_ns();
+		hindered += end - begin;
+		/* And is calm for at least as long. */
+		while (clock_monotonic_ns() - end <= end - begin)
+			nanosleep(&pause, NULL);
+	}
+	/* In all it has used up this patience. */
+	jobs_set_patience(f->jobs, FOREVER, hindered);
+	fill(f);
+	ack(quick, head(f));
+	attach_on_patience(f->j);
+	assert_true(pump_out_full(f->j->out[KM_STDOUT]));
+}
+
 static void a_sole_reader_is_waited_for(void **state)
 {
 	struct fixture *f = *state;
@@ -646,6 +682,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    RUN_TEST(one_that_does_not_read_is_passed_when_another_waits),
 	    RUN_TEST(time_has_to_pass_before_one_is_passed),
+	    RUN_TEST(patience_is_earned_back),
 	    RUN_TEST(a_sole_reader_is_waited_for),
 	    RUN_TEST(readers_who_are_all_behind_are_waited_for),
 	    RUN_TEST(who_started_it_or_feeds_it_has_more_time),
