@@ -6,11 +6,13 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/duration.h"
@@ -225,6 +227,65 @@ static void the_end_comes_also_during_a_reload(void **state)
 	rig_stop(&r);
 }
 
+static void expect_notice(int fd, const char *begin)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+	char text[128];
+	ssize_t n;
+
+	assert_int_equal(poll(&pfd, 1, RIG_DEADLINE_MS), 1);
+	n = recv(fd, text, sizeof(text) - 1, 0);
+	assert_true(n > 0);
+	text[n] = '\0';
+	if (strncmp(text, begin, strlen(begin)) != 0)
+		fail_msg("'%s' instead of '%s'", text, begin);
+}
+
+static void the_service_manager_is_told(void **state)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX, .sun_path = "/tmp/telex-notify-XXXXXX"};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct rig r;
+	struct peer p, fresh;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_non_null(mkdtemp(sa.sun_path));
+	strcat(sa.sun_path, "/s");
+	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	setenv("NOTIFY_SOCKET", sa.sun_path, 1);
+	rig_start(&r, "workers = 1");
+	unsetenv("NOTIFY_SOCKET");
+	rig_accept(&r, &p);
+	expect_notice(fd, "READY=1");
+	hang_up(&r);
+	rig_accept(&r, &fresh);
+	expect_notice(fd, "RELOADING=1\nMONOTONIC_USEC=");
+	expect_notice(fd, "READY=1");
+	peer_close(&p);
+	/* Also when it comes to nothing. */
+	rig_configure(&r, "workers = none");
+	hang_up(&r);
+	expect_notice(fd, "RELOADING=1");
+	expect_notice(fd, "READY=1");
+	rig_configure(&r, "workers = 1");
+	assert_int_equal(kill(r.pid, SIGUSR2), 0);
+	peer_expect_end(&fresh);
+	peer_close(&fresh);
+	rig_accept(&r, &fresh);
+	expect_notice(fd, "RELOADING=1");
+	expect_notice(fd, "READY=1");
+	assert_int_equal(kill(r.pid, SIGTERM), 0);
+	expect_notice(fd, "STOPPING=1");
+	peer_close(&fresh);
+	rig_wait(&r);
+	rig_stop(&r);
+	close(fd);
+	assert_int_equal(unlink(sa.sun_path), 0);
+	*strrchr(sa.sun_path, '/') = '\0';
+	assert_int_equal(rmdir(sa.sun_path), 0);
+}
+
 static void a_keeper_that_was_stopped_blames_no_worker(void **state)
 {
 	struct rig r;
@@ -256,6 +317,7 @@ int main(void)
 	    cmocka_unit_test(jobs_outlive_the_reload_and_those_who_move_have_not_left),
 	    cmocka_unit_test(a_worker_that_does_not_drain_is_ended),
 	    cmocka_unit_test(the_end_comes_also_during_a_reload),
+	    cmocka_unit_test(the_service_manager_is_told),
 	    cmocka_unit_test(a_keeper_that_was_stopped_blames_no_worker),
 	};
 
