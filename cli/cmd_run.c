@@ -83,19 +83,18 @@ static void say_queued(struct session *s, const char *group)
 		session_wait(s, 0);
 }
 
-static int run_detached(struct session *s, struct run_options *o)
+static int run_detached(struct session *s, struct run_options *o, bool *queued)
 {
-	bool queued = false;
 	int asked;
 
 	o->command.stdin_pipe = o->stdin_mode == RUN_STDIN_ALWAYS || o->terminal;
-	s->data = &queued;
+	s->data = queued;
 	asked = telex_start(s->client, &o->command, 0, on_started, session_done, s, &s->error);
 	if (session_wait(s, asked) < 0) {
 		session_fail(s, &s->error);
 		return end_error_status(&s->error);
 	}
-	if (queued && o->command.group)
+	if (*queued && o->command.group)
 		say_queued(s, o->command.group);
 	return CLI_OK;
 }
@@ -107,6 +106,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	struct run_options o;
 	struct session s;
 	struct telex_error error;
+	bool queued = false;
 	int status;
 
 	if (run_options_parse(&o, cli, &cmd_run, argc, argv, &status) < 0)
@@ -116,7 +116,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (session_try(&s, cli, &error) < 0)
 		status = not_begun(&s, &error);
 	else
-		status = o.detach ? run_detached(&s, &o) : run_followed(&s, &o);
+		status = o.detach ? run_detached(&s, &o, &queued) : run_followed(&s, &o);
 	session_close(&s);
 out:
 	run_options_free(&o);

@@ -195,10 +195,10 @@ static int make_parts(struct keeper *k, const struct keeper_setup *setup, struct
 
 	if (rc == 0)
 		rc = cgroups_new(&k->cgroups, k->env.base, c->cgroup, e);
-	if (rc == 0)
+	if (rc == 0) {
 		k->env.can = cgroups_can(k->cgroups);
-	if (rc == 0)
 		rc = new_starter(k, c, e);
+	}
 	if (rc == 0)
 		rc = workers_new(
 		    &k->workers, &k->env, setup->worker, k->self.start_ns, &workers_ops, k, e);
@@ -237,10 +237,10 @@ int keeper_new(struct keeper **out, const struct keeper_setup *setup, struct err
 	else
 		rc = state_dir_take(
 		    k->config->state_directory, &k->self.state_dir, &k->self.lock, e);
-	if (rc == 0 && setup->state == NULL)
+	if (rc == 0 && setup->state == NULL) {
 		listeners_unpublish(k->self.state_dir);
-	if (rc == 0 && setup->state == NULL)
 		rc = listeners_open(&k->listeners, k->config, NULL, e);
+	}
 	if (rc == 0)
 		rc = make_parts(k, setup, e);
 	if (rc == 0)

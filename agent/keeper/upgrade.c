@@ -117,9 +117,12 @@ static void read_words(struct upgrade *u)
 
 	for (;;) {
 		size_t room = sizeof(u->said) - 1 - u->n_said;
-		ssize_t n = read(u->words_fd, room > 0 ? u->said + u->n_said : rest,
-		    room > 0 ? room : sizeof(rest));
+		ssize_t n;
 
+		if (room > 0)
+			n = read(u->words_fd, u->said + u->n_said, room);
+		else
+			n = read(u->words_fd, rest, sizeof(rest));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {

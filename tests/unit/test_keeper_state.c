@@ -118,7 +118,7 @@ static uint8_t *capture(size_t *len)
 	rig_accept(&r, &p);
 	for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
 		struct job_spec spec;
-		char *argv[4], id[8], script[64];
+		char *argv[4], id[8], script[64], group[] = "group";
 		union km_any m;
 
 		snprintf(id, sizeof(id), "job%zu", i);
@@ -127,7 +127,8 @@ static uint8_t *capture(size_t *len)
 		spec.stdin_pipe = true;
 		spec.output_buffer = 4096;
 		spec.spool = i == 3 ? 1 << 20 : 0;
-		spec.group = i == 0 || i == 3 ? (char[]){"group"} : NULL;
+		if (i == 0 || i == 3)
+			spec.group = group;
 		spec.group_max = i == 0 ? 1 : 0;
 		peer_start(&p, 0, id, &spec, &m);
 		assert_int_equal(m.hdr.type, KM_JOB);

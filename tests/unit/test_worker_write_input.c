@@ -85,8 +85,7 @@ static void write_as(
 	f->seq = msg.hdr.seq;
 }
 
-static void write_input(
-    struct fixture *f, uint64_t offset, const void *data, size_t len, bool eof)
+static void write_input(struct fixture *f, uint64_t offset, const void *data, size_t len, bool eof)
 {
 	write_as(f, "p1", offset, data, len, eof);
 }
@@ -283,10 +282,9 @@ static void the_end_alone_is_given(void **state)
 	answered(f, 0, false);
 	/* And again, by one that had no answer. */
 	write_input(f, 0, NULL, 0, true);
-	answer_with(f, (struct km_job){.state = KM_STATE_RUNNING,
-	                   .stdin_pipe = 1,
-	                   .stdin_held = 1,
-	                   .stdin_closed = 1});
+	answer_with(
+	    f, (struct km_job){
+	           .state = KM_STATE_RUNNING, .stdin_pipe = 1, .stdin_held = 1, .stdin_closed = 1});
 	answered(f, 0, false);
 }
 
@@ -347,16 +345,14 @@ static void after_the_end_it_is_refused(void **state)
 	struct fixture *f = *state;
 
 	write_input(f, 0, "x", 1, false);
-	answer_with(f, (struct km_job){.state = KM_STATE_ENDED,
-	                   .stdin_pipe = 1,
-	                   .stdin_held = 1,
-	                   .stdin_closed = 1});
+	answer_with(
+	    f, (struct km_job){
+	           .state = KM_STATE_ENDED, .stdin_pipe = 1, .stdin_held = 1, .stdin_closed = 1});
 	refused(f, RPC_FAILED_PRECONDITION, "PROCESS_ENDED");
 	detached(f);
 	/* And when it ends before it began to read: a queued one. */
 	write_input(f, 0, "x", 1, false);
-	answer_with(
-	    f, (struct km_job){.state = KM_STATE_QUEUED, .stdin_pipe = 1, .stdin_held = 1});
+	answer_with(f, (struct km_job){.state = KM_STATE_QUEUED, .stdin_pipe = 1, .stdin_held = 1});
 	assert_false(f->done);
 	ended.att = f->att;
 	fake_keeper_send(f->keeper, KM_ENDED, 0, &ended, -1);
