@@ -45,8 +45,8 @@ void keeper_publish(struct keeper *k);
 
 /* SIGHUP. Of workers_ops: how a reload went. */
 void keeper_reload(struct keeper *k);
-void keeper_renewed(struct config *c, struct listeners *ls, void *keeper);
-void keeper_not_renewed(const char *why, void *keeper);
+void keeper_renewed(struct config *c, struct listeners *ls, void *arg);
+void keeper_not_renewed(const char *why, void *arg);
 
 /* SIGUSR2; and what the new image begins with. */
 extern const struct upgrade_ops keeper_upgrade_ops;
