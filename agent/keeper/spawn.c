@@ -17,6 +17,7 @@
 
 #include "agent/keeper/clone_into.h"
 #include "agent/keeper/spawn_internal.h"
+#include "agent/keeper/spawn_low.h"
 #include "common/keeper_msg.h"
 #include "common/log.h"
 #include "common/signals.h"
@@ -37,6 +38,7 @@ void spawn_init(void)
 	int fd = open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC);
 	ssize_t n = -1;
 
+	spawn_low_init();
 	if (fd >= 0) {
 		n = read(fd, text, sizeof(text) - 1);
 		close(fd);
@@ -82,6 +84,8 @@ static pid_t clone_child(struct spawn_child *c, int *pidfd)
 		return -1;
 	if (!c->plan->change_user)
 		flags |= CLONE_VM | CLONE_VFORK;
+	if ((flags & CLONE_VFORK) != 0 && spawn_low_take(c))
+		flags |= CLONE_FILES;
 	*pidfd = -1;
 	if (c->plan->born_in)
 		return clone_into(
@@ -170,7 +174,8 @@ static void unprotect(pid_t pid)
 
 int spawn_run(const struct spawn_plan *plan, struct spawn_result *out, struct spawn_failure *why)
 {
-	struct spawn_child c = {.plan = plan, .path = find_path(plan), .own_nice = own_nice};
+	struct spawn_child c = {
+	    .plan = plan, .path = find_path(plan), .own_nice = own_nice, .file_fd = plan->file_fd};
 	struct spawn_report r = {KM_STAGE_FORK, 0, 0};
 	struct signals_held held;
 	int status[2];
@@ -183,8 +188,11 @@ int spawn_run(const struct spawn_plan *plan, struct spawn_result *out, struct sp
 		goto out;
 	}
 	c.status_fd = status[1];
+	memcpy(c.fds, plan->fds, sizeof(c.fds));
+	memcpy(c.cgroup_fds, plan->cgroup_fds, sizeof(c.cgroup_fds));
 	signals_block(&held);
 	pid = clone_child(&c, &pidfd);
+	spawn_low_release();
 	if (pid < 0)
 		r.sys_errno = errno;
 	signals_restore(&held);

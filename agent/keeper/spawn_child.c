@@ -103,6 +103,17 @@ IN_CHILD void child_limits(struct spawn_child *c)
 #if !defined(CLOSE_RANGE_CLOEXEC)
 #define CLOSE_RANGE_CLOEXEC (1u << 2)
 #endif
+#if !defined(CLOSE_RANGE_UNSHARE)
+#define CLOSE_RANGE_UNSHARE (1u << 1)
+#endif
+
+/* A table of its own, of the low descriptors alone. */
+IN_CHILD void child_own_table(const struct spawn_child *c)
+{
+	if (c->keep_below > 0 &&
+	    syscall(SYS_close_range, c->keep_below, ~0u, CLOSE_RANGE_UNSHARE) != 0)
+		child_fail(c, KM_STAGE_FORK, errno);
+}
 
 /* Everything but 0..n-1 is closed at exec, if it was not to be already: the status pipe tells of
  * that moment. */
@@ -139,9 +150,9 @@ IN_CHILD void child_fds(struct spawn_child *c)
 
 	c->status_fd = child_park(c, c->status_fd);
 	if (p->file != NULL)
-		c->file_fd = child_park(c, p->file_fd);
+		c->file_fd = child_park(c, c->file_fd);
 	for (size_t i = 0; i < p->n_fds; i++)
-		parked[i] = child_park(c, p->fds[i]);
+		parked[i] = child_park(c, c->fds[i]);
 	for (size_t i = 0; i < p->n_fds; i++)
 		if (dup2(parked[i], (int)i) < 0)
 			child_fail(c, KM_STAGE_FORK, errno);
@@ -152,7 +163,7 @@ IN_CHILD void child_fds(struct spawn_child *c)
 IN_CHILD void child_cgroups(const struct spawn_child *c)
 {
 	for (size_t i = 0; i < c->plan->n_cgroup_fds; i++)
-		if (write(c->plan->cgroup_fds[i], "0", 1) != 1)
+		if (write(c->cgroup_fds[i], "0", 1) != 1)
 			child_fail(c, KM_STAGE_CGROUP, errno);
 }
 
@@ -226,6 +237,7 @@ __attribute__((no_sanitize_address)) int spawn_child_main(void *arg)
 	const struct spawn_plan *p = c.plan;
 	const char *file = p->argv[0];
 
+	child_own_table(&c);
 	child_cgroups(&c);
 	child_fds(&c);
 	child_signals(&c);

@@ -25,7 +25,10 @@ struct spawn_child {
 	const char *path; /* for the search; NULL: none */
 	int own_nice;     /* the keeper's */
 	int status_fd, file_fd;
-	int what; /* that is being set */
+	int fds[SPAWN_FDS_MAX];            /* the plan's, or copies of them */
+	int cgroup_fds[SPAWN_CGROUPS_MAX]; /* likewise */
+	unsigned keep_below; /* not 0: the table of descriptors is shared; see spawn_low.h */
+	int what;            /* that is being set */
 };
 
 /* Runs in the child, which may share the keeper's memory; `arg`: a struct spawn_child, which is
