@@ -5,6 +5,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -40,6 +41,7 @@ int jobs_new(struct jobs **out, struct event_base *base, uint32_t max_processes,
 	js->by_id = calloc(n, sizeof(*js->by_id));
 	js->by_pid = calloc(n, sizeof(*js->by_pid));
 	js->retain = retain_new(base);
+	js->dead_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (js->by_id == NULL || js->by_pid == NULL || js->retain == NULL) {
 		jobs_free(js);
 		return err_set(e, TX_ENOMEM, "out of memory");
@@ -58,6 +60,8 @@ void jobs_free(struct jobs *js)
 		next = TAILQ_NEXT(j, in_order);
 		job_free(j);
 	}
+	if (js->dead_fd >= 0)
+		close(js->dead_fd);
 	retain_free(js->retain);
 	free(js->by_id);
 	free(js->by_pid);
@@ -123,6 +127,13 @@ struct job *jobs_find_pid(struct jobs *js, pid_t pid)
 	if (j->pid == pid)
 		return j;
 	return NULL;
+}
+
+struct job *jobs_find_dead(struct jobs *js)
+{
+	struct epoll_event dead;
+
+	return epoll_wait(js->dead_fd, &dead, 1, 0) == 1 ? dead.data.ptr : NULL;
 }
 
 struct job *jobs_first(struct jobs *js)
@@ -241,9 +252,24 @@ void job_insert(struct job *j)
 
 void job_started(struct job *j)
 {
+	struct epoll_event dead = {.events = EPOLLIN, .data = {.ptr = j}};
+
 	assert(j->state == KM_STATE_QUEUED && j->pid > 0);
+	/* Where it fails, reap finds the job among all children. */
+	if (j->pidfd >= 0)
+		(void)epoll_ctl(j->jobs->dead_fd, EPOLL_CTL_ADD, j->pidfd, &dead);
 	LIST_INSERT_HEAD(pid_bucket(j->jobs, j->pid), j, by_pid);
 	job_set_state(j, KM_STATE_RUNNING);
+}
+
+/* Taken out by hand: a copy of it that a fork made would keep it in. */
+void job_close_pidfd(struct job *j)
+{
+	if (j->pidfd < 0)
+		return;
+	(void)epoll_ctl(j->jobs->dead_fd, EPOLL_CTL_DEL, j->pidfd, NULL);
+	close(j->pidfd);
+	j->pidfd = -1;
 }
 
 /* Out of what others find it by. */
@@ -320,8 +346,7 @@ void job_free(struct job *j)
 	pump_in_free(j->in);
 	pump_out_free(j->out[KM_STDOUT]);
 	pump_out_free(j->out[KM_STDERR]);
-	if (j->pidfd >= 0)
-		close(j->pidfd);
+	job_close_pidfd(j);
 	while (j->sent != NULL) {
 		struct job_sent *next = j->sent->next;
 

@@ -168,6 +168,8 @@ struct job *jobs_find(struct jobs *js, const char *id);
 struct job *jobs_find_pid(struct jobs *js, pid_t pid); /* only those that are not reaped */
 struct job *jobs_first(struct jobs *js);               /* oldest first */
 struct job *jobs_next(struct job *j);
+/* One whose leader has died and that was not reaped yet, if its pidfd says so; else NULL. */
+struct job *jobs_find_dead(struct jobs *js);
 uint32_t jobs_running(const struct jobs *js); /* not ENDED: also those that are queued */
 uint32_t jobs_queued(const struct jobs *js);
 uint32_t jobs_held(const struct jobs *js);          /* ENDED */

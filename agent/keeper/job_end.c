@@ -186,9 +186,7 @@ void job_reaped(struct job *j)
 	assert(!j->reaped && j->state != KM_STATE_ENDED);
 	LIST_REMOVE(j, by_pid);
 	j->reaped = true;
-	if (j->pidfd >= 0)
-		close(j->pidfd);
-	j->pidfd = -1;
+	job_close_pidfd(j);
 	event_del(j->end_timer);
 	cgroup_retire(&j->cgroup);
 	job_set_state(j, KM_STATE_ENDING);

@@ -33,6 +33,7 @@ struct jobs {
 	TAILQ_HEAD(job_order, job) order; /* oldest first */
 	uint32_t max, running, queued;
 	uint64_t dropped;
+	int dead_fd;           /* an epoll of the pidfds of those that run */
 	struct retain *retain; /* the ENDED ones */
 	int64_t keep_ns;       /* JOB_KEEP_NS */
 	int64_t patience[2];   /* JOB_PATIENCE_OTHER_NS, JOB_PATIENCE_OWNER_NS */
@@ -50,6 +51,8 @@ void retain_look(struct retain *r, struct job *j);
 
 uint32_t retain_count(const struct retain *r);
 
+/* job.c: closes the pidfd, where there is one. */
+void job_close_pidfd(struct job *j);
 /* job_end.c: of close_timer. */
 void job_on_close_timer(evutil_socket_t fd, short what, void *arg);
 

@@ -21,6 +21,11 @@
 #include "common/log.h"
 #include "common/signals.h"
 
+/* From so many jobs on, a look at all children is worth being put off. */
+#define MANY 64
+
+static const struct timeval LATER = {0, 20000};
+
 struct reap {
 	struct signal_watch *sigchld;
 	struct jobs *jobs;
@@ -28,11 +33,26 @@ struct reap {
 	void *arg;
 	bool zombies; /* some are kept: waiting for any child would show the same one for ever */
 	uint64_t rounds;
+	struct event *later;
 };
+
+static void run_dead(struct reap *r);
 
 static void on_sigchld(int signo, void *arg)
 {
+	struct reap *r = arg;
+
 	(void)signo;
+	if (jobs_running(r->jobs) < MANY)
+		reap_run(r);
+	else
+		run_dead(r);
+}
+
+static void on_later(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
 	reap_run(arg);
 }
 
@@ -47,6 +67,11 @@ int reap_new(struct reap **out, struct event_base *base, struct jobs *js,
 	r->jobs = js;
 	r->ops = ops;
 	r->arg = arg;
+	r->later = evtimer_new(base, on_later, r);
+	if (r->later == NULL) {
+		reap_free(r);
+		return err_set(e, TX_ENOMEM, "out of memory");
+	}
 	rc = signals_watch(&r->sigchld, base, SIGCHLD, on_sigchld, r, e);
 	if (rc != 0) {
 		reap_free(r);
@@ -63,6 +88,8 @@ void reap_free(struct reap *r)
 	if (r == NULL)
 		return;
 	signals_unwatch(r->sigchld);
+	if (r->later != NULL)
+		event_free(r->later);
 	free(r);
 }
 
@@ -258,4 +285,28 @@ void reap_run(struct reap *r)
 			any = true;
 	if (any && r->ops->round != NULL)
 		r->ops->round(r->arg);
+}
+
+/*
+ * The kernel looks at every child to find a dead one: among many jobs, that would be the most of
+ * each one's end. Those that died say so by their pidfds; whatever else there is (orphans, workers)
+ * is looked for a little later, once for all.
+ */
+static void run_dead(struct reap *r)
+{
+	bool any = false;
+	struct job *j;
+
+	while ((j = jobs_find_dead(r->jobs)) != NULL) {
+		if (j->kill_at != 0) {
+			reap_run(r);
+			break;
+		}
+		reap_job(j);
+		any = true;
+	}
+	if (any && r->ops->round != NULL)
+		r->ops->round(r->arg);
+	if (!event_pending(r->later, EV_TIMEOUT, NULL) && event_add(r->later, &LATER) != 0)
+		reap_run(r);
 }
