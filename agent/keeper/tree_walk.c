@@ -132,19 +132,17 @@ bool tree_mark_read(pid_t pid, char *id, size_t size)
 	char *line = NULL;
 	size_t room = 0;
 	bool found = false;
-	ssize_t n;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
 	f = fopen(path, "re");
 	if (f == NULL)
 		return false;
-	while (!found && (n = getdelim(&line, &room, '\0', f)) > 0) {
-		if (strncmp(line, mark, sizeof(mark) - 1) != 0)
-			continue;
-		found = snprintf(id, size, "%s", line + sizeof(mark) - 1) < (int)size;
-		break;
-	}
+	while (getdelim(&line, &room, '\0', f) > 0)
+		if (strncmp(line, mark, sizeof(mark) - 1) == 0) {
+			found = snprintf(id, size, "%s", line + sizeof(mark) - 1) < (int)size;
+			break;
+		}
 	free(line);
 	fclose(f);
 	return found;

@@ -149,10 +149,9 @@ static void on_job(const struct km_job *job, void *arg)
 		refuse(w, "STDIN_NOT_PIPED", "the process has no stdin to feed");
 	else if (w->offset > job->stdin_head)
 		refuse_ahead(w, job->stdin_head);
-	else if (end < job->stdin_head || (end == job->stdin_head && !w->eof))
-		answer(w, job->stdin_head, false); /* it has all of it */
-	else if (end == job->stdin_head && job->stdin_closed)
-		answer(w, job->stdin_head, false); /* and its end */
+	else if (end < job->stdin_head ||
+	         (end == job->stdin_head && (!w->eof || job->stdin_closed)))
+		answer(w, job->stdin_head, false); /* it has all of it, and the end */
 	else if (job->state == KM_STATE_ENDED)
 		refuse(w, "PROCESS_ENDED", "the process has ended");
 	else if (job->stdin_closed)
