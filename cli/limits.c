@@ -98,19 +98,18 @@ static int add_control(struct limits *l, size_t name, const char *value, struct 
 {
 	const bool twice[] = {l->memory_bytes != 0, l->cpu_millis != 0, l->max_pids != 0};
 	int64_t pids;
-	int r;
 
 	if (twice[name])
 		return err_set(e, TX_EINVAL, "limit '%s' is given twice", names[name]);
 	if (name == CPU)
 		return cpu_millis(value, &l->cpu_millis, e);
 	if (name == PIDS) {
-		if ((r = values_number(value, 1, INT32_MAX, &pids, e)) < 0)
+		if (values_number(value, 1, INT32_MAX, &pids, e) < 0)
 			return err_wrap(e, "limit 'pids'");
 		l->max_pids = (uint64_t)pids;
 		return 0;
 	}
-	if ((r = values_size(value, &l->memory_bytes, e)) < 0)
+	if (values_size(value, &l->memory_bytes, e) < 0)
 		return err_wrap(e, "limit 'memory'");
 	if (l->memory_bytes < JOB_MEMORY_MIN)
 		return err_set(e, TX_EINVAL, "limit 'memory' must be 1M or more");

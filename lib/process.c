@@ -253,8 +253,8 @@ int telex_update(struct telex_client *client, const char *process_id, const stru
 	return rc;
 }
 
-int telex_write_input(struct telex_client *client, const char *process_id, uint64_t offset,
-    const void *data, size_t len, bool eof, int64_t timeout_ms,
+int telex_write_input(struct telex_client *client, const char *process_id,
+    const struct telex_input *input, int64_t timeout_ms,
     void (*each)(uint64_t offset, bool closed, void *arg), telex_done *done, void *arg,
     struct telex_error *error)
 {
@@ -263,11 +263,11 @@ int telex_write_input(struct telex_client *client, const char *process_id, uint6
 
 	if (request_check_id("process id", process_id, error) < 0)
 		return -1;
-	if (len > REQUEST_INPUT_MAX)
+	if (input->len > REQUEST_INPUT_MAX)
 		return error_set(error, TELEX_ERROR_USAGE, "more than 1 MiB for stdin at once");
 	request.process_id = request_text(process_id);
-	request.offset = offset;
-	request.data = request_bytes(data, len);
-	request.eof = eof;
+	request.offset = input->offset;
+	request.data = request_bytes(input->data, input->len);
+	request.eof = input->eof;
 	return question_ask(client, &input_kind, &request.base, timeout_ms, &to, done, arg, error);
 }

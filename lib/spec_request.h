@@ -23,8 +23,7 @@ struct spec_request {
 };
 
 /* 0, or -1 and *error. spec_request_free in either case. */
-int spec_request(
-    struct spec_request *out, const struct telex_command *command, struct telex_error *error);
+int spec_request(struct spec_request *r, const struct telex_command *c, struct telex_error *error);
 void spec_request_free(struct spec_request *r);
 
 #endif

@@ -357,6 +357,14 @@ struct telex_update {
 	uint32_t cpu_millis;
 };
 
+/* Bytes for stdin: at most 1 MiB. */
+struct telex_input {
+	uint64_t offset;
+	const void *data;
+	size_t len;
+	bool eof; /* none come after them */
+};
+
 struct telex_group {
 	const char *name;
 	uint32_t maximum; /* 0: none */
@@ -405,10 +413,9 @@ TELEX_API int telex_remove(struct telex_client *client, const char *process_id, 
 TELEX_API int telex_update(struct telex_client *client, const char *process_id,
     const struct telex_update *update, int64_t timeout_ms, telex_done *done, void *arg,
     struct telex_error *error);
-/* Bytes for stdin, at most 1 MiB, at this offset; each() tells the next offset, and whether the
- * process has closed its stdin. */
+/* each() tells the next offset, and whether the process has closed its stdin. */
 TELEX_API int telex_write_input(struct telex_client *client, const char *process_id,
-    uint64_t offset, const void *data, size_t len, bool eof, int64_t timeout_ms,
+    const struct telex_input *input, int64_t timeout_ms,
     void (*each)(uint64_t offset, bool closed, void *arg), telex_done *done, void *arg,
     struct telex_error *error);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For `make lint` alone, included before each file: what an analyzer that reads one file at a time
- * cannot know. err_set and err_sys return what their callers go by: never 0.
+ * cannot know. err_set, err_sys and error_set return what their callers go by: never 0.
  */
 #ifndef TELEX_SCRIPTS_LINT_H
 #define TELEX_SCRIPTS_LINT_H
@@ -9,8 +9,12 @@
 #include <sys/queue.h>
 
 #include "common/err.h"
+#include "lib/error.h"
 
 #define err_set(e, code, ...)      ((void)(err_set)((e), (code), __VA_ARGS__), (code))
 #define err_sys(e, sys_errno, ...) ((void)(err_sys)((e), (sys_errno), __VA_ARGS__), TX_ESYS)
+
+#define error_set(error, kind, ...) ((void)(error_set)((error), (kind), __VA_ARGS__), -1)
+#define error_no_memory(error)      ((void)(error_no_memory)(error), -1)
 
 #endif

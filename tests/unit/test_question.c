@@ -26,6 +26,8 @@ static const struct telex_signal_options valued = {
     .signo = SIGHUP, .target = TELEX_TARGET_TREE, .has_value = true};
 static const struct telex_update nothing = {0};
 static const struct telex_signal_options no_signal = {.signo = 65};
+static const struct telex_input last_bytes = {.offset = 10, .data = "abc", .len = 3, .eof = true};
+static const struct telex_input too_many_bytes = {.data = "", .len = (1 << 20) + 1};
 
 static void on_done(const struct telex_error *error, void *arg)
 {
@@ -236,8 +238,7 @@ static void each_question_about_a_process_is_answered(void **state)
 	expect_answer(f, telex_remove(c, "p1", 0, on_done, &a[3], NULL), &a[3], 0, "remove p1");
 	expect_answer(f, telex_update(c, "p1", &update, 0, on_done, &a[4], NULL), &a[4], 0,
 	    "update p1 limits=1 nice=0 memory=1048576");
-	expect_answer(f,
-	    telex_write_input(c, "p1", 10, "abc", 3, true, 0, on_input, on_done, &a[5], NULL),
+	expect_answer(f, telex_write_input(c, "p1", &last_bytes, 0, on_input, on_done, &a[5], NULL),
 	    &a[5], 1, "input p1");
 	assert_int_equal(telex_wait(c, "empty", false, 0, on_exit_is, on_done, &a[6], NULL), 0);
 	fixture_until(f, &a[6].done);
@@ -453,8 +454,8 @@ static void bad_arguments_are_refused_at_once(void **state)
 	assert_int_equal(error.kind, TELEX_ERROR_USAGE);
 	assert_int_equal(telex_update(f->client, "p", &nothing, 0, on_done, &a, &error), -1);
 	assert_int_equal(error.kind, TELEX_ERROR_USAGE);
-	assert_int_equal(telex_write_input(f->client, "p", 0, "", (1 << 20) + 1, false, 0, on_input,
-	                     on_done, &a, &error),
+	assert_int_equal(
+	    telex_write_input(f->client, "p", &too_many_bytes, 0, on_input, on_done, &a, &error),
 	    -1);
 	assert_int_equal(error.kind, TELEX_ERROR_USAGE);
 	assert_int_equal(
