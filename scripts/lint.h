@@ -15,6 +15,5 @@
 #define err_sys(e, sys_errno, ...) ((void)(err_sys)((e), (sys_errno), __VA_ARGS__), TX_ESYS)
 
 #define error_set(error, kind, ...) ((void)(error_set)((error), (kind), __VA_ARGS__), -1)
-#define error_no_memory(error)      ((void)(error_no_memory)(error), -1)
 
 #endif
