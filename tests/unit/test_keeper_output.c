@@ -16,73 +16,16 @@
 #include "common/ring.h"
 #include "tests/support/keeper_rig.h"
 
-/* Bytes that depend on their offset, as the script below writes them. */
-#define PATTERN_SCRIPT "i=0; while [ $i -lt %d ]; do printf '%%08d%s' $i; i=$((i+1)); done"
-#define PATTERN_LINE   64
-
-static void pattern_script(char *out, size_t size, int lines)
-{
-	char rest[PATTERN_LINE - 8 + 1];
-
-	memset(rest, '.', sizeof(rest));
-	rest[sizeof(rest) - 1] = '\0';
-	snprintf(out, size, PATTERN_SCRIPT, lines, rest);
-}
-
-static void assert_pattern(const struct peer_output *o, uint64_t from, int lines)
-{
-	assert_int_equal(o->offset, (uint64_t)lines * PATTERN_LINE);
-	assert_int_equal(o->len, o->offset - from);
-	for (size_t i = 0; i < o->len; i++) {
-		uint64_t at = from + i;
-		char want[16];
-
-		snprintf(want, sizeof(want), "%08u", (unsigned)(at / PATTERN_LINE));
-		if (o->data[i] != (at % PATTERN_LINE < 8 ? want[at % PATTERN_LINE] : '.'))
-			fail_msg("a wrong byte at offset %llu", (unsigned long long)at);
-	}
-}
-
 struct probe {
 	struct peer *p;
 	const char *id;
-	int state;
 };
-
-static void note_state(const struct job_record *rec, void *arg)
-{
-	((struct probe *)arg)->state = rec->state;
-}
-
-/* The state of a job by KM_LIST; 0: there is none. */
-static int job_state(struct peer *p, const char *id)
-{
-	struct probe probe = {p, id, 0};
-	struct km_list list = {.one = 1, .owner = PEER_OWNER};
-	union km_any m;
-	struct err e;
-	int fd;
-
-	snprintf(list.id, sizeof(list.id), "%s", id);
-	peer_send(p, KM_LIST, 9, &list, -1);
-	peer_recv(p, &m, &fd);
-	assert_int_equal(m.hdr.seq, 9);
-	if (m.hdr.type == KM_REFUSED) {
-		assert_int_equal(m.refused.why, KM_WHY_NO_SUCH);
-		return 0;
-	}
-	assert_int_equal(m.hdr.type, KM_TABLE);
-	assert_int_equal(m.table.count, 1);
-	assert_int_equal(job_records_read(fd, m.table.bytes, 1, note_state, &probe, &e), 0);
-	close(fd);
-	return probe.state;
-}
 
 static bool leader_is_gone(void *arg)
 {
 	struct probe *probe = arg;
 
-	return job_state(probe->p, probe->id) >= KM_STATE_ENDING;
+	return peer_job_state(probe->p, probe->id) >= KM_STATE_ENDING;
 }
 
 static void start_detached(struct peer *p, const char *id, const struct job_spec *spec)
@@ -113,7 +56,7 @@ static void a_late_reader_gets_what_the_dead_process_wrote(void **state)
 	struct peer_job pj;
 	struct job_spec spec;
 	char *argv[4], script[300];
-	struct probe probe = {&p, "late", 0};
+	struct probe probe = {&p, "late"};
 	int64_t until;
 
 	(void)state;
@@ -121,7 +64,7 @@ static void a_late_reader_gets_what_the_dead_process_wrote(void **state)
 	rig_accept(&r, &p);
 	/* 4 KiB in the ring, the rest fits into the pipe: the process ends long before it is read.
 	 */
-	pattern_script(script, sizeof(script), 1000);
+	peer_pattern_script(script, sizeof(script), 1000);
 	peer_spec(&spec, argv, script);
 	spec.output_buffer = 4096;
 	{
@@ -134,10 +77,10 @@ static void a_late_reader_gets_what_the_dead_process_wrote(void **state)
 	/* Past the grace: nothing may be published, for nobody has read. */
 	until = clock_monotonic_ns() + 2500 * NS_PER_MS;
 	while (clock_monotonic_ns() < until)
-		assert_int_equal(job_state(&p, "late"), KM_STATE_ENDING);
+		assert_int_equal(peer_job_state(&p, "late"), KM_STATE_ENDING);
 	peer_attach(&p, &pj, 1, "late", 0, 0, false);
 	peer_finish(&p, &pj);
-	assert_pattern(&pj.out[KM_STDOUT], 0, 1000);
+	peer_assert_pattern(&pj.out[KM_STDOUT], 0, 1000);
 	assert_int_equal(pj.exit.streams_open, 0);
 	peer_detach(&p, &pj, true);
 	peer_close(&p);
@@ -155,7 +98,7 @@ static void what_one_has_is_there_for_the_next(void **state)
 	(void)state;
 	rig_start(&r, "workers = 1");
 	rig_accept(&r, &p);
-	pattern_script(script, sizeof(script), 1000);
+	peer_pattern_script(script, sizeof(script), 1000);
 	peer_spec(&spec, argv, script);
 	spec.disconnect = JOB_DISCONNECT_KEEP;
 	peer_run(&p, &pj, 1, "twice", &spec);
@@ -164,7 +107,7 @@ static void what_one_has_is_there_for_the_next(void **state)
 	for (uint32_t i = 0; i < 3; i++) {
 		peer_attach(&p, &again, 2 + i, "twice", 0, 0, false);
 		peer_finish(&p, &again);
-		assert_pattern(&again.out[KM_STDOUT], 0, 1000);
+		peer_assert_pattern(&again.out[KM_STDOUT], 0, 1000);
 		peer_detach(&p, &again, false);
 	}
 	peer_close(&p);
@@ -184,7 +127,7 @@ static void offsets_that_are_not_held_are_refused(void **state)
 	(void)state;
 	rig_start(&r, "workers = 1");
 	rig_accept(&r, &p);
-	pattern_script(script, sizeof(script), 1000);
+	peer_pattern_script(script, sizeof(script), 1000);
 	peer_spec(&spec, argv, script);
 	spec.output_buffer = 4096;
 	spec.disconnect = JOB_DISCONNECT_KEEP;
@@ -204,7 +147,7 @@ static void offsets_that_are_not_held_are_refused(void **state)
 	peer_attach(&p, &again, 2, "held", oldest, 0, false);
 	assert_int_equal(again.job.tail[KM_STDOUT], oldest);
 	peer_finish(&p, &again);
-	assert_pattern(&again.out[KM_STDOUT], oldest, 1000);
+	peer_assert_pattern(&again.out[KM_STDOUT], oldest, 1000);
 	peer_detach(&p, &again, true);
 	peer_close(&p);
 	rig_stop(&r);
@@ -217,12 +160,12 @@ static void nobody_reads_and_the_spool_holds_it_all(void **state)
 	struct peer_job pj;
 	struct job_spec spec;
 	char *argv[4], script[256];
-	struct probe probe = {&p, "spooled", 0};
+	struct probe probe = {&p, "spooled"};
 
 	(void)state;
 	rig_start(&r, "workers = 1");
 	rig_accept(&r, &p);
-	pattern_script(script, sizeof(script), 8000);
+	peer_pattern_script(script, sizeof(script), 8000);
 	peer_spec(&spec, argv, script);
 	spec.output_buffer = 4096;
 	spec.spool = 1 << 20;
@@ -233,7 +176,7 @@ static void nobody_reads_and_the_spool_holds_it_all(void **state)
 		peer_attach(&p, &pj, i, "spooled", 0, 0, false);
 		assert_int_equal(pj.job.tail[KM_STDOUT], 0);
 		peer_finish(&p, &pj);
-		assert_pattern(&pj.out[KM_STDOUT], 0, 8000);
+		peer_assert_pattern(&pj.out[KM_STDOUT], 0, 8000);
 		peer_detach(&p, &pj, false);
 	}
 	peer_close(&p);
@@ -252,7 +195,7 @@ static void a_reader_drains_a_full_spool_while_the_process_writes_on(void **stat
 	(void)state;
 	rig_start(&r, "workers = 1");
 	rig_accept(&r, &p);
-	pattern_script(script, sizeof(script), 8000);
+	peer_pattern_script(script, sizeof(script), 8000);
 	peer_spec(&spec, argv, script);
 	spec.output_buffer = 4096;
 	spec.spool = 64 * 1024;
@@ -260,7 +203,7 @@ static void a_reader_drains_a_full_spool_while_the_process_writes_on(void **stat
 	/* From the beginning, while it goes on. */
 	peer_attach(&p, &pj, 1, "drained", 0, 0, false);
 	peer_finish(&p, &pj);
-	assert_pattern(&pj.out[KM_STDOUT], 0, 8000);
+	peer_assert_pattern(&pj.out[KM_STDOUT], 0, 8000);
 	peer_detach(&p, &pj, true);
 	peer_close(&p);
 	rig_stop(&r);
@@ -273,13 +216,13 @@ static void drop_oldest_keeps_the_end_and_says_from_where(void **state)
 	struct peer_job pj;
 	struct job_spec spec;
 	char *argv[4], script[256];
-	struct probe probe = {&p, "dropped", 0};
+	struct probe probe = {&p, "dropped"};
 	union km_any m;
 
 	(void)state;
 	rig_start(&r, "workers = 1");
 	rig_accept(&r, &p);
-	pattern_script(script, sizeof(script), 8000);
+	peer_pattern_script(script, sizeof(script), 8000);
 	peer_spec(&spec, argv, script);
 	spec.output_buffer = 4096;
 	spec.output_policy = JOB_OUTPUT_DROP_OLDEST;
@@ -291,7 +234,7 @@ static void drop_oldest_keeps_the_end_and_says_from_where(void **state)
 	peer_attach(&p, &pj, 1, "dropped", m.refused.oldest, 0, false);
 	peer_finish(&p, &pj);
 	assert_true(pj.out[KM_STDOUT].len > 0 && pj.out[KM_STDOUT].len <= 4096);
-	assert_pattern(&pj.out[KM_STDOUT], m.refused.oldest, 8000);
+	peer_assert_pattern(&pj.out[KM_STDOUT], m.refused.oldest, 8000);
 	peer_detach(&p, &pj, true);
 	peer_close(&p);
 	rig_stop(&r);
