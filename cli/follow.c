@@ -20,6 +20,7 @@
 #include "cli/end.h"
 #include "cli/follow_words.h"
 #include "cli/forward.h"
+#include "cli/loss.h"
 #include "cli/output.h"
 #include "cli/run_json.h"
 #include "cli/say.h"
@@ -36,6 +37,7 @@ struct follow {
 	struct run_streams *streams;
 	struct forward *forward;
 	struct term *term;
+	struct loss *loss;
 	struct event *lost_timer;
 	bool started, over;
 	bool interrupted; /* at least once */
@@ -54,6 +56,8 @@ static void finish(struct follow *f, int status)
 	f->forward = NULL;
 	term_free(f->term);
 	f->term = NULL;
+	loss_free(f->loss);
+	f->loss = NULL;
 	event_del(f->lost_timer);
 	run_streams_end(f->streams);
 }
@@ -247,7 +251,7 @@ static void on_interrupted(struct telex_run *run, const struct telex_error *why,
 
 	(void)run;
 	f->interrupted = true;
-	follow_words_interrupted(f->session, why);
+	loss_begins(f->loss, why);
 	tell(f, run_json_interrupted(why));
 }
 
@@ -256,7 +260,7 @@ static void on_resumed(struct telex_run *run, void *arg)
 	struct follow *f = arg;
 
 	(void)run;
-	say_detail("the connection to %s is back", f->session->address);
+	loss_ends(f->loss);
 	tell(f, run_json_resumed(f->id));
 }
 
@@ -369,6 +373,7 @@ int follow(struct session *session, const struct follow_how *how,
 	int status;
 
 	f.streams = run_streams_new(session->base, session->json, &streams_ops, &f);
+	f.loss = loss_new(session);
 	f.lost_timer = evtimer_new(session->base, on_lost_timer, &f);
 	if (!f.lost_timer)
 		abort();
@@ -383,6 +388,7 @@ int follow(struct session *session, const struct follow_how *how,
 	}
 	forward_free(f.forward);
 	term_free(f.term);
+	loss_free(f.loss);
 	event_free(f.lost_timer);
 	run_streams_free(f.streams);
 	return status;

@@ -26,6 +26,11 @@ void say_verbosity(int verbosity)
 	verbosity_now = verbosity;
 }
 
+bool say_details(void)
+{
+	return verbosity_now > 0;
+}
+
 void say_through(void (*write_line)(const void *text, size_t len, void *arg), void *arg)
 {
 	through = write_line;

@@ -8,6 +8,8 @@
 
 /* -1: only errors; 0; 1: details too. */
 void say_verbosity(int verbosity);
+/* Whether say_detail says anything. */
+bool say_details(void);
 
 /* Lines go through this instead of a write that may wait; NULL: to stderr again. */
 void say_through(void (*write)(const void *text, size_t len, void *arg), void *arg);
