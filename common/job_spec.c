@@ -119,21 +119,9 @@ static uint32_t flags_of(const struct job_spec *spec)
 	       (spec->no_new_privs ? NO_NEW_PRIVS : 0u);
 }
 
-int job_spec_pack(const struct job_spec *spec, uint8_t **data, size_t *len, struct err *e)
+static struct head head_of(const struct job_spec *spec, size_t strings)
 {
-	char *others[3];
-	const size_t n_others = list_others(others, spec);
-	const size_t fixed = sizeof(struct head) + spec->n_rlimits * sizeof(struct job_rlimit);
-	struct head h;
-	size_t total = fixed;
-	uint8_t *p;
-
-	if (spec->n_rlimits > JOB_RLIMITS_MAX || spec->argc > JOB_STRINGS_MAX ||
-	    spec->envc > JOB_STRINGS_MAX || !add_strings(&total, spec->argv, spec->argc) ||
-	    !add_strings(&total, spec->env, spec->envc) || !add_strings(&total, others, n_others))
-		return err_set(
-		    e, TX_ETOOBIG, "command and environment are over %zu bytes", JOB_SPEC_MAX);
-	h = (struct head){.magic = MAGIC,
+	return (struct head){.magic = MAGIC,
 	    .version = VERSION,
 	    .argc = (uint32_t)spec->argc,
 	    .envc = (uint32_t)spec->envc,
@@ -158,7 +146,24 @@ int job_spec_pack(const struct job_spec *spec, uint8_t **data, size_t *len, stru
 	    .rows = spec->rows,
 	    .columns = spec->columns,
 	    .umask = spec->umask,
-	    .strings = total - fixed};
+	    .strings = strings};
+}
+
+int job_spec_pack(const struct job_spec *spec, uint8_t **data, size_t *len, struct err *e)
+{
+	char *others[3];
+	const size_t n_others = list_others(others, spec);
+	const size_t fixed = sizeof(struct head) + spec->n_rlimits * sizeof(struct job_rlimit);
+	struct head h;
+	size_t total = fixed;
+	uint8_t *p;
+
+	if (spec->n_rlimits > JOB_RLIMITS_MAX || spec->argc > JOB_STRINGS_MAX ||
+	    spec->envc > JOB_STRINGS_MAX || !add_strings(&total, spec->argv, spec->argc) ||
+	    !add_strings(&total, spec->env, spec->envc) || !add_strings(&total, others, n_others))
+		return err_set(
+		    e, TX_ETOOBIG, "command and environment are over %zu bytes", JOB_SPEC_MAX);
+	h = head_of(spec, total - fixed);
 	*data = malloc(total);
 	if (*data == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");

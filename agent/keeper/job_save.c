@@ -216,6 +216,20 @@ static bool makes_sense(const struct saved *s)
 	                 : s->state != KM_STATE_ENDED;
 }
 
+static void load_times(struct state_in *in, struct saved *s)
+{
+	s->kill_at = state_get_signed(in);
+	s->timeout_at = state_get_signed(in);
+	s->end_at = state_get_signed(in);
+	s->gone_at = state_get_signed(in);
+	s->close_at = state_get_signed(in);
+	s->close_mark[KM_STDOUT] = state_get(in);
+	s->close_mark[KM_STDERR] = state_get(in);
+	s->close_late = state_get_bool(in);
+	s->ended_at = state_get_signed(in);
+	s->expire_ns = state_get_signed(in);
+}
+
 static int load(struct state_in *in, struct saved *s, struct err *e)
 {
 	const uint8_t *spec;
@@ -240,16 +254,7 @@ static int load(struct state_in *in, struct saved *s, struct err *e)
 	load_exit(in, &s->exit);
 	s->cause = (enum km_reason)state_get_most(in, UINT8_MAX);
 	state_get_text(in, s->cause_by, sizeof(s->cause_by));
-	s->kill_at = state_get_signed(in);
-	s->timeout_at = state_get_signed(in);
-	s->end_at = state_get_signed(in);
-	s->gone_at = state_get_signed(in);
-	s->close_at = state_get_signed(in);
-	s->close_mark[KM_STDOUT] = state_get(in);
-	s->close_mark[KM_STDERR] = state_get(in);
-	s->close_late = state_get_bool(in);
-	s->ended_at = state_get_signed(in);
-	s->expire_ns = state_get_signed(in);
+	load_times(in, s);
 	load_sent(in, s);
 	s->has_in = state_get_bool(in);
 	if (s->has_in)

@@ -17,7 +17,6 @@
 
 #include "agent/keeper/clone_into.h"
 #include "agent/keeper/spawn_internal.h"
-#include "agent/keeper/spawn_low.h"
 #include "common/keeper_msg.h"
 #include "common/log.h"
 #include "common/signals.h"

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What spawn.c (the keeper's side), spawn_child.c (from the fork to the exec) and spawn_words.c
- * (what went wrong) share. */
+/* What spawn.c (the keeper's side), spawn_low.c (descriptors for the child), spawn_child.c (from
+ * the fork to the exec) and spawn_words.c (what went wrong) share. */
 #ifndef TX_KEEPER_SPAWN_INTERNAL_H
 #define TX_KEEPER_SPAWN_INTERNAL_H
+
+#include <stdbool.h>
 
 #include "agent/keeper/spawn.h"
 
@@ -27,7 +29,7 @@ struct spawn_child {
 	int status_fd, file_fd;
 	int fds[SPAWN_FDS_MAX];            /* the plan's, or copies of them */
 	int cgroup_fds[SPAWN_CGROUPS_MAX]; /* likewise */
-	unsigned keep_below; /* not 0: the table of descriptors is shared; see spawn_low.h */
+	unsigned keep_below; /* not 0: the table of descriptors is shared; see spawn_low.c */
 	int what;            /* that is being set */
 };
 
@@ -38,5 +40,12 @@ int spawn_child_main(void *arg);
 /* Fills why->text; stage and sys_errno are set. */
 void spawn_describe(
     const struct spawn_plan *plan, const struct spawn_report *r, struct spawn_failure *why);
+
+/* Early, while low numbers are free. Where it cannot be, spawn_low_take says no. */
+void spawn_low_init(void);
+/* Puts c's descriptors there, and sets keep_below. False: c is as it was. */
+bool spawn_low_take(struct spawn_child *c);
+/* After the child has executed or ended. */
+void spawn_low_release(void);
 
 #endif

@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/keeper/spawn_low.h"
+/*
+ * With thousands of processes the keeper has tens of thousands of descriptors. A child that is
+ * given a copy of them all, and closes them all, takes milliseconds. One that shares the keeper's
+ * table and begins with a copy of the low ones alone does not: so a few low numbers are kept
+ * occupied (by /dev/null), and a start puts there for its moment what the child needs.
+ *
+ * Only where the keeper stands still until the child executes (CLONE_VFORK).
+ */
+#include "agent/keeper/spawn_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

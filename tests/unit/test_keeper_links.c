@@ -43,6 +43,20 @@ static void a_killed_worker_loses_no_byte(void **state)
 	rig_stop(&r);
 }
 
+/* What att 2 is told on the way is its own; att 1 is not woken. */
+static void until_answered(struct peer *p, uint16_t type, union km_any *m)
+{
+	int fd;
+
+	do {
+		peer_recv(p, m, &fd);
+		if (fd >= 0)
+			close(fd);
+		if (m->hdr.type == KM_WAKE)
+			assert_int_equal(m->wake.att, 2);
+	} while (m->hdr.type != type);
+}
+
 static void one_wake_until_the_release(void **state)
 {
 	struct km_info info = {0};
@@ -74,29 +88,12 @@ static void one_wake_until_the_release(void **state)
 		struct km_detach detach = {.att = 2};
 
 		peer_send(&p, KM_ATTACH, 3, &attach, -1);
-		do {
-			int fd;
-
-			peer_recv(&p, &m, &fd);
-			if (fd >= 0)
-				close(fd);
-			/* What att 2 is told is its own. */
-			if (m.hdr.type == KM_WAKE)
-				assert_int_equal(m.wake.att, 2);
-		} while (m.hdr.type != KM_JOB);
+		until_answered(&p, KM_JOB, &m);
 		head = m.job.head[KM_STDOUT];
 		peer_send(&p, KM_DETACH, 0, &detach, -1);
 	}
 	peer_send(&p, KM_INFO, 4, &info, -1);
-	do {
-		int fd;
-
-		peer_recv(&p, &m, &fd);
-		if (fd >= 0)
-			close(fd);
-		if (m.hdr.type == KM_WAKE)
-			assert_int_equal(m.wake.att, 2);
-	} while (m.hdr.type != KM_INFO_REPLY);
+	until_answered(&p, KM_INFO_REPLY, &m);
 	assert_int_equal(m.info_reply.processes, 1);
 	peer_release(&p, 1, KM_STDOUT, 0, 1);
 	peer_expect(&p, KM_WAKE, &m);
