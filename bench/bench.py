@@ -402,17 +402,19 @@ def main():
         raise SystemExit(f"bench: no such target: {', '.join(sorted(unknown))} (there are P2, {', '.join(BENCHES)})")
     # Ended by a signal, it still ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with tempfile.TemporaryDirectory() as folder:
-        for name, bench in BENCHES.items():
-            if name not in wanted:
-                continue
-            with tempfile.TemporaryDirectory(dir=folder) as own:
-                agent = Agent(own)
-                try:
-                    bench(agent, own)
-                finally:
-                    agent.stop()
-    table()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, bench in BENCHES.items():
+                if name not in wanted:
+                    continue
+                with tempfile.TemporaryDirectory(dir=folder) as own:
+                    agent = Agent(own)
+                    try:
+                        bench(agent, own)
+                    finally:
+                        agent.stop()
+    finally:
+        table()
 
 
 main()
