@@ -181,10 +181,11 @@ int attach_add(struct attachment **out, struct attach_table *t, uint32_t att, st
 	}
 	if ((a->flags & KM_ATTACH_NO_OUTPUT) == 0)
 		j->n_readers++;
-	if (want->stdin_too && job_has_stdin(j))
-		take_stdin(a);
+	/* Before stdin is taken: that may end the holder, who may be this very one. */
 	if (before != NULL)
 		replace(before, KM_WHY_REPLACED);
+	if (want->stdin_too && job_has_stdin(j))
+		take_stdin(a);
 	readers_came_back(j, want->owner, want->key);
 	job_taken(j);
 	readers_changed(j);

@@ -662,6 +662,26 @@ static void one_that_is_there_for_stdin_alone_ends_with_it(void **state)
 	assert_int_equal(f->detached[1], KM_WHY_STDIN_HELD);
 }
 
+static void one_for_stdin_alone_is_replaced_once_by_its_own_key(void **state)
+{
+	struct attach_want want = {.owner = "me",
+	    .flags = KM_ATTACH_PASSIVE | KM_ATTACH_NO_OUTPUT,
+	    .key = 7,
+	    .stdin_too = true};
+	struct fixture *f = *state;
+
+	attach_as(f, 1, &want);
+	attach_as(f, 2, &want);
+	assert_null(attach_find(f->table, 1));
+	assert_int_equal(f->detached[1], KM_WHY_REPLACED);
+	want.flags = 0;
+	assert_true(attach_holds_stdin(attach_as(f, 3, &want)));
+	assert_null(attach_find(f->table, 2));
+	assert_int_equal(f->detached[2], KM_WHY_REPLACED);
+	assert_int_equal(f->j->n_attached, 1);
+	assert_int_equal(f->j->n_readers, 1);
+}
+
 static void a_link_has_so_many_attachments_and_no_more(void **state)
 {
 	const struct attach_want want = {.owner = "me", .flags = KM_ATTACH_PASSIVE};
@@ -698,6 +718,7 @@ int main(void)
 	    RUN_TEST(one_without_output_gets_no_rings),
 	    RUN_TEST(the_same_key_takes_the_place_and_stdin),
 	    RUN_TEST(one_that_is_there_for_stdin_alone_ends_with_it),
+	    RUN_TEST(one_for_stdin_alone_is_replaced_once_by_its_own_key),
 	    RUN_TEST(a_link_has_so_many_attachments_and_no_more),
 	};
 
