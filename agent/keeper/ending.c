@@ -136,10 +136,17 @@ static int deliver(struct job *j, const struct ending_signal *s, int signo)
 
 static void take_cause(struct job *j, enum km_reason why, const char *by);
 
+/* What ended by itself, and is not reaped yet, is not ended by us; what it left lives on. */
+static bool is_endable(const struct job *j)
+{
+	return has_leader(j) && (j->cause != 0 || j->kill_at != 0 || ending_is_alive(j));
+}
+
 int ending_signal(struct job *j, const struct ending_signal *s, int *sys_errno)
 {
 	int signo = s->signo != 0 ? s->signo : j->spec->stop_signal;
-	bool alive = ending_is_alive(j);
+	/* As of before the signal: what dies of it at once was ended all the same. */
+	bool endable = is_endable(j);
 	char name[24];
 	int error;
 
@@ -154,7 +161,7 @@ int ending_signal(struct job *j, const struct ending_signal *s, int *sys_errno)
 		return TX_ESYS;
 	}
 	log_info("job %s: %s from %s", j->id, name, s->by);
-	if (!alive)
+	if (!endable)
 		return 0;
 	remember(j, signo, s->by);
 	if (s->kill_after_ns < 0)
@@ -177,10 +184,11 @@ static const char *cause_name(enum km_reason cause)
 	return names[cause];
 }
 
-/* What made it end first is the reason. */
+/* What made it end first is the reason. It was endable a moment ago: whether it still lives is not
+ * asked again, for without a cause nothing would be killed later. */
 static void take_cause(struct job *j, enum km_reason why, const char *by)
 {
-	if (j->cause == 0 && ending_is_alive(j)) {
+	if (j->cause == 0) {
 		j->cause = why;
 		j->cause_by = by[0] != '\0' ? strdup(by) : NULL;
 		log_info("job %s: is ended: %s", j->id, cause_name(why));
@@ -193,12 +201,6 @@ static void take_cause(struct job *j, enum km_reason why, const char *by)
 static const char *whose(const struct job *j, enum km_reason why)
 {
 	return why == KM_REASON_RUN_TIMEOUT || why == KM_REASON_DISCONNECT ? j->owner : "";
-}
-
-/* What ended by itself, and is not reaped yet, is not ended by us; what it left lives on. */
-static bool is_endable(const struct job *j)
-{
-	return has_leader(j) && (j->cause != 0 || ending_is_alive(j));
 }
 
 void ending_kill(struct job *j, enum km_reason why)

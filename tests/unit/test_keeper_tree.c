@@ -78,7 +78,7 @@ static void scene_close(struct scene *s)
 static size_t read_pids(const struct scene *s, int pids[], size_t max)
 {
 	const struct peer_output *out = &s->pj.out[KM_STDOUT];
-	char text[256];
+	char text[4096];
 	size_t n = 0;
 	char *at;
 
@@ -315,6 +315,39 @@ static void many_descendants_are_all_ended(void **state)
 	}
 }
 
+/* The leader dies before the signal has reached all the others, who ignore it. */
+static void sigkill_follows_when_the_leader_went_first(void **state)
+{
+	struct km_signal sig = {.signo = SIGTERM,
+	    .target = KM_TARGET_TREE,
+	    .kill_after_ns = 500 * NS_PER_MS,
+	    .id = "tree",
+	    .by = PEER_OWNER};
+	int pids[300];
+	struct scene s;
+	union km_any m;
+
+	(void)state;
+	for (int i = 0; i < n_modes; i++) {
+		scene_open(&s, &modes[i]);
+		scene_spec(
+		    &s, (char[]){"trap '' TERM; i=0; while [ $i -lt 300 ]; do "
+		                 "(setsid sh -c 'echo $$; exec sleep 1000' &); i=$((i + 1)); done; "
+		                 "trap - TERM; while :; do sleep 1000; done"});
+		scene_run(&s);
+		await_pids(&s, pids, 300);
+		ask_signal(&s, &sig, &m);
+		assert_int_equal(m.hdr.type, KM_DONE);
+		peer_finish(&s.p, &s.pj);
+		assert_int_equal(s.pj.exit.kind, KM_END_SIGNAL);
+		assert_int_equal(s.pj.exit.reason, KM_REASON_SIGNALLED);
+		assert_string_equal(s.pj.exit.by, PEER_OWNER);
+		assert_int_equal(s.pj.exit.streams_open, 0);
+		expect_gone(pids, 300);
+		scene_close(&s);
+	}
+}
+
 /* Their folders are cleaned up in batches, and used again. */
 static void jobs_after_those_that_were_killed_are_well(void **state)
 {
@@ -412,6 +445,7 @@ int main(void)
 	    cmocka_unit_test(one_that_hides_from_all_but_control_groups_is_ended),
 	    cmocka_unit_test(the_shutdown_leaves_nothing_of_it),
 	    cmocka_unit_test(many_descendants_are_all_ended),
+	    cmocka_unit_test(sigkill_follows_when_the_leader_went_first),
 	    cmocka_unit_test(jobs_after_those_that_were_killed_are_well),
 	    cmocka_unit_test(no_folder_is_left),
 	    cmocka_unit_test(what_a_dead_keeper_left_is_removed),
