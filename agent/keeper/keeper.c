@@ -183,6 +183,8 @@ static int listen_for_signals(struct keeper *k, struct err *e)
 	int rc = 0;
 
 	signals_ignore(SIGPIPE);
+	/* Past a limit of file sizes, a call is to fail: that request, not the agent. */
+	signals_ignore(SIGXFSZ);
 	for (size_t i = 0; i < KEEPER_SIGNALS && rc == 0; i++)
 		rc = signals_watch(&k->watches[i], k->env.base, signals[i], on_signal, k, e);
 	return rc;

@@ -290,8 +290,10 @@ static void on_lost(const struct err *why, void *arg)
 
 static void ignore_signals(void)
 {
-	/* What a terminal or a service manager sends to the whole group is for the keeper. */
-	const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+	/* What a terminal or a service manager sends to the whole group is for the keeper. And past
+	 * a limit of file sizes a call is to fail, no more. */
+	const int ignored[] = {
+	    SIGPIPE, SIGXFSZ, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signals_ignore(ignored[i]);

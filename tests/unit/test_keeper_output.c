@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/duration.h"
@@ -322,6 +323,41 @@ static void the_same_key_on_another_worker_takes_over(void **state)
 	rig_stop(&r);
 }
 
+static bool output_waits(void *arg)
+{
+	return rig_logged(arg, "waits");
+}
+
+/* The agent was started with a limit of file sizes (ulimit -f): memory of outputs counts, too. */
+static void a_limit_of_file_sizes_does_not_kill_the_agent(void **state)
+{
+	struct peer_job pj;
+	struct job_spec spec;
+	struct rlimit before, little;
+	struct rig r;
+	struct peer p;
+	char *argv[4];
+
+	(void)state;
+	rig_start(&r, "workers = 1\n");
+	rig_accept(&r, &p);
+	assert_int_equal(prlimit(r.pid, RLIMIT_FSIZE, NULL, &before), 0);
+	little = before;
+	little.rlim_cur = 64 * 1024;
+	assert_int_equal(prlimit(r.pid, RLIMIT_FSIZE, &little, NULL), 0);
+	peer_spec(&spec, argv, (char[]){"echo here"});
+	peer_run(&p, &pj, 1, "limited", &spec);
+	rig_until(output_waits, &r, "an output without memory");
+	assert_true(peer_answers_between(&p));
+	assert_int_equal(prlimit(r.pid, RLIMIT_FSIZE, &before, NULL), 0);
+	peer_finish(&p, &pj);
+	assert_int_equal(pj.out[KM_STDOUT].len, 5);
+	peer_detach(&p, &pj, true);
+	peer_job_free(&pj);
+	peer_close(&p);
+	rig_stop(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -333,6 +369,7 @@ int main(void)
 	    cmocka_unit_test(drop_oldest_keeps_the_end_and_says_from_where),
 	    cmocka_unit_test(sizes_above_the_maximum_are_refused),
 	    cmocka_unit_test(the_same_key_on_another_worker_takes_over),
+	    cmocka_unit_test(a_limit_of_file_sizes_does_not_kill_the_agent),
 	};
 
 	return cmocka_run_group_tests_name("keeper_output", tests, NULL, NULL);
