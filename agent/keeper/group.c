@@ -2,7 +2,8 @@
 /*
  * A group has its members in the order in which they came, and of these the queued ones in another
  * list; it counts them by state. Groups with a queue and room are `ready`: an event starts some of
- * theirs each turn of the loop, so that many at once do not stop the pumps.
+ * theirs each turn of the loop, so that many at once do not stop the pumps. One whose first cannot
+ * start for want of what others may give back soon is `stalled`: a timer makes it ready again.
  */
 #include "agent/keeper/group.h"
 
@@ -18,10 +19,13 @@
 #include "agent/keeper/attach.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/start.h"
+#include "common/duration.h"
 #include "common/log.h"
 
 #define BUCKETS       1024
 #define STARTS_A_TURN 8
+#define STALL_MIN_NS  (20 * NS_PER_MS)
+#define STALL_MAX_NS  NS_PER_S
 
 struct group {
 	LIST_ENTRY(group) by_name;
@@ -29,8 +33,8 @@ struct group {
 	TAILQ_HEAD(, job) members, queue;
 	uint32_t maximum; /* 0: none */
 	uint32_t queued, running, ended;
-	bool ready;
-	TAILQ_ENTRY(group) in_ready;
+	bool ready, stalled;
+	TAILQ_ENTRY(group) in_ready; /* or in the stalled ones */
 	char name[KM_ID_SIZE];
 	char owner[KM_IDENTITY_SIZE];
 };
@@ -38,15 +42,17 @@ struct group {
 struct groups {
 	struct jobs *jobs;
 	struct starter *starter;
-	struct event *turn;
+	struct event *turn, *again;
+	int64_t stall_ns; /* how long the stalled ones wait next */
 	uint32_t n;
 	size_t queued_bytes; /* of the specs of those that are queued */
 	bool stopped;
-	TAILQ_HEAD(, group) ready;
+	TAILQ_HEAD(, group) ready, stalled;
 	LIST_HEAD(, group) buckets[BUCKETS];
 };
 
 static void on_turn(evutil_socket_t fd, short what, void *arg);
+static void on_again(evutil_socket_t fd, short what, void *arg);
 
 int groups_new(struct groups **out, struct jobs *js, struct starter *st, struct err *e)
 {
@@ -57,9 +63,12 @@ int groups_new(struct groups **out, struct jobs *js, struct starter *st, struct 
 	gs->jobs = js;
 	gs->starter = st;
 	TAILQ_INIT(&gs->ready);
+	TAILQ_INIT(&gs->stalled);
+	gs->stall_ns = STALL_MIN_NS;
 	gs->turn = event_new(jobs_base(js), -1, 0, on_turn, gs);
-	if (gs->turn == NULL) {
-		free(gs);
+	gs->again = evtimer_new(jobs_base(js), on_again, gs);
+	if (gs->turn == NULL || gs->again == NULL) {
+		groups_free(gs);
 		return err_set(e, TX_ENOMEM, "out of memory");
 	}
 	*out = gs;
@@ -109,6 +118,8 @@ static void group_free(struct group *g)
 {
 	if (g->ready)
 		TAILQ_REMOVE(&g->gs->ready, g, in_ready);
+	if (g->stalled)
+		TAILQ_REMOVE(&g->gs->stalled, g, in_ready);
 	LIST_REMOVE(g, by_name);
 	g->gs->n--;
 	free(g);
@@ -129,7 +140,10 @@ void groups_free(struct groups *gs)
 			assert(TAILQ_EMPTY(&LIST_FIRST(&gs->buckets[i])->members));
 			group_free(LIST_FIRST(&gs->buckets[i]));
 		}
-	event_free(gs->turn);
+	if (gs->turn != NULL)
+		event_free(gs->turn);
+	if (gs->again != NULL)
+		event_free(gs->again);
 	free(gs);
 }
 
@@ -190,7 +204,7 @@ static void look(struct group *g)
 {
 	struct groups *gs = g->gs;
 
-	if (gs->stopped || g->ready || TAILQ_EMPTY(&g->queue) || !has_room(g))
+	if (gs->stopped || g->ready || g->stalled || TAILQ_EMPTY(&g->queue) || !has_room(g))
 		return;
 	g->ready = true;
 	TAILQ_INSERT_TAIL(&gs->ready, g, in_ready);
@@ -239,16 +253,67 @@ void group_on_forgotten(struct job *j)
 
 /* ---- starting ---- */
 
-/* The first of the queue runs, or has ended. */
+/* Nothing is wrong with the job: descriptors, memory or processes are out, for now. */
+static bool is_passing(const struct km_refused *why)
+{
+	switch (why->sys_errno) {
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+		return why->why == KM_WHY_SYSTEM || why->stage == KM_STAGE_FORK ||
+		       why->stage == KM_STAGE_CGROUP;
+	case EAGAIN:
+		return why->stage == KM_STAGE_FORK;
+	default:
+		return false;
+	}
+}
+
+static void stall(struct group *g, const struct km_refused *why)
+{
+	struct groups *gs = g->gs;
+	struct timeval tv = duration_timeval(gs->stall_ns);
+
+	g->stalled = true;
+	TAILQ_INSERT_TAIL(&gs->stalled, g, in_ready);
+	if (event_pending(gs->again, EV_TIMEOUT, NULL))
+		return;
+	if (gs->stall_ns == STALL_MIN_NS)
+		log_warn("group %s: its next process waits: %s", g->name, why->text);
+	if (event_add(gs->again, &tv) != 0)
+		log_error("no memory for a timer");
+	gs->stall_ns = gs->stall_ns < STALL_MAX_NS / 2 ? gs->stall_ns * 2 : STALL_MAX_NS;
+}
+
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct groups *gs = arg;
+	struct group *g;
+
+	(void)fd;
+	(void)what;
+	while ((g = TAILQ_FIRST(&gs->stalled)) != NULL) {
+		TAILQ_REMOVE(&gs->stalled, g, in_ready);
+		g->stalled = false;
+		look(g);
+	}
+}
+
+/* The first of the queue runs, or has ended, or waits for better times. */
 static void start_next(struct group *g)
 {
 	struct km_refused why = {0};
 	struct job *j = TAILQ_FIRST(&g->queue);
 
 	if (start_launch(g->gs->starter, j, &why) == 0) {
+		g->gs->stall_ns = STALL_MIN_NS;
 		unqueue(g, j);
 		g->running++;
 		attach_on_started(j);
+		return;
+	}
+	if (is_passing(&why)) {
+		stall(g, &why);
 		return;
 	}
 	j->exit.reason = KM_REASON_EXITED;
@@ -267,13 +332,13 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	while (n < STARTS_A_TURN && !gs->stopped && (g = TAILQ_FIRST(&gs->ready)) != NULL) {
-		if (!TAILQ_EMPTY(&g->queue) && has_room(g)) {
-			start_next(g);
-			n++;
-		}
-		/* The others' turn, too. */
 		TAILQ_REMOVE(&gs->ready, g, in_ready);
 		g->ready = false;
+		if (TAILQ_EMPTY(&g->queue) || !has_room(g))
+			continue;
+		start_next(g);
+		n++;
+		/* The others' turn, too. */
 		look(g);
 	}
 	if (!TAILQ_EMPTY(&gs->ready) && !gs->stopped)

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/duration.h"
@@ -277,6 +278,39 @@ static void one_that_cannot_start_has_ended_and_the_next_is_tried(void **state)
 	counts(&s, 0, 1, 2);
 	peer_detach(&s.p, &b, 1);
 	peer_detach(&s.p, &c, 0);
+	finish(&s);
+}
+
+static bool waits(void *arg)
+{
+	return rig_logged(arg, "its next process waits");
+}
+
+/* The agent has no descriptor left when their turn comes. */
+static void a_passing_shortage_leaves_the_queue_as_it_is(void **state)
+{
+	struct rlimit before, none;
+	struct scene s;
+	union km_any m;
+
+	(void)state;
+	begin(&s, "", (char[]){"exec sleep 300"}, 1);
+	start(&s, "a", &m);
+	start(&s, "b", &m);
+	start(&s, "c", &m);
+	assert_int_equal(prlimit(s.r.pid, RLIMIT_NOFILE, NULL, &before), 0);
+	none = before;
+	none.rlim_cur = 3;
+	assert_int_equal(prlimit(s.r.pid, RLIMIT_NOFILE, &none, NULL), 0);
+	send_signal(&s, "a", SIGKILL);
+	peer_expect(&s.p, KM_DONE, &m);
+	rig_until(waits, &s.r, "a start that fails");
+	counts(&s, 2, 0, 1);
+	assert_int_equal(prlimit(s.r.pid, RLIMIT_NOFILE, &before, NULL), 0);
+	wait_for(&s, 1, 1, 1);
+	send_signal(&s, "b", SIGKILL);
+	peer_expect(&s.p, KM_DONE, &m);
+	wait_for(&s, 0, 1, 2);
 	finish(&s);
 }
 
@@ -673,6 +707,7 @@ int main(void)
 	    cmocka_unit_test(stdin_of_a_queued_one_waits_for_it),
 	    cmocka_unit_test(a_signal_ends_a_queued_one_without_running_it),
 	    cmocka_unit_test(one_that_cannot_start_has_ended_and_the_next_is_tried),
+	    cmocka_unit_test(a_passing_shortage_leaves_the_queue_as_it_is),
 	    cmocka_unit_test(what_can_be_known_at_once_is_said_at_once),
 	    cmocka_unit_test(a_start_that_fails_leaves_no_group),
 	    cmocka_unit_test(the_maximum_rises_and_more_run),
