@@ -244,6 +244,24 @@ void cgroups_free(struct cgroups *cs)
 	free(cs);
 }
 
+int cgroups_check(const char *how, struct err *e)
+{
+	struct cgroups *cs;
+	int rc = 0;
+
+	/* Of these nothing can fail. */
+	if (strcmp(how, "off") == 0 || strcmp(how, "auto") == 0)
+		return 0;
+	cs = calloc(1, sizeof(*cs));
+	if (cs == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	STAILQ_INIT(&cs->spare);
+	STAILQ_INIT(&cs->dying);
+	rc = cgroup_setup(cs, how, e);
+	cgroups_free(cs);
+	return rc;
+}
+
 /* ---- one ---- */
 
 int cgroup_new(

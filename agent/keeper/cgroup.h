@@ -38,6 +38,8 @@ struct cgroup_limits {
  * memory.
  */
 int cgroups_new(struct cgroups **out, struct event_base *base, const char *how, struct err *e);
+/* Whether cgroups_new would do with it; nothing is left of that. */
+int cgroups_check(const char *how, struct err *e);
 /* Removes our folders. No cgroup may be left. */
 void cgroups_free(struct cgroups *cs);
 /* enum km_can, ored. */

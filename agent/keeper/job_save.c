@@ -292,6 +292,58 @@ static int restore_names(struct job *j, const struct saved *s)
 	return 0;
 }
 
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* What its process wrote and nobody has read is lost; where that does not help its pipe is, too. */
+static int restore_output(const struct job_place *to, struct job *j, enum km_stream stream,
+    const struct store_config *config, const struct pump_out_saved *saved, struct err *e)
+{
+	struct event_base *base = jobs_base(to->jobs);
+	const struct pump_out_ops *ops = job_output_ops(stream);
+	struct pump_out_saved s = *saved;
+	int rc = pump_out_restore(&j->out[stream], base, &s, config, ops, j, e);
+
+	if (rc == 0)
+		return 0;
+	log_error("job %s: %llu bytes of its output are lost: %s", j->id,
+	    (unsigned long long)(s.store.head - s.store.tail), e->message);
+	close_fd(&s.store.ring_fd);
+	if (s.store.has_spool) {
+		close_fd(&s.store.spool.fd);
+		close_fd(&s.store.spool.reader);
+	}
+	s.store.has_spool = false;
+	s.store.tail = s.store.released = s.store.head;
+	rc = pump_out_restore(&j->out[stream], base, &s, config, ops, j, e);
+	if (rc == 0)
+		return 0;
+	log_error("job %s: no more of its output is read: %s", j->id, e->message);
+	close_fd(&s.fd);
+	return pump_out_restore(&j->out[stream], base, &s, config, ops, j, e);
+}
+
+static int restore_input(
+    const struct job_place *to, struct job *j, const struct pump_in_saved *saved, struct err *e)
+{
+	struct event_base *base = jobs_base(to->jobs);
+	struct pump_in_saved s = *saved;
+	int rc = pump_in_restore(&j->in, base, &s, job_stdin_moved, j, e);
+
+	if (rc == 0)
+		return 0;
+	log_error("job %s: its input ends here: %s", j->id, e->message);
+	close_fd(&s.fd);
+	close_fd(&s.ring_fd);
+	s.closed = true;
+	return pump_in_restore(&j->in, base, &s, job_stdin_moved, j, e);
+}
+
+/* One that cannot be had any more does not end the others, nor its process. */
 static int restore_pumps(
     const struct job_place *to, struct job *j, const struct saved *s, struct err *e)
 {
@@ -301,14 +353,12 @@ static int restore_pumps(
 	    .spool_folder = to->spool_dir,
 	    .job = j->id,
 	};
-	struct event_base *base = jobs_base(to->jobs);
 	int rc = 0;
 
 	if (s->has_in)
-		rc = pump_in_restore(&j->in, base, &s->in, job_stdin_moved, j, e);
+		rc = restore_input(to, j, &s->in, e);
 	for (int i = KM_STDOUT; i <= KM_STDERR && rc == 0 && s->has_out; i++)
-		rc = pump_out_restore(
-		    &j->out[i], base, &s->out[i], &config, job_output_ops((enum km_stream)i), j, e);
+		rc = restore_output(to, j, (enum km_stream)i, &config, &s->out[i], e);
 	return rc != 0 ? err_wrap(e, "process %s", s->id) : 0;
 }
 
@@ -357,11 +407,9 @@ static int restore(const struct job_place *to, struct saved *s, struct err *e)
 	if (j == NULL)
 		return err_set(e, TX_ENOMEM, "process %s is there twice, or out of memory", s->id);
 	s->spec = NULL;
-	rc = restore_names(j, s);
-	if (rc != 0)
-		err_set(e, rc, "out of memory");
-	else
-		rc = restore_pumps(to, j, s, e);
+	if (restore_names(j, s) != 0)
+		log_warn("job %s: out of memory: who ended it may not be known", j->id);
+	rc = restore_pumps(to, j, s, e);
 	if (rc != 0) {
 		job_free(j);
 		return rc;

@@ -190,13 +190,24 @@ static int listen_for_signals(struct keeper *k, struct err *e)
 	return rc;
 }
 
+/* Jobs that run on are worth more than the control groups that are wanted. */
+static int make_cgroups(struct keeper *k, bool again, struct err *e)
+{
+	int rc = cgroups_new(&k->cgroups, k->env.base, k->config->cgroup, e);
+
+	if (rc == 0 || !again)
+		return rc;
+	log_error("%s; control groups are used as if it were set to auto", e->message);
+	return cgroups_new(&k->cgroups, k->env.base, "auto", e);
+}
+
 static int make_parts(struct keeper *k, const struct keeper_setup *setup, struct err *e)
 {
 	const struct config *c = k->config;
 	int rc = jobs_new(&k->env.jobs, k->env.base, c->max_processes, e);
 
 	if (rc == 0)
-		rc = cgroups_new(&k->cgroups, k->env.base, c->cgroup, e);
+		rc = make_cgroups(k, setup->state != NULL, e);
 	if (rc == 0) {
 		k->env.can = cgroups_can(k->cgroups);
 		rc = new_starter(k, c, e);

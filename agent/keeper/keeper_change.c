@@ -66,7 +66,8 @@ void keeper_reload(struct keeper *k)
 	struct err e = {0};
 	int rc;
 
-	k->reload_wanted = !k->serving;
+	/* After an upgrade it may be what is needed to come to serve. */
+	k->reload_wanted = !k->serving && !k->upgraded;
 	if (k->reload_wanted || k->env.stopping)
 		return;
 	log_info("reading %s anew", k->config->file);

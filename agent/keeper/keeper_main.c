@@ -17,6 +17,8 @@
 
 #include "agent/keeper/config.h"
 #include "agent/keeper/keeper.h"
+#include "agent/keeper/listener.h"
+#include "agent/keeper/preflight.h"
 #include "agent/keeper/state.h"
 #include "agent/keeper/state_io.h"
 #include "agent/keeper/upgrade.h"
@@ -211,21 +213,25 @@ static int check_config(const struct config *c)
 }
 
 /* Whether an upgrade to this program would work out, as far as that can be known. */
-static int check_state(const struct config *c, const char *worker)
+static int check_state(struct config *c, const char *worker)
 {
+	struct listeners held = {.n = 0};
 	struct state_in *in = NULL;
 	struct err e = {0};
 	int rc = config_check_files(c, tell_problem, NULL);
 
 	if (rc != 0)
 		return 1;
+	log_open("check", LOG_LEVEL_ERROR, c->log_json, STDERR_FILENO);
 	if (access(worker, X_OK) != 0)
 		rc = err_sys(&e, errno, "%s", worker);
 	if (rc == 0)
 		rc = state_open(&in, UPGRADE_CHECK_FD, &e);
 	if (rc == 0)
-		rc = state_check(in, &e);
+		rc = state_check(in, &held, &e);
 	state_close(in);
+	if (rc == 0)
+		rc = preflight_run(c, worker, &held, &e);
 	if (rc != 0)
 		tell_problem(e.message, NULL);
 	return rc == 0 ? 0 : 1;

@@ -17,19 +17,27 @@
 #define BACKLOG      4096 /* the kernel cuts it to net.core.somaxconn */
 #define ADDRESS_FILE "address"
 
+static int name_address(const struct sockaddr *sa, socklen_t len, char out[KM_TEXT_SIZE])
+{
+	char host[NI_MAXHOST], port[NI_MAXSERV];
+
+	if (getnameinfo(sa, len, host, sizeof(host), port, sizeof(port),
+	        NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+		return TX_EINVAL;
+	snprintf(
+	    out, KM_TEXT_SIZE, sa->sa_family == AF_INET6 ? "[%.200s]:%s" : "%.200s:%s", host, port);
+	return 0;
+}
+
 static int format_address(int fd, char *out, struct err *e)
 {
 	struct sockaddr_storage ss = {0};
 	socklen_t len = sizeof(ss);
-	char host[NI_MAXHOST], port[NI_MAXSERV];
 
 	if (getsockname(fd, (struct sockaddr *)&ss, &len) != 0)
 		return err_sys(e, errno, "cannot read a socket's address");
-	if (getnameinfo((struct sockaddr *)&ss, len, host, sizeof(host), port, sizeof(port),
-	        NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+	if (name_address((struct sockaddr *)&ss, len, out) != 0)
 		return err_set(e, TX_EINVAL, "cannot write a socket's address");
-	snprintf(
-	    out, KM_TEXT_SIZE, ss.ss_family == AF_INET6 ? "[%.200s]:%s" : "%.200s:%s", host, port);
 	return 0;
 }
 
@@ -57,6 +65,14 @@ static int bind_one(struct listener *l, const struct addrinfo *ai, struct err *e
 	return rc;
 }
 
+/* Of one that is held elsewhere: by its name. */
+static int same_name(const char *address, const struct addrinfo *b)
+{
+	char name[KM_TEXT_SIZE];
+
+	return name_address(b->ai_addr, b->ai_addrlen, name) == 0 && strcmp(name, address) == 0;
+}
+
 static int same_address(const struct sockaddr *a, const struct addrinfo *b)
 {
 	const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b->ai_addr;
@@ -75,12 +91,13 @@ static int take_over(
     struct listeners *ls, const struct listener *l, const char *text, struct err *e)
 {
 	struct listener *mine = &ls->list[ls->n];
-	int fd;
+	int fd = -1;
 
 	if (ls->n == KM_LISTEN_MAX)
 		return err_set(e, TX_ELIMIT, "more than %d sockets", KM_LISTEN_MAX);
-	fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
-	if (fd < 0)
+	if (l->fd >= 0)
+		fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+	if (l->fd >= 0 && fd < 0)
 		return err_sys(e, errno, "cannot keep a socket");
 	*mine = *l;
 	mine->fd = fd;
@@ -94,14 +111,16 @@ static int keep_bound(struct listeners *ls, const struct listeners *before,
     const struct addrinfo *ai, const char *text, struct err *e)
 {
 	for (size_t i = 0; before != NULL && i < before->n; i++) {
+		const struct listener *l = &before->list[i];
 		struct sockaddr_storage ss = {0};
 		socklen_t len = sizeof(ss);
 		int rc;
 
-		if (getsockname(before->list[i].fd, (struct sockaddr *)&ss, &len) != 0 ||
-		    !same_address((struct sockaddr *)&ss, ai))
+		if (l->fd < 0 ? !same_name(l->address, ai)
+		              : getsockname(l->fd, (struct sockaddr *)&ss, &len) != 0 ||
+		                    !same_address((struct sockaddr *)&ss, ai))
 			continue;
-		rc = take_over(ls, &before->list[i], text, e);
+		rc = take_over(ls, l, text, e);
 		return rc != 0 ? rc : 1;
 	}
 	return 0;
@@ -238,6 +257,7 @@ void listeners_unref(struct listeners *ls)
 	if (ls == NULL || --ls->refs > 0)
 		return;
 	for (size_t i = 0; i < ls->n; i++)
-		close(ls->list[i].fd);
+		if (ls->list[i].fd >= 0)
+			close(ls->list[i].fd);
 	free(ls);
 }

@@ -14,6 +14,7 @@
 #include "agent/keeper/pump.h"
 #include "agent/keeper/state_io.h"
 #include "agent/keeper/workers.h"
+#include "common/log.h"
 
 /* ---- out ---- */
 
@@ -178,7 +179,11 @@ static int on_abandoned(struct restoring *r, struct err *e)
 	pump_out_load(r->in, &s);
 	if (!state_record_good(r->in) || s.fd < 0 || s.has_store)
 		return bad(e, "a pipe");
-	return r->check ? 0 : pump_out_restore_abandoned(jobs_base(r->parts->jobs), &s, e);
+	if (!r->check && pump_out_restore_abandoned(jobs_base(r->parts->jobs), &s, e) != 0) {
+		log_warn("a pipe that a forgotten process left is closed: %s", e->message);
+		close(s.fd);
+	}
+	return 0;
 }
 
 static int on_end(struct restoring *r, struct err *e)
@@ -231,12 +236,12 @@ static int take_all(struct restoring *r, struct err *e)
 	return rc;
 }
 
-int state_check(struct state_in *in, struct err *e)
+int state_check(struct state_in *in, struct listeners *found, struct err *e)
 {
 	struct state_keeper k;
-	struct listeners ls = {0};
-	struct restoring r = {.in = in, .check = true, .keeper = &k, .listeners = &ls};
+	struct restoring r = {.in = in, .check = true, .keeper = &k, .listeners = found};
 
+	found->n = 0;
 	return take_all(&r, e);
 }
 
@@ -264,7 +269,8 @@ int state_restore(struct state_in *in, struct state_keeper *k, struct state_part
 	if (found == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
 	found->refs = 1;
-	rc = state_check(in, e);
+	rc = state_check(in, found, e);
+	found->n = 0;
 	if (rc == 0)
 		rc = state_read_keeper(in, k, e);
 	if (rc == 0)

@@ -45,8 +45,9 @@ struct state_parts {
 /* NULL: no memory. */
 struct state_out *state_save(const struct state_keeper *k, const struct state_parts *p);
 
-/* Whether every record makes sense; touches nothing. TX_EPROTO, TX_ENOMEM. */
-int state_check(struct state_in *in, struct err *e);
+/* Whether every record makes sense; touches nothing. TX_EPROTO, TX_ENOMEM. found: the listeners it
+ * names, whose descriptors are only numbers. */
+int state_check(struct state_in *in, struct listeners *found, struct err *e);
 
 /*
  * The same, and takes over: the descriptors are this image's again, jobs, groups and old workers

@@ -268,15 +268,26 @@ void upgrade_cancel(struct upgrade *u)
 	be_idle(u);
 }
 
-/* The first line that it said, without its program's name. */
-static void describe(struct upgrade *u, int status, char *out, size_t size)
+/* Of what it said the first line that is telexd's answer, without that name; else the first. */
+static char *answer(struct upgrade *u)
 {
-	char *line = u->said;
+	static const char name[] = "telexd: ";
+	char *line = u->said, *found;
 
 	u->said[u->n_said] = '\0';
+	for (found = strstr(line, name); found != NULL; found = strstr(found + 1, name))
+		if (found == line || found[-1] == '\n') {
+			line = found + sizeof(name) - 1;
+			break;
+		}
 	line[strcspn(line, "\n")] = '\0';
-	if (strncmp(line, "telexd: ", 8) == 0)
-		line += 8;
+	return line;
+}
+
+static void describe(struct upgrade *u, int status, char *out, size_t size)
+{
+	const char *line = answer(u);
+
 	if (u->timed_out)
 		snprintf(out, size, "%s did not answer within %d s", u->program, ASK_LIMIT_S);
 	else if (line[0] != '\0')

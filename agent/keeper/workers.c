@@ -61,6 +61,12 @@ struct workers {
 	TAILQ_HEAD(retired, generation) retired; /* oldest first */
 	bool first_told;                         /* all_ready, or cannot_start */
 	bool draining;
+	bool again; /* the agent has served before: nothing is given up */
+	/* Then, where not even the first generation could be made. */
+	struct event *retry;
+	int64_t retry_ns; /* the last pause */
+	struct config *config;
+	struct listeners *listeners;
 };
 
 /* ---- generations ---- */
@@ -140,11 +146,16 @@ static int64_t pause_of_served(struct place *p)
 	return ahead > 0 ? ahead : 0;
 }
 
+static int64_t next_pause(int64_t last_ns)
+{
+	int64_t pause_ns = last_ns == 0 ? PAUSE_FIRST_NS : last_ns * 2;
+
+	return pause_ns < PAUSE_MAX_NS ? pause_ns : PAUSE_MAX_NS;
+}
+
 static int64_t pause_of_failed(struct place *p)
 {
-	p->pause_ns = p->pause_ns == 0 ? PAUSE_FIRST_NS : p->pause_ns * 2;
-	if (p->pause_ns > PAUSE_MAX_NS)
-		p->pause_ns = PAUSE_MAX_NS;
+	p->pause_ns = next_pause(p->pause_ns);
 	return p->pause_ns;
 }
 
@@ -202,7 +213,7 @@ static void on_ready(void *arg)
 	struct place *p = arg;
 	struct generation *g = p->g;
 	struct workers *ws = g->ws;
-	bool first = ws->serving == NULL;
+	bool first = ws->serving == NULL && !ws->again;
 
 	p->was_ready = true;
 	if (g->phase == RETIRED || !all_were_ready(g))
@@ -230,7 +241,7 @@ static void on_gone(const char *why, void *arg)
 	} else if (g->phase == SERVING) {
 		if (!ws->draining)
 			plan_again(p);
-	} else if (ws->serving != NULL) {
+	} else if (ws->serving != NULL || ws->again) {
 		give_up(g);
 		ws->ops->not_renewed(why, ws->arg);
 	} else if (!ws->first_told) {
@@ -282,24 +293,55 @@ static int start_all(struct generation *g, struct err *e)
 	return 0;
 }
 
+/* The first ones of an agent that has served before; a reload may have been faster. */
+static void try_serving(struct workers *ws)
+{
+	struct generation *g;
+	struct timeval tv;
+	struct err e;
+
+	if (ws->serving != NULL || ws->draining)
+		return;
+	if (generation_new(&g, ws, ws->config, ws->listeners, &e) == 0) {
+		ws->serving = g;
+		g->phase = SERVING;
+		for (uint32_t i = 0; i < g->n; i++)
+			start_again(&g->places[i]);
+		return;
+	}
+	log_error("no worker can be started: %s", e.message);
+	ws->retry_ns = next_pause(ws->retry_ns);
+	tv = duration_timeval(ws->retry_ns);
+	if (event_add(ws->retry, &tv) != 0)
+		log_error("no memory for a timer: workers are started by a reload only");
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	try_serving(arg);
+}
+
 int workers_start(
     struct workers *ws, struct config *c, struct listeners *ls, bool again, struct err *e)
 {
 	struct generation *g;
-	int rc = generation_new(&g, ws, c, ls, e);
+	int rc;
 
+	assert(ws->serving == NULL && ws->starting == NULL && !ws->again);
+	if (again) {
+		ws->again = true;
+		ws->config = config_ref(c);
+		ws->listeners = listeners_ref(ls);
+		try_serving(ws);
+		return 0;
+	}
+	rc = generation_new(&g, ws, c, ls, e);
 	if (rc != 0)
 		return rc;
-	assert(ws->serving == NULL && ws->starting == NULL);
-	if (!again) {
-		ws->starting = g;
-		return start_all(g, e);
-	}
-	ws->serving = g;
-	g->phase = SERVING;
-	for (uint32_t i = 0; i < g->n; i++)
-		start_again(&g->places[i]);
-	return 0;
+	ws->starting = g;
+	return start_all(g, e);
 }
 
 int workers_reload(struct workers *ws, struct config *c, struct listeners *ls, struct err *e)
@@ -331,6 +373,11 @@ int workers_new(struct workers **out, struct link_env *env, const char *path, in
 	ws->ops = ops;
 	ws->arg = arg;
 	TAILQ_INIT(&ws->retired);
+	ws->retry = evtimer_new(env->base, on_retry, ws);
+	if (ws->retry == NULL) {
+		free(ws);
+		return err_set(e, TX_ENOMEM, "out of memory");
+	}
 	*out = ws;
 	return 0;
 }
@@ -347,6 +394,9 @@ void workers_free(struct workers *ws)
 	}
 	generation_free(ws->starting);
 	generation_free(ws->serving);
+	event_free(ws->retry);
+	config_unref(ws->config);
+	listeners_unref(ws->listeners);
 	free(ws);
 }
 

@@ -32,8 +32,8 @@ struct workers_ops {
  * and arg. Nothing is started yet. */
 int workers_new(struct workers **out, struct link_env *env, const char *path, int64_t start_ns,
     const struct workers_ops *ops, void *arg, struct err *e);
-/* The first generation. again: the agent has served before (an upgrade): workers that fail are
- * started again and again, nothing is given up. */
+/* The first generation. again: the agent has served before (an upgrade): it does not fail, workers
+ * that do are started again and again, and cannot_start is not called. */
 int workers_start(
     struct workers *ws, struct config *c, struct listeners *ls, bool again, struct err *e);
 /* A new generation. Negative: nothing has changed. One that was still on its way is given up. */

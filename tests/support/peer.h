@@ -21,6 +21,8 @@ struct peer {
 void rig_accept(struct rig *r, struct peer *p);
 /* The same up to KM_GO: it is not ready. */
 void rig_accept_early(struct rig *r, struct peer *p);
+/* Is the worker that is tried before an upgrade: ready, and ended. */
+void rig_pass_check(struct rig *r);
 /* Whether the keeper answers a question before it ends the link. Its pings are answered. */
 bool peer_answers(struct peer *p);
 /* The process is killed and the link ends with it. */

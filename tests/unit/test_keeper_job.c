@@ -12,10 +12,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/keeper/group.h"
 #include "agent/keeper/job.h"
+#include "agent/keeper/job_save.h"
 #include "agent/keeper/pump.h"
+#include "agent/keeper/state_io.h"
 #include "agent/keeper/store.h"
 #include "common/ring.h"
 
@@ -578,6 +582,78 @@ static void output_waits_when_the_ring_has_no_memory(void **state)
 	rig_close(&r);
 }
 
+/* In a process of its own, as after an upgrade: 0, or what is wrong. */
+static int restore_damaged(struct rig *r, struct state_in *in, int ring)
+{
+	struct job_place to = {.spool_dir = -1};
+	const struct store *out, *err;
+	enum state_tag tag;
+	struct jobs *js;
+	struct job *j;
+	struct err e = {0};
+	char text[16];
+	uint64_t length;
+	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null_fd < 0 || dup2(null_fd, ring) < 0 || !state_next(in, &tag) ||
+	    jobs_new(&js, r->base, 100, &e) != 0 || groups_new(&to.groups, js, NULL, &e) != 0)
+		return 1;
+	to.jobs = js;
+	if (job_restore(&to, in, &e) != 0)
+		return 2;
+	j = jobs_find(js, "job");
+	if (j == NULL || j->state != KM_STATE_RUNNING)
+		return 3;
+	out = pump_out_store(j->out[KM_STDOUT]);
+	err = pump_out_store(j->out[KM_STDERR]);
+	length = store_head(out);
+	snprintf(text, sizeof(text), "%llu %llu", (unsigned long long)length,
+	    (unsigned long long)store_head(err));
+	if (strcmp(text, "4 3") != 0 || store_oldest(out) != 4 || store_oldest(err) != 0)
+		return 4;
+	return pump_out_ended(j->out[KM_STDOUT]) ? 5 : 0;
+}
+
+static void an_output_that_cannot_be_restored_costs_that_output_alone(void **state)
+{
+	struct state_out *o = state_out_new();
+	struct state_in *in;
+	struct err e = {0};
+	struct rig r;
+	struct job *j;
+	int w[2], fd, status;
+	pid_t pid;
+
+	(void)state;
+	assert_non_null(o);
+	rig_open(&r);
+	j = add(&r, "job", 77, w);
+	assert_int_equal(write(w[0], "lost", 4), 4);
+	assert_int_equal(write(w[1], "had", 3), 3);
+	turn(&r);
+	job_save(o, j);
+	state_begin(o, STATE_END);
+	state_end(o);
+	assert_int_equal(state_seal(o, &fd, &e), 0);
+	state_out_free(o);
+	assert_int_equal(state_open(&in, fd, &e), 0);
+	close(fd);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(event_reinit(r.base) != 0
+		          ? 9
+		          : restore_damaged(
+		                &r, in, ring_fd(store_ring(pump_out_store(j->out[KM_STDOUT])))));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	state_close(in);
+	close(w[0]);
+	close(w[1]);
+	rig_close(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -596,6 +672,7 @@ int main(void)
 	    cmocka_unit_test(large_specs_of_the_ended_are_bounded),
 	    cmocka_unit_test(an_unread_output_does_not_hold_the_exit_for_ever),
 	    cmocka_unit_test(output_waits_when_the_ring_has_no_memory),
+	    cmocka_unit_test(an_output_that_cannot_be_restored_costs_that_output_alone),
 	};
 
 	return cmocka_run_group_tests_name("keeper_job", tests, NULL, NULL);

@@ -272,6 +272,7 @@ static void the_service_manager_is_told(void **state)
 	expect_notice(fd, "READY=1");
 	rig_configure(&r, "workers = 1");
 	assert_int_equal(kill(r.pid, SIGUSR2), 0);
+	rig_pass_check(&r);
 	peer_expect_end(&fresh);
 	peer_close(&fresh);
 	rig_accept(&r, &fresh);

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/keeper/listener.h"
 #include "agent/keeper/state.h"
 #include "agent/keeper/state_io.h"
 #include "common/memfile.h"
@@ -36,6 +37,7 @@ static void fix_checksum(uint8_t *data, size_t len)
 /* What a keeper would say of these bytes. */
 static int check(const uint8_t *data, size_t len, struct err *e)
 {
+	struct listeners found;
 	struct state_in *in = NULL;
 	int fd;
 	int rc = memfile_freeze("test", data, len, &fd, e);
@@ -43,7 +45,7 @@ static int check(const uint8_t *data, size_t len, struct err *e)
 	assert_int_equal(rc, 0);
 	rc = state_open(&in, fd, e);
 	if (rc == 0)
-		rc = state_check(in, e);
+		rc = state_check(in, &found, e);
 	state_close(in);
 	close(fd);
 	return rc;

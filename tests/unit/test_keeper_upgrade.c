@@ -5,13 +5,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,6 +47,7 @@ static void until_logged(const struct rig *r, const char *words)
 static void upgrade(struct rig *r, struct peer *p)
 {
 	assert_int_equal(kill(r->pid, SIGUSR2), 0);
+	rig_pass_check(r);
 	/* The link's end, and then the process is let go. */
 	peer_expect_end(p);
 	peer_close(p);
@@ -554,6 +558,7 @@ static void a_bad_configuration_leaves_this_one_serving(void **state)
 	refused(&r, &p, "no such user");
 	rig_configure(&r, "workers = 2");
 	assert_int_equal(kill(r.pid, SIGUSR2), 0);
+	rig_pass_check(&r);
 	peer_expect_end(&p);
 	peer_close(&p);
 	rig_accept(&r, &p);
@@ -563,6 +568,110 @@ static void a_bad_configuration_leaves_this_one_serving(void **state)
 		rig_accept(&r, &second);
 		peer_close(&second);
 	}
+	peer_close(&p);
+	rig_stop(&r);
+}
+
+/* A socket on a port of its own, and that port in `address`. */
+static int occupy(char address[32])
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(sa);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
+	snprintf(address, 32, "127.0.0.1:%d", ntohs(sa.sin_port));
+	return fd;
+}
+
+static void listen_on(struct rig *r, const char *address)
+{
+	char text[2048];
+
+	snprintf(text, sizeof(text),
+	    "listen = {\"%s\"}\ncertificate = \"%s/pem\"\nkey = \"%s/pem\"\nca = \"%s/pem\"\n"
+	    "state_directory = \"%s/state\"\nlog_level = debug\nworkers = 1\n",
+	    address, r->dir, r->dir, r->dir, r->dir);
+	rig_write(r, "conf", text);
+}
+
+static void what_would_keep_it_from_serving_is_found_before(void **state)
+{
+	struct km_failed failed = {.text = "certificate: it is no good"};
+	char address[32] = "", path[128];
+	struct rig r;
+	struct peer p, check;
+	FILE *f;
+	int fd;
+
+	(void)state;
+	rig_start(&r, "workers = 1");
+	rig_accept(&r, &p);
+	rig_configure(&r, "workers = 1\ncgroup = \"/nonexistent\"");
+	refused(&r, &p, "says: cgroup: /nonexistent: No such file or directory");
+	fd = occupy(address);
+	listen_on(&r, address);
+	refused(&r, &p, "Address already in use");
+	close(fd);
+	rig_configure(&r, "workers = 1");
+	assert_int_equal(kill(r.pid, SIGUSR2), 0);
+	rig_accept_early(&r, &check);
+	peer_send(&check, KM_FAILED, 0, &failed, -1);
+	peer_close(&check);
+	until_logged(&r, "says: certificate: it is no good");
+	assert_true(peer_answers(&p));
+	/* Its own address is not in its way, whatever it is called. */
+	snprintf(path, sizeof(path), "%s/state/address", r.dir);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%31s", address), 1);
+	fclose(f);
+	listen_on(&r, address);
+	upgrade(&r, &p);
+	peer_close(&p);
+	rig_stop(&r);
+}
+
+/* It was all right when it was asked. */
+static void a_change_between_question_and_upgrade_costs_no_process(void **state)
+{
+	struct km_ready ready = {0};
+	struct job_spec spec;
+	struct rig r;
+	struct peer p, check;
+	char *argv[4];
+
+	(void)state;
+	rig_start(&r, "workers = 1");
+	rig_accept(&r, &p);
+	peer_spec(&spec, argv, (char[]){"sleep 100"});
+	start(&p, "lives", &spec);
+	assert_int_equal(kill(r.pid, SIGUSR2), 0);
+	rig_accept_early(&r, &check);
+	rig_configure(
+	    &r, "workers = 1\ncgroup = \"/nonexistent\"\nworker_user = nobody-of-that-name");
+	peer_send(&check, KM_READY, 0, &ready, -1);
+	peer_expect_end(&check);
+	peer_close(&check);
+	peer_expect_end(&p);
+	peer_close(&p);
+	until_logged(&r, "control groups are used as if it were set to auto");
+	until_logged(&r, "upgraded: 1 processes run on");
+	if (geteuid() == 0) {
+		until_logged(&r, "no worker can be started: worker_user: ");
+		rig_configure(&r, "workers = 1\nworker_user = nobody");
+		assert_int_equal(kill(r.pid, SIGHUP), 0);
+	}
+	rig_accept(&r, &p);
+	assert_true(peer_answers(&p));
+	/* Workers that cannot serve are started again. */
+	peer_kill(&p);
+	rig_accept_early(&r, &p);
+	peer_kill(&p);
+	rig_accept(&r, &p);
 	peer_close(&p);
 	rig_stop(&r);
 }
@@ -649,6 +758,8 @@ int main(void)
 	    cmocka_unit_test(many_upgrades_leave_no_descriptor_behind),
 	    cmocka_unit_test(a_program_that_will_not_do_leaves_this_one_serving),
 	    cmocka_unit_test(a_bad_configuration_leaves_this_one_serving),
+	    cmocka_unit_test(what_would_keep_it_from_serving_is_found_before),
+	    cmocka_unit_test(a_change_between_question_and_upgrade_costs_no_process),
 	    cmocka_unit_test(a_state_of_a_newer_version_is_refused_by_the_program),
 	    cmocka_unit_test(an_upgrade_and_an_end_at_the_same_time),
 	};
