@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An agent without processes, in the test's own event base, over real TLS on a loopback port. What
- * a "process" does is said by its argv[0]; see fake_agent.c's table. Remembers what it was told.
+ * a "process" does is said by its argv[0]; see fake_acts.h and fake_flow.h. Remembers what it was
+ * told.
  */
 #ifndef TX_TESTS_FAKE_AGENT_H
 #define TX_TESTS_FAKE_AGENT_H

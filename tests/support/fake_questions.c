@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/support/fake_questions.h"
 
+#include <event2/buffer.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "telex/v1/process.pb-c.h"
@@ -39,7 +41,108 @@ static void answer(struct rpc_call *c, const ProtobufCMessage *m)
 	rpc_finish(c, NULL);
 }
 
-/* ---- one process ---- */
+/* ---- processes ---- */
+
+static void list_message(struct rpc_call *c, const ProtobufCMessage *msg)
+{
+	const Telex__V1__ListRequest *m = (const Telex__V1__ListRequest *)msg;
+	static char ids[][3] = {"p1", "p2", "p3"};
+	Telex__V1__Process p;
+
+	for (size_t i = 0; i < (m->include_ended ? 3 : 2); i++) {
+		Telex__V1__ListResponse out = TELEX__V1__LIST_RESPONSE__INIT;
+
+		fake_fill_process(&p, ids[i]);
+		out.item_case = TELEX__V1__LIST_RESPONSE__ITEM_PROCESS;
+		out.process = &p;
+		rpc_send(c, &out.base);
+	}
+	rpc_finish(c, NULL);
+}
+
+static void get_message(struct rpc_call *c, const ProtobufCMessage *msg)
+{
+	const Telex__V1__GetRequest *m = (const Telex__V1__GetRequest *)msg;
+	Telex__V1__GetResponse out = TELEX__V1__GET_RESPONSE__INIT;
+	Telex__V1__Process p;
+
+	if (strcmp(m->process_id, "mute") == 0)
+		return;
+	if (strcmp(m->process_id, "p1") != 0 && strcmp(m->process_id, "empty") != 0) {
+		rpc_fail(c, RPC_NOT_FOUND, "NO_SUCH_PROCESS", "there is no process \"%s\"",
+		    m->process_id);
+		return;
+	}
+	fake_fill_process(&p, m->process_id);
+	if (strcmp(m->process_id, "p1") == 0)
+		out.process = &p;
+	rpc_send(c, &out.base);
+	rpc_finish(c, NULL);
+}
+
+/* READ_LEN bytes of the pattern of each output from the offset on; of "gone" they are dropped, and
+ * of "wild" the answer is no message. */
+#define READ_LEN   1000000
+#define READ_PIECE 100000
+
+static void read_send(struct rpc_call *c, int stream, uint64_t offset)
+{
+	static uint8_t data[READ_PIECE];
+	Telex__V1__ReadOutputResponse out = TELEX__V1__READ_OUTPUT_RESPONSE__INIT;
+	Telex__V1__Output piece = TELEX__V1__OUTPUT__INIT;
+
+	out.response_case = TELEX__V1__READ_OUTPUT_RESPONSE__RESPONSE_OUTPUT;
+	out.output = &piece;
+	piece.stream = (Telex__V1__OutputStream)stream;
+	while (offset < READ_LEN) {
+		size_t n = READ_LEN - offset < READ_PIECE ? READ_LEN - offset : READ_PIECE;
+
+		for (size_t i = 0; i < n; i++)
+			data[i] = fake_pattern(offset + i);
+		piece.offset = offset;
+		piece.data = (ProtobufCBinaryData){n, data};
+		rpc_send(c, &out.base);
+		offset += n;
+	}
+}
+
+static void read_message(struct rpc_call *c, const ProtobufCMessage *msg)
+{
+	const Telex__V1__ReadOutputRequest *m = (const Telex__V1__ReadOutputRequest *)msg;
+	static uint8_t wild[] = {0xff, 0xff};
+	struct evbuffer *message;
+
+	if (strcmp(m->process_id, "wild") == 0) {
+		message = evbuffer_new();
+		if (message == NULL)
+			abort();
+		evbuffer_add(message, wild, sizeof(wild));
+		rpc_send_encoded(c, message);
+		evbuffer_free(message);
+		return;
+	}
+	if (strcmp(m->process_id, "gone") == 0) {
+		rpc_fail(c, RPC_OUT_OF_RANGE, "OFFSET_DROPPED", "offset 0 is no longer held");
+		return;
+	}
+	if (m->stream != TELEX__V1__OUTPUT_STREAM__OUTPUT_STREAM_STDERR)
+		read_send(c, 1, m->from != NULL ? m->from->stdout_offset : 0);
+	if (m->stream != TELEX__V1__OUTPUT_STREAM__OUTPUT_STREAM_STDOUT)
+		read_send(c, 2, m->from != NULL ? m->from->stderr_offset : 0);
+	rpc_finish(c, NULL);
+}
+
+static void signal_message(struct rpc_call *c, const ProtobufCMessage *msg)
+{
+	const Telex__V1__SignalRequest *m = (const Telex__V1__SignalRequest *)msg;
+	struct fake_seen *seen = fake_agent_seen(rpc_call_context(c));
+	Telex__V1__SignalResponse out = TELEX__V1__SIGNAL_RESPONSE__INIT;
+
+	seen->signo = (int)m->signal;
+	seen->process_only = m->target == TELEX__V1__SIGNAL_TARGET__SIGNAL_TARGET_PROCESS;
+	rpc_send(c, &out.base);
+	rpc_finish(c, NULL);
+}
 
 static void start_message(struct rpc_call *c, const ProtobufCMessage *msg)
 {
@@ -199,6 +302,10 @@ static void group_remove_message(struct rpc_call *c, const ProtobufCMessage *msg
 	}
 
 const struct rpc_method fake_questions[] = {
+    QUESTION("List", list, true, list_message),
+    QUESTION("Get", get, false, get_message),
+    QUESTION("ReadOutput", read_output, true, read_message),
+    QUESTION("Signal", signal, false, signal_message),
     QUESTION("Start", start, false, start_message),
     QUESTION("Wait", wait, false, wait_message),
     QUESTION("Remove", remove, false, remove_message),

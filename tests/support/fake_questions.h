@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A fake agent's answers to what is asked about one process or a group. What was asked is in the
- * fake_seen; a process or a group named "later" has no answer until fake_agent_release.
+ * A fake agent's answers to all of ProcessService but Run. What was asked is in the fake_seen; a
+ * process or a group named "later" has no answer until fake_agent_release.
  */
 #ifndef TX_TESTS_FAKE_QUESTIONS_H
 #define TX_TESTS_FAKE_QUESTIONS_H
