@@ -172,6 +172,13 @@ static void fail_by_deadline(struct call *c)
 
 static void begin_waiting(struct call *c);
 
+/* Of a call that waits for a connection, whose timer may run out a little early: for the deadline?
+ */
+static bool waits_for_deadline(const struct call *c)
+{
+	return c->deadline_ns != 0 && (c->give_up_ns == 0 || c->deadline_ns <= c->give_up_ns);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct call *c = arg;
@@ -184,6 +191,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		fail_by_deadline(c);
 	} else if (c->state == CALL_RESTING) {
 		begin_waiting(c);
+	} else if (waits_for_deadline(c)) {
+		fail_by_deadline(c);
 	} else {
 		error = c->error; /* why it did not get there */
 		call_end(c, &error);
