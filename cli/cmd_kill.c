@@ -62,8 +62,9 @@ static int kill_group(struct cli *cli, const struct kill *k)
 
 	if (status != CLI_OK)
 		return status;
-	status = session_answer_or_no(&s, telex_group_signal(s.client, k->group, &k->how, 0,
-	                                      on_group, session_done, &s, &s.error));
+	status = session_answer_of(&s, "kill --group", k->group,
+	    telex_group_signal(
+	        s.client, k->group, &k->how, 0, on_group, session_done, &s, &s.error));
 	session_close(&s);
 	return status;
 }

@@ -124,23 +124,25 @@ static void on_group(const struct telex_group *group, void *arg)
 
 static int list(struct cli *cli, struct ps *ps)
 {
+	const char *const group = ps->filter.group;
 	struct session s;
-	int status = session_open(&s, cli);
+	int asked, status = session_open(&s, cli);
 
 	if (status != CLI_OK)
 		return status;
 	if (!cli->json)
 		ps->table = output_table_new(headings, COLUMNS);
 	s.data = ps;
-	status = session_answer(
-	    &s, telex_list(s.client, &ps->filter, 0, each, on_summary, session_done, &s, &s.error));
+	asked = telex_list(s.client, &ps->filter, 0, each, on_summary, session_done, &s, &s.error);
+	status =
+	    group ? session_answer_of(&s, "ps --group", group, asked) : session_answer(&s, asked);
 	if (ps->table && status == CLI_OK)
 		output_table_print(ps->table);
 	else
 		output_table_free(ps->table);
-	if (status == CLI_OK && ps->filter.group)
-		status = session_answer_or_no(&s, telex_group_get(s.client, ps->filter.group, 0,
-		                                      on_group, session_done, &s, &s.error));
+	if (status == CLI_OK && group)
+		status = session_answer_of(&s, "ps --group", group,
+		    telex_group_get(s.client, group, 0, on_group, session_done, &s, &s.error));
 	session_close(&s);
 	return status;
 }

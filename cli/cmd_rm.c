@@ -36,8 +36,8 @@ static int remove_group(struct cli *cli, const char *group)
 
 	if (status != CLI_OK)
 		return status;
-	status = session_answer_or_no(
-	    &s, telex_group_remove(s.client, group, 0, on_group, session_done, &s, &s.error));
+	status = session_answer_of(&s, "rm --group", group,
+	    telex_group_remove(s.client, group, 0, on_group, session_done, &s, &s.error));
 	session_close(&s);
 	return status;
 }

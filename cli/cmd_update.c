@@ -53,8 +53,9 @@ static int update_group(struct cli *cli, const struct update *u)
 
 	if (status != CLI_OK)
 		return status;
-	status = session_answer_or_no(&s, telex_group_set_maximum(s.client, u->group, u->group_max,
-	                                      0, on_group, session_done, &s, &s.error));
+	status = session_answer_of(&s, "update --group", u->group,
+	    telex_group_set_maximum(
+	        s.client, u->group, u->group_max, 0, on_group, session_done, &s, &s.error));
 	session_close(&s);
 	return status;
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "cli/end.h"
-#include "cli/follow_words.h"
+#include "cli/find.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/process_words.h"
@@ -44,7 +44,11 @@ struct wait {
 
 struct one {
 	struct wait *wait;
-	const char *id;
+	const char *word; /* what was typed: an id, its beginning, or the group */
+	char id[FIND_ID];
+	struct find find;
+	struct telex_error unknown; /* why its id was looked for; kind OK: it was not */
+	bool told, over;
 };
 
 static void note(struct wait *w, const struct telex_exit *exit)
@@ -72,6 +76,7 @@ static void on_exit_of(const struct telex_exit *exit, void *arg)
 	struct one *one = arg;
 	json_t *o;
 
+	one->told = true;
 	note(one->wait, exit);
 	if (!one->wait->session.json) {
 		print_end(one->id, exit);
@@ -97,24 +102,113 @@ static void on_member(const struct telex_process *process, void *arg)
 		print_end(process->process_id, process->exit);
 }
 
+static void is_over(struct one *one)
+{
+	one->over = true;
+	if (--one->wait->open == 0)
+		event_base_loopbreak(one->wait->session.base);
+}
+
+static json_t *named(const struct one *one)
+{
+	return json_pack("{s:o}", one->wait->group ? "group" : "process_id",
+	    output_json_text(one->wait->group ? one->word : one->id));
+}
+
+static void failed(struct one *one, const struct telex_error *error)
+{
+	struct wait *w = one->wait;
+	json_t *o;
+
+	w->telex_status = CLI_TELEX;
+	session_say_of(&w->session, w->group ? "wait --group" : "wait", one->word, error);
+	if (w->session.json) {
+		o = named(one);
+		json_object_set_new(o, "error", end_error_json(error));
+		output_json(o);
+	}
+	is_over(one);
+}
+
+/* ---- forgetting, when it was told ---- */
+
+static void on_removed(const struct telex_error *error, void *arg)
+{
+	struct one *one = arg;
+
+	/* Asked a second time after a lost connection, or somebody else was first. */
+	if (error && strcmp(error->reason, "NO_SUCH_PROCESS") != 0)
+		say_error("wait --rm %s: it is not removed: %s", one->id, error->message);
+	is_over(one);
+}
+
+/* What nobody could read is not forgotten. */
+static void forget(struct one *one)
+{
+	struct telex_error error;
+
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		say_error(
+		    "wait --rm %s: it is not removed: standard output takes no more", one->id);
+		one->wait->telex_status = CLI_TELEX;
+		is_over(one);
+	} else if (telex_remove(one->wait->session.client, one->id, 0, on_removed, one, &error) <
+	           0) {
+		on_removed(&error, one);
+	}
+}
+
+/* ---- asking ---- */
+
+static void ask(struct one *one);
+
+static void each(const struct telex_process *process, void *arg)
+{
+	struct one *one = arg;
+
+	find_note(&one->find, process->process_id);
+}
+
+static void on_searched(const struct telex_error *error, void *arg)
+{
+	struct one *one = arg;
+
+	if (error) {
+		failed(one, error);
+	} else if (!find_result(&one->find, &one->unknown)) {
+		failed(one, &one->unknown);
+	} else {
+		memcpy(one->id, one->find.ids[0], sizeof(one->id));
+		ask(one);
+	}
+}
+
+static void search(struct one *one, const struct telex_error *unknown)
+{
+	const struct telex_filter all = {.include_ended = true};
+	struct telex_error error;
+
+	one->unknown = *unknown;
+	one->find.word = one->word;
+	if (telex_list(one->wait->session.client, &all, 0, each, NULL, on_searched, one, &error) <
+	    0)
+		failed(one, &error);
+}
+
 static void on_done(const struct telex_error *error, void *arg)
 {
 	struct one *one = arg;
-	struct wait *w = one->wait;
+	const struct wait *w = one->wait;
 
-	w->open--;
-	if (error) {
-		w->telex_status = CLI_TELEX;
-		if (error->kind == TELEX_ERROR_STATUS && !w->group)
-			say_error("wait %s: %s", one->id, error->message);
-		else
-			session_say(&w->session, error);
-		if (w->session.json)
-			output_json(json_pack("{s:o,s:o}", w->group ? "group" : "process_id",
-			    output_json_text(one->id), "error", end_error_json(error)));
-	}
-	if (w->open == 0)
-		event_base_loopbreak(w->session.base);
+	if (error && !w->group && strcmp(error->reason, "NO_SUCH_PROCESS") == 0 &&
+	    one->unknown.kind == TELEX_OK && find_may(one->word))
+		search(one, error);
+	else if (error)
+		failed(one, error);
+	else if (w->forget && one->told)
+		forget(one);
+	else
+		is_over(one);
 }
 
 static void on_late(evutil_socket_t fd, short what, void *arg)
@@ -127,19 +221,30 @@ static void on_late(evutil_socket_t fd, short what, void *arg)
 	event_base_loopbreak(w->session.base);
 }
 
-static void ask(struct wait *w, struct one *one)
+static void ask(struct one *one)
 {
-	struct telex_client *client = w->session.client;
+	struct telex_client *client = one->wait->session.client;
 	struct telex_error error;
 	int r;
 
-	w->open++;
-	if (w->group)
-		r = telex_group_wait(client, one->id, 0, on_member, on_done, one, &error);
+	if (one->wait->group)
+		r = telex_group_wait(client, one->word, 0, on_member, on_done, one, &error);
 	else
-		r = telex_wait(client, one->id, w->forget, 0, on_exit_of, on_done, one, &error);
+		r = telex_wait(client, one->find.n == 1 ? one->id : one->word, false, 0, on_exit_of,
+		    on_done, one, &error);
 	if (r < 0)
-		on_done(&error, one);
+		failed(one, &error);
+}
+
+static void tell_late(const struct one *one)
+{
+	json_t *o;
+
+	if (one->over || !one->wait->session.json)
+		return;
+	o = named(one);
+	json_object_set_new(o, "timed_out", json_true());
+	output_json(o);
 }
 
 static int result(const struct wait *w)
@@ -164,13 +269,18 @@ static void wait_for_all(struct wait *w, const char *const *ids, size_t n)
 		abort();
 	if (w->timeout_ms > 0)
 		event_add(timer, &limit);
+	w->open = n;
 	for (size_t i = 0; i < n; i++) {
-		all[i] = (struct one){.wait = w, .id = ids[i]};
-		ask(w, &all[i]);
+		all[i].wait = w;
+		all[i].word = ids[i];
+		snprintf(all[i].id, sizeof(all[i].id), "%s", ids[i]);
+		ask(&all[i]);
 	}
 	if (w->open > 0)
 		event_base_dispatch(w->session.base);
 	event_free(timer);
+	for (size_t i = 0; w->late && i < n; i++)
+		tell_late(&all[i]);
 	/* Nothing comes any more for those that are still open. */
 	session_close(&w->session);
 	free(all);
@@ -237,7 +347,7 @@ const struct cli_verb cmd_wait = {
         "Each ending is a line: the id and exit 3, SIGTERM, not started or unknown.\n"
         "\n"
         "      --timeout TIME  give up after this; what is waited for goes on\n"
-        "      --rm            the agent forgets each, and its output, when its ending was told\n"
+        "      --rm            the agent forgets each, and its output, once its ending is printed\n"
         "      --group NAME    the members of the group\n"
         "\n"
         "Exit status: as of `telex run`; of several, the first failure's, in the order of their\n"

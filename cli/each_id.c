@@ -3,8 +3,8 @@
 #include "cli/each_id.h"
 
 #include "cli/end.h"
+#include "cli/find.h"
 #include "cli/output.h"
-#include "cli/say.h"
 
 static void print_json(const struct each_id *what, const char *id, const struct telex_error *error)
 {
@@ -19,20 +19,17 @@ static void print_json(const struct each_id *what, const char *id, const struct 
 	output_json(o);
 }
 
-static int one(struct session *s, const struct each_id *what, const char *id)
+static int one(struct session *s, const struct each_id *what, const char *word)
 {
-	int r = session_wait(s, what->ask(s, id, what->arg));
+	char id[FIND_ID];
+	int r = find_ask(s, word, id, what->ask, what->arg);
 
 	if (s->json)
 		print_json(what, id, r < 0 ? &s->error : NULL);
 	if (r == 0)
 		return CLI_OK;
-	if (s->error.kind != TELEX_ERROR_STATUS && s->error.kind != TELEX_ERROR_USAGE) {
-		session_say(s, &s->error);
-		return CLI_TELEX;
-	}
-	say_error("%s %s: %s", what->verb, id, s->error.message);
-	return s->error.kind == TELEX_ERROR_USAGE ? CLI_TELEX : CLI_FAILED;
+	session_say_of(s, what->verb, word, &s->error);
+	return s->error.kind == TELEX_ERROR_STATUS ? CLI_FAILED : CLI_TELEX;
 }
 
 int each_id(struct cli *cli, const struct options *o, const struct each_id *what)

@@ -171,18 +171,20 @@ int session_answer(struct session *s, int asked)
 	return CLI_TELEX;
 }
 
-int session_answer_or_no(struct session *s, int asked)
-{
-	int status = session_answer(s, asked);
-
-	return status != CLI_OK && s->error.kind == TELEX_ERROR_STATUS ? CLI_FAILED : status;
-}
-
 static const char *way_out(const struct session *s, const struct telex_error *error)
 {
 	bool dev = s->context.name && strcmp(s->context.name, "dev") == 0 && !s->elsewhere;
 
 	switch (error->kind) {
+	case TELEX_ERROR_STATUS:
+		if (strcmp(error->reason, "NO_SUCH_PROCESS") == 0)
+			return " (`telex ps -a` shows those that the agent holds)";
+		if (strcmp(error->reason, "NO_SUCH_GROUP") == 0)
+			return " (it is there while a process of it is; `telex --json ps -a` shows "
+			       "the groups)";
+		if (strcmp(error->reason, "PROCESS_RUNNING") == 0)
+			return " (`telex kill` ends it; `telex rm -f` does both)";
+		return "";
 	case TELEX_ERROR_CONNECT:
 		return dev ? " (`telex dev --detach` starts the agent of this machine)"
 		           : " (is telexd running there, on this port?)";
@@ -201,9 +203,35 @@ void session_say(const struct session *s, const struct telex_error *error)
 	    way_out(s, error));
 }
 
+void session_say_of(
+    const struct session *s, const char *verb, const char *name, const struct telex_error *error)
+{
+	const bool ended = strcmp(error->reason, "PROCESS_ENDED") == 0;
+
+	if (error->kind != TELEX_ERROR_STATUS && error->kind != TELEX_ERROR_USAGE)
+		session_say(s, error);
+	else
+		say_error("%s %s: %s%s%s", verb, name, ended ? "it has ended already: " : "",
+		    error->message, way_out(s, error));
+}
+
+static void answer_json(const struct session *s, const struct telex_error *error)
+{
+	if (s->json)
+		output_json(json_pack("{s:o}", "error", end_error_json(error)));
+}
+
 void session_fail(const struct session *s, const struct telex_error *error)
 {
 	session_say(s, error);
-	if (s->json)
-		output_json(json_pack("{s:o}", "error", end_error_json(error)));
+	answer_json(s, error);
+}
+
+int session_answer_of(struct session *s, const char *verb, const char *name, int asked)
+{
+	if (session_wait(s, asked) == 0)
+		return CLI_OK;
+	session_say_of(s, verb, name, &s->error);
+	answer_json(s, &s->error);
+	return s->error.kind == TELEX_ERROR_STATUS ? CLI_FAILED : CLI_TELEX;
 }

@@ -46,12 +46,17 @@ int session_wait(struct session *s, int asked);
 /* The same, and says a failure: CLI_OK or CLI_TELEX. */
 int session_answer(struct session *s, int asked);
 
-/* The same, but what the agent refuses is CLI_FAILED. */
-int session_answer_or_no(struct session *s, int asked);
+/* The same about something that is named, as "kill --group" and the group; what the agent refuses
+ * is CLI_FAILED. */
+int session_answer_of(struct session *s, const char *verb, const char *name, int asked);
 
 /* The failure in one sentence, with the way out where there is one. */
 void session_say(const struct session *s, const struct telex_error *error);
-/* The same; with --json an object {"error": …} on stdout too, so that who reads that alone knows.
+/* The same about one process or group: what the agent refuses begins with the verb and its name. */
+void session_say_of(
+    const struct session *s, const char *verb, const char *name, const struct telex_error *error);
+/* session_say; with --json an object {"error": …} on stdout too, so that who reads that alone
+ * knows.
  */
 void session_fail(const struct session *s, const struct telex_error *error);
 
