@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include "cli/fdkind.h"
+#include "cli/find.h"
 #include "cli/follow.h"
 #include "cli/forward.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/run_json.h"
 #include "cli/session.h"
 #include "cli/values.h"
 #include "cli/verbs.h"
@@ -29,6 +31,7 @@ struct attach {
 	struct options options;
 	struct telex_attach how;
 	bool always_stdin, no_stdin, read_only, no_forward;
+	bool has_from;
 	/* What the agent said about it. */
 	bool terminal, ended;
 	uint64_t oldest[3], newest[3];
@@ -60,13 +63,30 @@ static enum run_streams_in stdin_of(const struct attach *a)
 	return terminal || fdkind_is_null(STDIN_FILENO) ? RUN_STREAMS_NO_STDIN : RUN_STREAMS_STDIN;
 }
 
-/* JSON tells offsets, so it must be known where they begin. */
-static void choose_begin(const struct session *s, struct attach *a)
+/* What a screen showed once is of no use on another, and asks a terminal things that it then
+ * answers: the program draws it anew. */
+static bool draws_anew(const struct session *s, const struct attach *a)
 {
-	const uint64_t *from = a->how.from == TELEX_FROM_NEWEST ? a->newest : a->oldest;
+	return !a->has_from && a->terminal && !a->ended && !s->json && isatty(STDOUT_FILENO);
+}
 
+/* JSON tells offsets, so it must be known where they begin. */
+static void choose_begin(const struct session *s, struct attach *a, struct follow_how *how)
+{
+	const uint64_t *from;
+
+	if (draws_anew(s, a))
+		a->how.from = TELEX_FROM_NEWEST;
+	from = a->how.from == TELEX_FROM_NEWEST ? a->newest : a->oldest;
 	if (a->how.from == TELEX_FROM_OFFSET)
 		a->how.stderr_offset = a->oldest[TELEX_STDERR];
+	for (enum telex_stream i = TELEX_STDOUT; i <= TELEX_STDERR; i++) {
+		how->begin[i] = from[i];
+		how->wanted[i] = a->how.from == TELEX_FROM_OLDEST ? 0 : from[i];
+	}
+	if (a->how.from == TELEX_FROM_OFFSET)
+		how->begin[TELEX_STDOUT] = how->wanted[TELEX_STDOUT] = a->how.stdout_offset;
+	how->replay = a->how.from == TELEX_FROM_NEWEST ? 0 : a->newest[TELEX_STDOUT];
 	if (!s->json || a->how.from == TELEX_FROM_OFFSET)
 		return;
 	a->how.from = TELEX_FROM_OFFSET;
@@ -74,8 +94,25 @@ static void choose_begin(const struct session *s, struct attach *a)
 	a->how.stderr_offset = from[TELEX_STDERR];
 }
 
+static int ask(struct session *s, const char *id, const void *arg)
+{
+	(void)arg;
+	return telex_get(s->client, id, 0, on_process, session_done, s, &s->error);
+}
+
+/* As of a run: who reads JSON is told in an event, too. */
+static int refused(struct session *s, const char *word)
+{
+	session_say_of(s, "attach", word, &s->error);
+	if (s->json)
+		output_json(run_json_error(&s->error));
+	return CLI_TELEX;
+}
+
 static int attach(struct cli *cli, struct attach *a)
 {
+	const char *const word = a->how.process_id;
+	char id[FIND_ID];
 	struct session s;
 	struct follow_how how;
 	int status = session_open(&s, cli);
@@ -83,17 +120,17 @@ static int attach(struct cli *cli, struct attach *a)
 	if (status != CLI_OK)
 		return status;
 	s.data = a;
-	status = session_answer(
-	    &s, telex_get(s.client, a->how.process_id, 0, on_process, session_done, &s, &s.error));
-	if (status == CLI_OK) {
-		choose_begin(&s, a);
+	if (find_ask(&s, word, id, ask, NULL) < 0) {
+		status = refused(&s, word);
+	} else {
+		a->how.process_id = id;
 		how = (struct follow_how){
 		    .in = stdin_of(a),
 		    .terminal = a->terminal && !a->read_only,
 		    .only_watch = a->read_only,
 		    .forward = a->no_forward ? 0 : FORWARD_DEFAULT,
-		    .begin = {0, a->how.stdout_offset, a->how.stderr_offset},
 		};
+		choose_begin(&s, a, &how);
 		a->how.stdin_pipe = how.in != RUN_STREAMS_NO_STDIN;
 		status = follow(&s, &how, NULL, &a->how);
 	}
@@ -119,12 +156,14 @@ static int apply(struct attach *a, int id, const char *value, struct err *e)
 		a->no_forward = true;
 		return 0;
 	case OPT_OFFSET:
+		a->has_from = true;
 		if (values_number(value, 0, INT64_MAX, &n, e) < 0)
 			return -1;
 		a->how.from = TELEX_FROM_OFFSET;
 		a->how.stdout_offset = (uint64_t)n;
 		return 0;
 	}
+	a->has_from = true;
 	if (strcmp(value, "oldest") == 0)
 		a->how.from = TELEX_FROM_OLDEST;
 	else if (strcmp(value, "newest") == 0)
@@ -175,6 +214,8 @@ const struct cli_verb cmd_attach = {
         "Its output comes from the oldest byte that is held, so that nothing is missing after a\n"
         "client was lost; then it is as `telex run` would have it: stdin, signals, keys on a\n"
         "terminal, and its exit status. One that has ended gives the rest of its output.\n"
+        "One on a terminal draws its screen anew on the one here; --from oldest shows what it\n"
+        "wrote instead.\n"
         "Several may be attached; one of them has stdin.\n"
         "\n"
         "      --read-only        no stdin, no signals: Ctrl-C leaves it alone\n"

@@ -9,9 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/find.h"
 #include "cli/follow.h"
 #include "cli/follow_words.h"
 #include "cli/options.h"
+#include "cli/output.h"
+#include "cli/run_json.h"
 #include "cli/run_streams.h"
 #include "cli/say.h"
 #include "cli/session.h"
@@ -38,8 +41,9 @@ static const struct options_spec specs[] = {
 struct logs {
 	struct options options;
 	struct session session;
-	const char *id;
-	bool follow, has_offset, goes_on;
+	const char *word; /* what was typed */
+	char id[FIND_ID];
+	bool follow, has_offset, goes_on, missing;
 	enum telex_stream only; /* 0: both */
 	uint64_t offset;        /* of --since-offset */
 	uint64_t next[3];       /* by enum telex_stream: the next byte wanted */
@@ -68,8 +72,17 @@ static bool wanted(const struct logs *l, enum telex_stream stream)
 	return !l->only || l->only == stream;
 }
 
+static void tell_missing(struct logs *l, enum telex_stream s)
+{
+	l->missing = true;
+	follow_words_skipped(s, l->next[s], l->oldest[s]);
+	if (l->session.json)
+		run_streams_json(l->streams, run_json_skipped(s, l->next[s], l->oldest[s]));
+	run_streams_skipped(l->streams, s, l->oldest[s]);
+}
+
 /* From where: the offset that was asked for, else the oldest byte held. What was wanted and is not
- * held any longer is told. */
+ * held any longer is told, when there are streams; else follow does. */
 static void choose_begin(struct logs *l)
 {
 	const enum telex_stream of = l->only ? l->only : TELEX_STDOUT;
@@ -79,11 +92,8 @@ static void choose_begin(struct logs *l)
 			l->next[s] = l->offset;
 		if (l->next[s] >= l->oldest[s])
 			continue;
-		if (wanted(l, s)) {
-			follow_words_skipped(s, l->next[s], l->oldest[s]);
-			if (l->streams)
-				run_streams_skipped(l->streams, s, l->oldest[s]);
-		}
+		if (wanted(l, s) && l->streams)
+			tell_missing(l, s);
 		l->next[s] = l->oldest[s];
 	}
 }
@@ -149,12 +159,30 @@ static int read_once(struct logs *l)
 	return r;
 }
 
+static int ask(struct session *s, const char *id, const void *arg)
+{
+	(void)arg;
+	return telex_get(s->client, id, 0, on_process, session_done, s, &s->error);
+}
+
 static int ask_process(struct logs *l)
 {
 	struct session *s = &l->session;
 
-	return session_wait(
-	    s, telex_get(s->client, l->id, 0, on_process, session_done, s, &s->error));
+	return session_wait(s, ask(s, l->id, NULL));
+}
+
+/* The agent said no, or could not be asked. */
+static int refused(struct logs *l)
+{
+	const struct telex_error *error = &l->session.error;
+
+	session_say_of(&l->session, "logs", l->word, error);
+	if (l->session.json && l->streams)
+		run_streams_json(l->streams, run_json_error(error));
+	else if (l->session.json)
+		output_json(run_json_error(error));
+	return error->kind == TELEX_ERROR_STATUS ? CLI_FAILED : CLI_TELEX;
 }
 
 /* A process that writes faster than we read, and drops what is old, overtakes us: again from what
@@ -197,11 +225,11 @@ static int print_held(struct logs *l)
 {
 	int status = CLI_OK;
 
-	await_young(l);
 	l->streams = run_streams_new(l->session.base, l->session.json, &streams_ops, l);
+	choose_begin(l);
+	await_young(l);
 	if (read_held(l) < 0) {
-		session_fail(&l->session, &l->session.error);
-		status = CLI_TELEX;
+		status = refused(l);
 	}
 	run_streams_end(l->streams);
 	if (!run_streams_flushed(l->streams))
@@ -218,13 +246,15 @@ static int print_held(struct logs *l)
 		say_note("this is the output so far; process %s has not ended (`telex logs -f %s` "
 		         "goes on)",
 		    l->id, l->id);
-	return status;
+	return status == CLI_OK && l->missing ? CLI_FAILED : status;
 }
 
 /* ---- and what comes ---- */
 
 static int follow_it(struct logs *l)
 {
+	const uint64_t asked = l->has_offset ? l->offset : 0;
+	const bool of_stderr = l->only == TELEX_STDERR;
 	const struct telex_attach attach = {
 	    .process_id = l->id,
 	    .from = TELEX_FROM_OFFSET,
@@ -236,6 +266,7 @@ static int follow_it(struct logs *l)
 	    .only_output = true,
 	    .quiet_streams = {false, !wanted(l, TELEX_STDOUT), !wanted(l, TELEX_STDERR)},
 	    .begin = {0, l->next[TELEX_STDOUT], l->next[TELEX_STDERR]},
+	    .wanted = {0, of_stderr ? 0 : asked, of_stderr ? asked : 0},
 	};
 
 	return follow(&l->session, &how, NULL, &attach);
@@ -248,11 +279,11 @@ static int logs(struct cli *cli, struct logs *l)
 	if (status != CLI_OK)
 		return status;
 	l->session.data = l;
-	if (ask_process(l) < 0) {
-		session_fail(&l->session, &l->session.error);
-		status = CLI_TELEX;
+	if (find_ask(&l->session, l->word, l->id, ask, NULL) < 0) {
+		status = refused(l);
 	} else {
-		choose_begin(l);
+		if (l->follow)
+			choose_begin(l);
 		status = l->follow ? follow_it(l) : print_held(l);
 	}
 	session_close(&l->session);
@@ -301,7 +332,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		                    : "one process at a time");
 	if (id != 0)
 		return options_end(&l.options);
-	l.id = l.options.operands[0];
+	l.word = l.options.operands[0];
 	status = logs(cli, &l);
 	options_end(&l.options);
 	return status;
@@ -333,7 +364,7 @@ const struct cli_verb cmd_logs = {
         "      --stdout          its stdout alone\n"
         "      --stderr          its stderr alone\n"
         "\n"
-        "Exit status: 0 when all was shown, 125 when telex itself failed. How the process ended\n"
-        "is told by `telex wait`.\n",
+        "Exit status: 0 when all was shown, 1 when some of it is missing or there is no such\n"
+        "process, 125 when telex itself failed. How the process ended is told by `telex wait`.\n",
     .run = run,
 };

@@ -6,6 +6,7 @@
 #include "cli/end.h"
 #include "cli/fdkind.h"
 #include "cli/follow.h"
+#include "cli/follow_words.h"
 #include "cli/output.h"
 #include "cli/process_words.h"
 #include "cli/run_json.h"
@@ -54,13 +55,6 @@ static int run_followed(struct session *s, struct run_options *o)
 
 /* ---- detached ---- */
 
-static void on_queued(const struct telex_group *group, void *arg)
-{
-	(void)arg;
-	say_note(
-	    "queued: group %s has %u of %u running", group->name, group->running, group->maximum);
-}
-
 static void on_started(const struct telex_process *process, void *arg)
 {
 	struct session *s = arg;
@@ -79,7 +73,8 @@ static void say_queued(struct session *s, const char *group)
 {
 	struct telex_error ignored;
 
-	if (telex_group_get(s->client, group, 0, on_queued, session_done, s, &ignored) == 0)
+	if (telex_group_get(s->client, group, 0, follow_words_queued, session_done, s, &ignored) ==
+	    0)
 		session_wait(s, 0);
 }
 

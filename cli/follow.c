@@ -22,6 +22,7 @@
 #include "cli/forward.h"
 #include "cli/loss.h"
 #include "cli/output.h"
+#include "cli/redraw.h"
 #include "cli/run_json.h"
 #include "cli/say.h"
 #include "cli/term.h"
@@ -38,9 +39,11 @@ struct follow {
 	struct forward *forward;
 	struct term *term;
 	struct loss *loss;
+	struct redraw *redraw;
 	struct event *lost_timer;
 	bool started, over;
 	bool interrupted; /* at least once */
+	bool missing;     /* some of the output */
 	int signalled;    /* the last signal that we sent; 0: none */
 	int lost_errno;   /* standard output's */
 	int status;
@@ -58,6 +61,8 @@ static void finish(struct follow *f, int status)
 	f->term = NULL;
 	loss_free(f->loss);
 	f->loss = NULL;
+	redraw_free(f->redraw);
+	f->redraw = NULL;
 	event_del(f->lost_timer);
 	run_streams_end(f->streams);
 }
@@ -180,31 +185,23 @@ static const struct term_ops term_ops = {.resized = on_resized};
 
 /* ---- what the agent tells ---- */
 
-static void say_queued(const struct telex_group *group, void *arg)
-{
-	(void)arg;
-	say_note(
-	    "queued: group %s has %u of %u running", group->name, group->running, group->maximum);
-}
-
 static void on_started(struct telex_run *run, const struct telex_started *started, void *arg)
 {
 	struct follow *f = arg;
 	const struct telex_command *command = f->how->command;
 
-	(void)run;
 	f->started = true;
 	tell(f, run_json_started(started));
 	if (started->queued && command && command->group) {
 		/* For the words alone: no answer, no words. */
 		telex_group_get(
-		    f->session->client, command->group, 0, say_queued, NULL, NULL, NULL);
+		    f->session->client, command->group, 0, follow_words_queued, NULL, NULL, NULL);
 		return;
 	}
 	say_detail("process %s, pid %u%s", started->process_id, started->pid,
 	    started->created ? "" : ", was running already");
 	if (!command && f->how->terminal)
-		on_resized(f); /* one that we attach to has another's size */
+		redraw(f->redraw, run); /* and the size is the one here */
 }
 
 static void on_running(struct telex_run *run, uint32_t pid, void *arg)
@@ -259,8 +256,8 @@ static void on_resumed(struct telex_run *run, void *arg)
 {
 	struct follow *f = arg;
 
-	(void)run;
-	loss_ends(f->loss);
+	if (loss_ends(f->loss) && f->term && f->how->in == RUN_STREAMS_KEYS)
+		redraw(f->redraw, run);
 	tell(f, run_json_resumed(f->id));
 }
 
@@ -272,6 +269,7 @@ static void on_skipped(
 	(void)run;
 	if (f->how->quiet_streams[stream])
 		return;
+	f->missing = true;
 	follow_words_skipped(stream, from, to);
 	tell(f, run_json_skipped(stream, from, to));
 	run_streams_skipped(f->streams, stream, to);
@@ -308,7 +306,10 @@ static void on_done(struct telex_run *run, const struct telex_exit *exit,
 	if (!f->how->only_output)
 		follow_words_end(exit, command ? command->run_timeout_ms : 0, f->signalled != 0);
 	tell(f, run_json_exit(f->id, exit));
-	finish(f, f->how->only_output ? CLI_OK : end_status(exit));
+	if (!f->how->only_output)
+		finish(f, end_status(exit));
+	else
+		finish(f, f->missing ? CLI_FAILED : CLI_OK);
 }
 
 static const struct telex_run_ops run_ops = {
@@ -349,6 +350,10 @@ static int begin(struct follow *f, const struct telex_command *command,
 		return r;
 	strncpy(f->id, telex_run_id(f->handle), sizeof(f->id) - 1);
 	run_streams_begin(f->streams, f->how->begin[TELEX_STDOUT], f->how->begin[TELEX_STDERR]);
+	for (enum telex_stream s = TELEX_STDOUT; s <= TELEX_STDERR; s++)
+		if (f->how->begin[s] > f->how->wanted[s])
+			on_skipped(f->handle, s, f->how->wanted[s], f->how->begin[s], f);
+	run_streams_replay(f->streams, f->how->replay);
 	run_streams_attach(f->streams, f->handle, f->how->in);
 	listen_to_signals(f);
 	return 0;
@@ -374,6 +379,7 @@ int follow(struct session *session, const struct follow_how *how,
 
 	f.streams = run_streams_new(session->base, session->json, &streams_ops, &f);
 	f.loss = loss_new(session);
+	f.redraw = redraw_new(session->base);
 	f.lost_timer = evtimer_new(session->base, on_lost_timer, &f);
 	if (!f.lost_timer)
 		abort();
@@ -389,6 +395,7 @@ int follow(struct session *session, const struct follow_how *how,
 	forward_free(f.forward);
 	term_free(f.term);
 	loss_free(f.loss);
+	redraw_free(f.redraw);
 	event_free(f.lost_timer);
 	run_streams_free(f.streams);
 	return status;

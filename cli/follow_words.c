@@ -109,6 +109,13 @@ void follow_words_interrupted(const struct session *s, const struct telex_error 
 	    duration_format(time, sizeof(time), ms * NS_PER_MS));
 }
 
+void follow_words_queued(const struct telex_group *group, void *arg)
+{
+	(void)arg;
+	say_note(
+	    "queued: group %s has %u of %u running", group->name, group->running, group->maximum);
+}
+
 void follow_words_skipped(enum telex_stream stream, uint64_t from, uint64_t to)
 {
 	say_note("%" PRIu64 " bytes of %s are missing here, from offset %" PRIu64

@@ -15,6 +15,8 @@ void follow_words_end(const struct telex_exit *exit, int64_t run_timeout_ms, boo
 /* We go, the process stays. command: of a run; NULL: somebody else's. */
 void follow_words_left(const char *address, const char *id, const struct telex_command *command);
 void follow_words_interrupted(const struct session *s, const struct telex_error *why);
+/* For telex_group_get: why what was started waits. */
+void follow_words_queued(const struct telex_group *group, void *arg);
 void follow_words_skipped(enum telex_stream stream, uint64_t from, uint64_t to);
 /* After an interruption the agent did not know the process any more. */
 void follow_words_unknown(const char *address, const char *id);

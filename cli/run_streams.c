@@ -16,9 +16,13 @@
 #include "cli/say.h"
 #include "cli/sink.h"
 #include "cli/source.h"
+#include "common/duration.h"
 #include "common/mem.h"
 
 #define KEYS_PIECE 4096
+
+/* A terminal may be slow to answer to the last bytes of a replay. */
+#define ANSWER_NS (300 * NS_PER_MS)
 
 struct run_streams {
 	const struct run_streams_ops *ops;
@@ -34,8 +38,10 @@ struct run_streams {
 	unsigned char held_keys[KEYS_PIECE + 1];
 	size_t keys_at, keys_len;
 	bool json, ended, flushed, stdin_failed;
-	uint64_t offset[3]; /* by enum telex_stream: of the next byte */
-	size_t held[3];     /* JSON: bytes in lines not yet written */
+	uint64_t replay;     /* offset of stdout */
+	int64_t replayed_ns; /* when it was shown */
+	uint64_t offset[3];  /* by enum telex_stream: of the next byte */
+	size_t held[3];      /* JSON: bytes in lines not yet written */
 };
 
 static void consumed(struct run_streams *s, enum telex_stream stream, size_t n)
@@ -95,6 +101,16 @@ static bool pass_keys(struct run_streams *s)
 	return s->keys_at == s->keys_len;
 }
 
+/* Whether what comes may be an answer to what somebody else was shown. */
+static bool is_replaying(struct run_streams *s)
+{
+	if (s->replay == 0)
+		return false;
+	if (s->offset[TELEX_STDOUT] < s->replay)
+		return true;
+	return clock_monotonic_ns() - s->replayed_ns < ANSWER_NS;
+}
+
 static size_t take_keys(struct run_streams *s, const unsigned char *data, size_t len)
 {
 	size_t done = 0;
@@ -106,6 +122,8 @@ static size_t take_keys(struct run_streams *s, const unsigned char *data, size_t
 
 		done += keys_feed(&s->keys, data + done, piece, s->held_keys, &s->keys_len, &event);
 		s->keys_at = 0;
+		if (is_replaying(s))
+			s->keys_len = 0;
 		if (event != KEYS_NONE) {
 			pass_keys(s);
 			s->ops->escape(event, s->arg);
@@ -192,6 +210,8 @@ void run_streams_output(
 		sink_write(stream == TELEX_STDOUT ? s->out : s->err, data, len);
 	}
 	s->offset[stream] += len;
+	if (s->replay > 0 && s->replayed_ns == 0 && s->offset[TELEX_STDOUT] >= s->replay)
+		s->replayed_ns = clock_monotonic_ns();
 	if (s->json && eof)
 		run_streams_json(s, run_json_output(stream, s->offset[stream], NULL, 0, true));
 }
@@ -200,6 +220,11 @@ void run_streams_begin(struct run_streams *s, uint64_t stdout_offset, uint64_t s
 {
 	s->offset[TELEX_STDOUT] = stdout_offset;
 	s->offset[TELEX_STDERR] = stderr_offset;
+}
+
+void run_streams_replay(struct run_streams *s, uint64_t until)
+{
+	s->replay = until;
 }
 
 void run_streams_skipped(struct run_streams *s, enum telex_stream stream, uint64_t to)

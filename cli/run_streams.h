@@ -44,6 +44,10 @@ enum run_streams_in {
 void run_streams_attach(struct run_streams *s, struct telex_run *run, enum run_streams_in in);
 /* The outputs begin at these offsets, not at 0 (for JSON). */
 void run_streams_begin(struct run_streams *s, uint64_t stdout_offset, uint64_t stderr_offset);
+/* stdout up to this offset was written before we came. A terminal that is asked something in it
+ * answers as if it were typed: with KEYS, what comes while it is shown is dropped, escapes apart.
+ */
+void run_streams_replay(struct run_streams *s, uint64_t until);
 /* From telex_run_ops of the same names. */
 void run_streams_skipped(struct run_streams *s, enum telex_stream stream, uint64_t to);
 void run_streams_output(
