@@ -30,7 +30,7 @@ struct job_record {
 	const char *const *argv; /* NUL-terminated strings, argc of them */
 };
 
-#define JOB_RECORDS_MAX ((size_t)256 << 20) /* bytes of a table */
+#define JOB_RECORDS_MAX ((size_t)64 << 20) /* bytes of a table */
 #define JOB_RECORD_ARGV ((size_t)4096)      /* bytes of argv in a list of many */
 
 /*

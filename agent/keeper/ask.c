@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/keeper/budget.h"
 #include "agent/keeper/ending.h"
 #include "agent/keeper/group.h"
 #include "agent/keeper/job.h"
@@ -14,13 +15,9 @@
 #include "agent/keeper/pump.h"
 #include "agent/keeper/terminal.h"
 #include "agent/keeper/tree.h"
-#include "common/duration.h"
 #include "common/job_record.h"
 #include "common/job_spec.h"
 #include "common/log.h"
-
-/* How long a list may look at what its jobs use: all else waits for it. The rest goes without. */
-#define LOOKS_NS (100 * NS_PER_MS)
 
 /* ---- KM_SIGNAL and KM_REMOVE ---- */
 
@@ -179,18 +176,22 @@ static bool in_states(const struct km_list *m, enum km_state state)
 	return (m->states & KM_STATE_BIT(state)) != 0;
 }
 
+/* What all lists of a turn have no time for goes without. */
+static bool may_look(const struct link *l, const struct km_list *m)
+{
+	return m->usage != 0 && budget_left(l->env->looks);
+}
+
 /* All of a group's, or all that there are: oldest first. */
 static int add_records(
     struct link *l, const struct km_list *m, const struct group *g, struct job_records *rs)
 {
 	struct job *j = g != NULL ? group_first(g) : jobs_first(l->env->jobs);
-	int64_t deadline = clock_monotonic_ns() + LOOKS_NS;
 	int rc = 0;
 
 	for (; j != NULL && rc == 0; j = g != NULL ? group_next(j) : jobs_next(j))
 		if (in_states(m, j->state) && strcmp(j->owner, m->owner) == 0)
-			rc = add_record(
-			    rs, j, false, m->usage != 0 && clock_monotonic_ns() < deadline);
+			rc = add_record(rs, j, false, may_look(l, m));
 	return rc;
 }
 
@@ -225,9 +226,12 @@ int ask_list(struct link *l, const union km_any *any, int *fds)
 	rs = job_records_new();
 	if (rs == NULL)
 		return link_refuse_system(l, m->hdr.seq, ENOMEM, "cannot list");
-	rc = one != NULL ? add_record(rs, one, true, m->usage != 0) : add_records(l, m, g, rs);
+	rc = one != NULL ? add_record(rs, one, true, may_look(l, m)) : add_records(l, m, g, rs);
 	if (rc == 0)
 		rc = answer_table(l, m->hdr.seq, rs);
+	else if (rc == TX_ETOOBIG)
+		rc = link_refuse_why(l, m->hdr.seq, KM_WHY_LIMIT,
+		    "the list is too large; ask for one group, or for fewer states");
 	else
 		rc = link_refuse_system(l, m->hdr.seq, ENOMEM, "cannot list");
 	job_records_free(rs);

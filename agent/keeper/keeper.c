@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent/keeper/attach.h"
+#include "agent/keeper/budget.h"
 #include "agent/keeper/cgroup.h"
 #include "agent/keeper/ending.h"
 #include "agent/keeper/group.h"
@@ -29,6 +30,8 @@
 #include "common/duration.h"
 #include "common/log.h"
 #include "common/signals.h"
+
+#define LOOKS_NS (20 * NS_PER_MS) /* of a turn */
 
 static const int signals[KEEPER_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
 
@@ -217,6 +220,8 @@ static int make_parts(struct keeper *k, const struct keeper_setup *setup, struct
 		    &k->workers, &k->env, setup->worker, k->self.start_ns, &workers_ops, k, e);
 	if (rc == 0)
 		rc = old_workers_new(&k->old_workers, k->env.base, e);
+	if (rc == 0 && (k->env.looks = budget_new(k->env.base, LOOKS_NS)) == NULL)
+		rc = err_set(e, TX_ENOMEM, "out of memory");
 	if (rc == 0)
 		rc = groups_new(&k->env.groups, k->env.jobs, k->env.starter, e);
 	if (rc == 0)
@@ -303,6 +308,7 @@ void keeper_free(struct keeper *k)
 	reap_free(k->reap);
 	jobs_free(k->env.jobs);
 	groups_free(k->env.groups);
+	budget_free(k->env.looks);
 	cgroups_free(k->cgroups);
 	tree_forget();
 	pump_out_end_all();

@@ -11,6 +11,7 @@
 
 #include "common/err.h"
 
+struct budget;
 struct event_base;
 struct groups;
 struct jobs;
@@ -24,8 +25,9 @@ struct link_env {
 	struct jobs *jobs;
 	struct starter *starter;
 	struct groups *groups;
-	uint32_t can;  /* enum km_can, ored */
-	bool stopping; /* no new starts */
+	struct budget *looks; /* of lists: at what their jobs use */
+	uint32_t can;         /* enum km_can, ored */
+	bool stopping;        /* no new starts */
 };
 
 struct link_ops {

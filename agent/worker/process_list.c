@@ -15,6 +15,8 @@
 #include "agent/worker/process_spec.h"
 #include "agent/worker/worker.h"
 
+#define TABLES_MAX ((uint64_t)256 << 20) /* bytes, of all lists that are being read */
+
 struct listing {
 	struct process_call base;
 	bool answered; /* the next four are set */
@@ -73,10 +75,16 @@ static void send_more(struct listing *l)
 static void on_answer(const union km_any *msg, int fd, void *arg)
 {
 	struct listing *l = arg;
+	struct worker *w = process_call_worker(&l->base);
 
 	l->base.asked = NULL;
 	if (msg == NULL || msg->hdr.type != KM_TABLE) {
 		process_call_refuse(&l->base, msg);
+		return;
+	}
+	if (msg->table.bytes > TABLES_MAX - w->tables) {
+		rpc_fail(l->base.call, RPC_RESOURCE_EXHAUSTED, "LIMIT",
+		    "too many lists are being read; try again later");
 		return;
 	}
 	l->table = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -86,6 +94,7 @@ static void on_answer(const union km_any *msg, int fd, void *arg)
 	}
 	l->answered = true;
 	l->bytes = msg->table.bytes;
+	w->tables += l->bytes;
 	l->count = msg->table.count;
 	l->dropped = msg->table.dropped;
 	send_more(l);
@@ -157,7 +166,9 @@ void process_list_closed(struct rpc_call *c)
 {
 	struct listing *l = rpc_call_data(c);
 
-	if (l != NULL && l->answered)
+	if (l != NULL && l->answered) {
+		process_call_worker(&l->base)->tables -= l->bytes;
 		close(l->table);
+	}
 	process_call_closed(c);
 }

@@ -25,6 +25,7 @@ struct worker {
 	bool draining;
 	bool moving;                  /* draining, because another worker has taken over */
 	struct run *runs;             /* run.c's */
+	uint64_t tables;              /* bytes of those that lists hold: process_list.c */
 	struct health_watch *watches; /* svc_health's */
 };
 

@@ -484,6 +484,7 @@ static void a_long_list_waits_for_its_reader(void **state)
 	fake_keeper_table(f->keeper, msg.hdr.seq, records, N);
 	worker_rig_settle(&f->rig);
 	assert_in_range(f->responses, 5, 15);
+	assert_true(f->rig.worker.tables > N * sizeof(big));
 	for (int i = 0; i < N && !f->done; i++) {
 		size_t owed = f->owed;
 
@@ -494,6 +495,27 @@ static void a_long_list_waits_for_its_reader(void **state)
 	asker_answered(f, RPC_OK, "");
 	assert_int_equal(f->responses, N + 1);
 	assert_summary(f, 0, 0);
+}
+
+static void lists_that_nobody_reads_are_bounded(void **state)
+{
+	struct asker *f = *state;
+	Telex__V1__ListRequest q = TELEX__V1__LIST_REQUEST__INIT;
+	struct job_record record = a_record("p1");
+	union km_any msg;
+
+	/* As if others held nearly all that may be held. */
+	f->rig.worker.tables = ((uint64_t)256 << 20) - 16;
+	ask_process(f, "List", &telex__v1__list_response__descriptor, &q.base);
+	assert_true(fake_keeper_take(f->keeper, KM_LIST, &msg, NULL));
+	fake_keeper_table(f->keeper, msg.hdr.seq, &record, 1);
+	asker_answered(f, RPC_RESOURCE_EXHAUSTED, "LIMIT");
+	f->rig.worker.tables = 0;
+	ask_process(f, "List", &telex__v1__list_response__descriptor, &q.base);
+	assert_true(fake_keeper_take(f->keeper, KM_LIST, &msg, NULL));
+	fake_keeper_table(f->keeper, msg.hdr.seq, &record, 1);
+	asker_answered(f, RPC_OK, "");
+	assert_int_equal(f->rig.worker.tables, 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, asker_set_up, asker_tear_down)
@@ -516,6 +538,7 @@ int main(void)
 	    TEST(a_list_may_be_empty),
 	    TEST(the_filters_go_to_the_keeper),
 	    TEST(a_long_list_waits_for_its_reader),
+	    TEST(lists_that_nobody_reads_are_bounded),
 	};
 
 	return cmocka_run_group_tests_name("worker_process", tests, NULL, NULL);
