@@ -80,3 +80,26 @@ void bench_spawn_local(const char *program)
 	if (waitpid(pid, &status, 0) != pid || status != 0)
 		bench_die("waitpid", program);
 }
+
+void bench_run_output(struct telex_run *run, enum telex_stream stream, const void *data, size_t len,
+    bool eof, void *arg)
+{
+	(void)data;
+	(void)eof;
+	(void)arg;
+	telex_run_consumed(run, stream, len);
+}
+
+void bench_run_room(struct telex_run *run, void *arg)
+{
+	(void)run;
+	(void)arg;
+}
+
+void bench_run_done(const struct telex_exit *end, const struct telex_error *error)
+{
+	if (end == NULL)
+		bench_die("run", error->message);
+	if (end->end != TELEX_END_CODE || end->value != 0)
+		bench_die("run", "the program failed");
+}

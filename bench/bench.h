@@ -3,6 +3,7 @@
 #ifndef TX_BENCH_BENCH_H
 #define TX_BENCH_BENCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,5 +30,12 @@ void bench_times_free(struct bench_times *t);
 
 /* The program is run here and waited for; it must end with 0. */
 void bench_spawn_local(const char *program);
+
+/* Of a run's operations: the output is taken and dropped, and there is no stdin; and its end, which
+ * must be with 0. */
+void bench_run_output(struct telex_run *run, enum telex_stream stream, const void *data, size_t len,
+    bool eof, void *arg);
+void bench_run_room(struct telex_run *run, void *arg);
+void bench_run_done(const struct telex_exit *end, const struct telex_error *error);
 
 #endif

@@ -74,36 +74,18 @@ static void on_answer(const struct telex_error *error, void *arg)
 
 /* ---- runs ---- */
 
-static void on_output(struct telex_run *run, enum telex_stream stream, const void *data, size_t len,
-    bool eof, void *arg)
-{
-	(void)data;
-	(void)eof;
-	(void)arg;
-	telex_run_consumed(run, stream, len);
-}
-
-static void on_room(struct telex_run *run, void *arg)
-{
-	(void)run;
-	(void)arg;
-}
-
 static void on_done(
     struct telex_run *run, const struct telex_exit *end, const struct telex_error *error, void *arg)
 {
 	(void)run;
-	if (end == NULL)
-		bench_die("run", error->message);
-	if (end->end != TELEX_END_CODE || end->value != 0)
-		bench_die("run", "the program failed");
+	bench_run_done(end, error);
 	landed(arg);
 }
 
 static void launch_run(struct flight *f, size_t i)
 {
 	static const struct telex_run_ops ops = {
-	    .output = on_output, .stdin_room = on_room, .done = on_done};
+	    .output = bench_run_output, .stdin_room = bench_run_room, .done = on_done};
 	const char *argv[] = {f->program, NULL};
 	const struct telex_command command = {.argv = argv, .heartbeat_ms = -1};
 	struct telex_error error;
@@ -257,8 +239,10 @@ static void attach_started(struct telex_run *run, const struct telex_started *st
 
 static void launch_attach(struct flight *f, size_t i)
 {
-	static const struct telex_run_ops ops = {
-	    .started = attach_started, .output = on_output, .stdin_room = on_room, .done = on_done};
+	static const struct telex_run_ops ops = {.started = attach_started,
+	    .output = bench_run_output,
+	    .stdin_room = bench_run_room,
+	    .done = on_done};
 	const struct telex_attach attach = {.process_id = f->program, .heartbeat_ms = -1};
 	struct telex_error error;
 	struct telex_run *run;

@@ -118,19 +118,25 @@ void process_ask_start(struct rpc_call *c, const ProtobufCMessage *msg)
 	close(fd);
 }
 
+/* A question that is answered with "done", and then with an empty message. */
+static void on_done(
+    struct process_call *p, const union km_any *msg, const ProtobufCMessage *response)
+{
+	p->asked = NULL;
+	if (msg == NULL || msg->hdr.type != KM_DONE)
+		process_call_refuse(p, msg);
+	else
+		process_call_answer(p, response);
+}
+
 /* ---- Signal ---- */
 
 static void on_signal_answer(const union km_any *msg, int fd, void *arg)
 {
 	Telex__V1__SignalResponse response = TELEX__V1__SIGNAL_RESPONSE__INIT;
-	struct process_call *p = arg;
 
 	(void)fd;
-	p->asked = NULL;
-	if (msg == NULL || msg->hdr.type != KM_DONE)
-		process_call_refuse(p, msg);
-	else
-		process_call_answer(p, &response.base);
+	on_done(arg, msg, &response.base);
 }
 
 void process_ask_signal(struct rpc_call *c, const ProtobufCMessage *msg)
@@ -196,14 +202,9 @@ void process_ask_get(struct rpc_call *c, const ProtobufCMessage *msg)
 static void on_remove_answer(const union km_any *msg, int fd, void *arg)
 {
 	Telex__V1__RemoveResponse response = TELEX__V1__REMOVE_RESPONSE__INIT;
-	struct process_call *p = arg;
 
 	(void)fd;
-	p->asked = NULL;
-	if (msg == NULL || msg->hdr.type != KM_DONE)
-		process_call_refuse(p, msg);
-	else
-		process_call_answer(p, &response.base);
+	on_done(arg, msg, &response.base);
 }
 
 void process_ask_remove(struct rpc_call *c, const ProtobufCMessage *msg)
@@ -227,14 +228,9 @@ void process_ask_remove(struct rpc_call *c, const ProtobufCMessage *msg)
 static void on_update_answer(const union km_any *msg, int fd, void *arg)
 {
 	Telex__V1__UpdateResponse response = TELEX__V1__UPDATE_RESPONSE__INIT;
-	struct process_call *p = arg;
 
 	(void)fd;
-	p->asked = NULL;
-	if (msg == NULL || msg->hdr.type != KM_DONE)
-		process_call_refuse(p, msg);
-	else
-		process_call_answer(p, &response.base);
+	on_done(arg, msg, &response.base);
 }
 
 static int take_update(

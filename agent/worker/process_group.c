@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/worker/process_group.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "agent/worker/process_call.h"
@@ -43,27 +44,31 @@ static const struct km_group_reply *take(struct asked *a, const union km_any *ms
 	return NULL;
 }
 
-static void fill(Telex__V1__ProcessGroup *out, struct asked *a, const struct km_group_reply *r)
+/* False: it was refused. */
+static bool take_group(Telex__V1__ProcessGroup *out, struct asked *a, const union km_any *msg)
 {
+	const struct km_group_reply *r = take(a, msg);
+
+	if (r == NULL)
+		return false;
 	telex__v1__process_group__init(out);
 	out->name = a->name;
 	out->maximum = r->maximum;
 	out->queued = r->queued;
 	out->running = r->running;
 	out->ended = r->ended;
+	return true;
 }
 
 static void on_get_answer(const union km_any *msg, int fd, void *arg)
 {
 	Telex__V1__GetGroupResponse response = TELEX__V1__GET_GROUP_RESPONSE__INIT;
 	Telex__V1__ProcessGroup group;
-	const struct km_group_reply *r = take(arg, msg);
 	struct asked *a = arg;
 
 	(void)fd;
-	if (r == NULL)
+	if (!take_group(&group, a, msg))
 		return;
-	fill(&group, a, r);
 	response.group = &group;
 	process_call_answer(&a->base, &response.base);
 }
@@ -114,13 +119,11 @@ static void on_update_answer(const union km_any *msg, int fd, void *arg)
 {
 	Telex__V1__UpdateGroupResponse response = TELEX__V1__UPDATE_GROUP_RESPONSE__INIT;
 	Telex__V1__ProcessGroup group;
-	const struct km_group_reply *r = take(arg, msg);
 	struct asked *a = arg;
 
 	(void)fd;
-	if (r == NULL)
+	if (!take_group(&group, a, msg))
 		return;
-	fill(&group, a, r);
 	response.group = &group;
 	process_call_answer(&a->base, &response.base);
 }
