@@ -396,13 +396,17 @@ bool cgroup_populated(const struct cgroup *g)
 {
 	const struct cgroup_place *p = &g->cs->places[CGROUP_TREE];
 	char buf[CGROUP_FILE_SIZE];
+	unsigned long long number = 0;
 	bool any = false;
+	int error;
 
 	if (p->version == 2)
-		return cgroup_file_number(p, cgroup_file(g, "cgroup.events", buf), "populated") !=
-		       0;
-	(void)cgroup_members(g, note_one, &any);
-	return any;
+		error =
+		    cgroup_file_find(p, cgroup_file(g, "cgroup.events", buf), "populated", &number);
+	else
+		error = cgroup_members(g, note_one, &any);
+	/* Where it cannot be seen, for want of descriptors say, somebody may be in it. */
+	return any || number != 0 || (error != 0 && error != ENOENT && error != ENODEV);
 }
 
 int cgroup_kill(struct cgroup *g)

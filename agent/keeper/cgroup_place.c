@@ -65,23 +65,38 @@ int cgroup_file_read(const struct cgroup_place *p, const char *file, char *text,
 	return read_at(p->fd, file, text, size);
 }
 
-unsigned long long cgroup_file_number(
-    const struct cgroup_place *p, const char *file, const char *key)
+int cgroup_file_find(
+    const struct cgroup_place *p, const char *file, const char *key, unsigned long long *number)
 {
 	char text[4096];
 	char *line, *at;
+	int error = read_at(p->fd, file, text, sizeof(text));
 
-	if (read_at(p->fd, file, text, sizeof(text)) != 0)
+	*number = 0;
+	if (error != 0)
+		return error;
+	if (key == NULL) {
+		*number = strtoull(text, NULL, 10);
 		return 0;
-	if (key == NULL)
-		return strtoull(text, NULL, 10);
+	}
 	for (line = strtok_r(text, "\n", &at); line != NULL; line = strtok_r(NULL, "\n", &at)) {
 		size_t n = strlen(key);
 
-		if (strncmp(line, key, n) == 0 && line[n] == ' ')
-			return strtoull(line + n + 1, NULL, 10);
+		if (strncmp(line, key, n) != 0 || line[n] != ' ')
+			continue;
+		*number = strtoull(line + n + 1, NULL, 10);
+		return 0;
 	}
-	return 0;
+	return ENODATA;
+}
+
+unsigned long long cgroup_file_number(
+    const struct cgroup_place *p, const char *file, const char *key)
+{
+	unsigned long long number;
+
+	(void)cgroup_file_find(p, file, key, &number);
+	return number;
 }
 
 /* Whether "memory cpu pids" has the word. */
@@ -181,11 +196,15 @@ static int walk_deep(int fd, const char *name, struct walk *w, int depth)
 		close(sub);
 		return error;
 	}
-	while (!w->stopped && (d = readdir(dir)) != NULL)
-		if (is_folder(sub, d))
-			(void)walk_deep(sub, d->d_name, w, depth - 1);
+	while (!w->stopped && (d = readdir(dir)) != NULL) {
+		int below = is_folder(sub, d) ? walk_deep(sub, d->d_name, w, depth - 1) : 0;
+
+		/* One that is gone by now is none. */
+		if (below != 0 && below != ENOENT && below != ENODEV)
+			error = below;
+	}
 	closedir(dir);
-	return 0;
+	return error;
 }
 
 int cgroup_walk(int fd, const char *name, bool (*each)(pid_t pid, void *arg), void *arg)

@@ -33,7 +33,11 @@ void cgroup_place_close(struct cgroup_place *p);
 int cgroup_file_write(const struct cgroup_place *p, const char *file, const char *text);
 /* Ends text with NUL; cut when it is longer. */
 int cgroup_file_read(const struct cgroup_place *p, const char *file, char *text, size_t size);
-/* The number behind `key` in "KEY NUMBER" lines; key NULL: the whole text. 0 when there is none. */
+/* The number behind `key` in "KEY NUMBER" lines; key NULL: the whole text. 0 or an errno: ENODATA
+ * when there is none. */
+int cgroup_file_find(
+    const struct cgroup_place *p, const char *file, const char *key, unsigned long long *number);
+/* The same. 0 when there is none or it cannot be read. */
 unsigned long long cgroup_file_number(
     const struct cgroup_place *p, const char *file, const char *key);
 

@@ -20,6 +20,8 @@
 /* A client whose worker died is not gone: it has this long to come back before a policy that says
  * "at once" applies. */
 #define WORKER_DIED_WAIT_NS (10 * NS_PER_S)
+/* Not all could be killed, for want of descriptors or memory. */
+#define KILL_AGAIN_NS (100 * NS_PER_MS)
 
 /* The earlier of what is to come. */
 static void arm(struct job *j)
@@ -210,9 +212,11 @@ void ending_kill(struct job *j, enum km_reason why)
 	take_cause(j, why, whose(j, why));
 	event_del(j->gone_timer);
 	j->kill_at = j->timeout_at = 0;
-	arm(j);
 	(void)send_group(j, SIGKILL);
-	tree_kill(j);
+	/* Until then its leader stays a zombie: the exit is not told before all are gone. */
+	if (!tree_kill(j))
+		j->kill_at = clock_monotonic_ns() + KILL_AGAIN_NS;
+	arm(j);
 }
 
 void ending_begin(struct job *j, enum km_reason why, int signo, int64_t grace_ns)

@@ -19,6 +19,7 @@
 #include "agent/keeper/old_workers.h"
 #include "agent/keeper/pump.h"
 #include "agent/keeper/reap.h"
+#include "agent/keeper/reserve.h"
 #include "agent/keeper/shutdown.h"
 #include "agent/keeper/spawn.h"
 #include "agent/keeper/start.h"
@@ -247,6 +248,7 @@ int keeper_new(struct keeper **out, const struct keeper_setup *setup, struct err
 	    .start_ns = clock_realtime_ns(), .nofile = setup->nofile, .state_dir = -1, .lock = -1};
 	k->spool_dir = -1;
 	spawn_init();
+	reserve_fill();
 	k->env.base = event_base_new();
 	if (k->env.base == NULL)
 		rc = err_set(e, TX_ENOMEM, "cannot make an event loop");
@@ -311,6 +313,7 @@ void keeper_free(struct keeper *k)
 	budget_free(k->env.looks);
 	cgroups_free(k->cgroups);
 	tree_forget();
+	reserve_free();
 	pump_out_end_all();
 	starter_free(k->env.starter);
 	listeners_unref(k->listeners);

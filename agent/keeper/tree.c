@@ -11,6 +11,7 @@
 
 #include "agent/keeper/cgroup.h"
 #include "agent/keeper/job.h"
+#include "agent/keeper/reserve.h"
 #include "agent/keeper/tree_walk.h"
 #include "common/duration.h"
 #include "common/log.h"
@@ -25,6 +26,7 @@
 #define ROUNDS_MAX 64
 #define BATCH      64
 #define ORPHANS_NS (10 * NS_PER_MS)
+#define QUIET_NS   (10 * NS_PER_S)
 
 /* ---- pidfds ---- */
 
@@ -106,13 +108,14 @@ static const struct tree_pids *list_orphans(struct jobs *js)
 		size_t n = 0;
 
 		list->n = 0;
+		list->shortage = 0;
 		tree_add_children(list, getpid());
 		for (size_t i = 0; i < list->n; i++)
 			if (jobs_find_pid(js, list->list[i]) == NULL)
 				list->list[n++] = list->list[i];
 		list->n = n;
 		orphans.js = js;
-		orphans.until = now + ORPHANS_NS;
+		orphans.until = list->shortage == 0 ? now + ORPHANS_NS : now;
 	}
 	return &orphans.list;
 }
@@ -137,16 +140,25 @@ static void gather(const struct job *j, struct tree_pids *out)
 	const struct tree_pids *others;
 
 	out->n = 0;
+	out->shortage = 0;
 	if (j->cgroup != NULL) {
-		(void)cgroup_members(j->cgroup, note_member, out);
+		int error = cgroup_members(j->cgroup, note_member, out);
+
+		if (reserve_is_shortage(error))
+			out->shortage = error;
 		return;
 	}
 	if (!j->reaped && j->pid > 0)
 		tree_pids_add(out, j->pid);
 	others = list_orphans(j->jobs);
-	for (size_t i = 0; i < others->n; i++)
+	out->shortage = others->shortage;
+	for (size_t i = 0; i < others->n; i++) {
+		errno = 0;
 		if (tree_owner(j->jobs, others->list[i]) == j)
 			tree_pids_add(out, others->list[i]);
+		else if (reserve_is_shortage(errno))
+			out->shortage = errno;
+	}
 	tree_add_descendants(out, 0);
 }
 
@@ -159,25 +171,38 @@ struct blow {
 	struct tree_pids done; /* dealt with */
 	unsigned reached;
 	int sys_errno;
+	int shortage; /* an errno: not all could be dealt with */
 };
 
-/* So many new ones at once: opened first, then looked for again, then signalled. */
-static void strike(struct blow *b, const pid_t *pids, size_t n)
+/* So many new ones at once: opened first, then looked for again, then signalled. 0, or an errno:
+ * there were not the descriptors for so many, and nobody was signalled. */
+static int strike_together(struct blow *b, const pid_t *pids, size_t n)
 {
 	struct tree_pids now = {0};
 	int fds[BATCH];
+	int shortage = 0;
 
-	for (size_t i = 0; i < n; i++)
-		if (tree_pidfd_open(pids[i], &fds[i]) != 0)
+	for (size_t i = 0; i < n; i++) {
+		int error = shortage != 0 ? shortage : tree_pidfd_open(pids[i], &fds[i]);
+
+		if (error != 0)
 			fds[i] = -1;
-	gather(b->j, &now);
+		if (reserve_is_shortage(error))
+			shortage = error;
+	}
+	if (shortage == 0) {
+		gather(b->j, &now);
+		shortage = now.shortage;
+	}
 	for (size_t i = 0; i < n; i++) {
 		int error;
 
 		if (fds[i] < 0)
 			continue;
 		/* Here still, and what we hold lives: so it is the same. */
-		error = tree_pids_has(&now, pids[i]) ? tree_pidfd_signal(fds[i], b->signo) : ESRCH;
+		error = shortage == 0 && tree_pids_has(&now, pids[i])
+		            ? tree_pidfd_signal(fds[i], b->signo)
+		            : ESRCH;
 		if (error == 0)
 			b->reached++;
 		else if (error != ESRCH)
@@ -185,6 +210,22 @@ static void strike(struct blow *b, const pid_t *pids, size_t n)
 		close(fds[i]);
 	}
 	tree_pids_free(&now);
+	return shortage;
+}
+
+/* As many together as there are descriptors for. */
+static void strike(struct blow *b, const pid_t *pids, size_t n)
+{
+	int shortage = strike_together(b, pids, n);
+
+	if (shortage == 0)
+		return;
+	if (n == 1) {
+		b->shortage = shortage;
+		return;
+	}
+	strike(b, pids, n / 2);
+	strike(b, pids + n / 2, n - n / 2);
 }
 
 /* Whether there was anyone new. */
@@ -195,6 +236,8 @@ static bool strike_new(struct blow *b)
 	size_t n = 0;
 
 	gather(b->j, &b->all);
+	if (b->all.shortage != 0)
+		b->shortage = b->all.shortage;
 	for (size_t i = 0; i < b->all.n; i++) {
 		if (tree_pids_has(&b->done, b->all.list[i]))
 			continue;
@@ -233,7 +276,7 @@ static void strike_all(struct blow *b)
 	tree_pids_free(&b->done);
 }
 
-int tree_signal(const struct job *j, int signo, int *sys_errno)
+static int signal_all(const struct job *j, int signo, int *sys_errno)
 {
 	struct blow b = {.j = j, .signo = signo};
 
@@ -244,18 +287,37 @@ int tree_signal(const struct job *j, int signo, int *sys_errno)
 			return 0;
 	}
 	strike_all(&b);
-	if (b.reached > 0)
+	if (b.shortage == 0 && b.reached > 0)
 		return 0;
-	*sys_errno = b.sys_errno;
-	return b.sys_errno != 0 ? TX_ESYS : TX_ESTATE;
+	*sys_errno = b.shortage != 0 ? b.shortage : b.sys_errno;
+	return *sys_errno != 0 ? TX_ESYS : TX_ESTATE;
 }
 
-void tree_kill(const struct job *j)
+int tree_signal(const struct job *j, int signo, int *sys_errno)
 {
-	int sys_errno = 0;
+	int rc;
 
-	if (tree_signal(j, SIGKILL, &sys_errno) == TX_ESYS)
+	reserve_give_up();
+	rc = signal_all(j, signo, sys_errno);
+	reserve_take_back();
+	return rc;
+}
+
+bool tree_kill(const struct job *j)
+{
+	static int64_t quiet_until; /* it is tried again and again */
+	int64_t now = clock_monotonic_ns();
+	int sys_errno = 0;
+	bool again;
+
+	if (tree_signal(j, SIGKILL, &sys_errno) != TX_ESYS)
+		return true;
+	again = reserve_is_shortage(sys_errno);
+	if (!again || now >= quiet_until)
 		log_warn("job %s: cannot be killed: %s", j->id, strerror(sys_errno));
+	if (again && now >= quiet_until)
+		quiet_until = now + QUIET_NS;
+	return !again;
 }
 
 bool tree_lives(const struct job *j)

@@ -21,9 +21,11 @@ struct job;
 struct jobs;
 
 /* To every member; SIGKILL again and again until no new one is found. 0; TX_ESTATE: there is none;
- * TX_ESYS with *sys_errno: not one of them could be signalled. */
+ * TX_ESYS with *sys_errno: not one of them could be signalled, or not all of them were, for want of
+ * descriptors or memory. */
 int tree_signal(const struct job *j, int signo, int *sys_errno);
-void tree_kill(const struct job *j);
+/* False: for want of descriptors or memory some may live; to be tried again. */
+bool tree_kill(const struct job *j);
 
 /* With a control group: whether a member lives (a zombie does not). Without: false. */
 bool tree_lives(const struct job *j);

@@ -2,6 +2,7 @@
 #include "agent/keeper/tree_walk.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/keeper/reserve.h"
 #include "common/log.h"
 
 #define PIDS_MAX ((size_t)1 << 20)
@@ -23,6 +25,7 @@ void tree_pids_add(struct tree_pids *ps, pid_t pid)
 		    size > PIDS_MAX ? NULL : reallocarray(ps->list, size, sizeof(*ps->list));
 
 		if (more == NULL) {
+			ps->shortage = ENOMEM;
 			log_warn("no memory for more descendants: %d is passed over", (int)pid);
 			return;
 		}
@@ -81,16 +84,24 @@ bool tree_stat_read(pid_t pid, struct tree_stat *st)
 	return true;
 }
 
+static void note_shortage(struct tree_pids *ps)
+{
+	if (reserve_is_shortage(errno))
+		ps->shortage = errno;
+}
+
 /* Those that are not among the first `known` of the set. */
 static void add_children_of(struct tree_pids *ps, size_t known, const char *path)
 {
 	FILE *f = fopen(path, "re");
 	int pid;
 
-	if (f == NULL)
+	if (f == NULL) {
+		note_shortage(ps);
 		return;
+	}
 	while (fscanf(f, "%d", &pid) == 1) {
-		const struct tree_pids first = {ps->list, known, known};
+		const struct tree_pids first = {ps->list, known, known, 0};
 
 		if (!tree_pids_has(&first, (pid_t)pid))
 			tree_pids_add(ps, (pid_t)pid);
@@ -108,8 +119,10 @@ void tree_add_children(struct tree_pids *ps, pid_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
 	dir = opendir(path);
-	if (dir == NULL)
+	if (dir == NULL) {
+		note_shortage(ps);
 		return;
+	}
 	while ((d = readdir(dir)) != NULL) {
 		if (d->d_name[0] == '.')
 			continue;
@@ -145,5 +158,6 @@ bool tree_mark_read(pid_t pid, char *id, size_t size)
 		}
 	free(line);
 	fclose(f);
+	errno = 0;
 	return found;
 }

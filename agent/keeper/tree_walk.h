@@ -11,9 +11,10 @@
 struct tree_pids {
 	pid_t *list;
 	size_t n, size;
+	int shortage; /* an errno: not all could be looked at, for want of descriptors or memory */
 };
 
-/* No room: the pid is left out, and a warning logged. */
+/* No room: the pid is left out (shortage), and a warning logged. */
 void tree_pids_add(struct tree_pids *ps, pid_t pid);
 bool tree_pids_has(const struct tree_pids *ps, pid_t pid);
 void tree_pids_free(struct tree_pids *ps);
@@ -36,7 +37,7 @@ void tree_add_descendants(struct tree_pids *ps, size_t from);
 
 #define TREE_MARK "TELEX_PROCESS_ID"
 /* The value of the mark in the environment that the process began with: the id of the job it comes
- * from. Whether there is one that fits. */
+ * from. Whether there is one that fits; if not, errno says why it could not be read, or is 0. */
 bool tree_mark_read(pid_t pid, char *id, size_t size);
 
 #endif

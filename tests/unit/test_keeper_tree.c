@@ -8,10 +8,12 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "agent/keeper/tree_walk.h"
@@ -348,6 +350,94 @@ static void sigkill_follows_when_the_leader_went_first(void **state)
 	}
 }
 
+/* ---- without descriptors ---- */
+
+/* Nothing more can be opened: from the lowest number that is free on, none is allowed. */
+static void set_no_descriptor_free(pid_t pid, struct rlimit *before)
+{
+	struct rlimit now;
+	char path[64];
+
+	assert_int_equal(prlimit(pid, RLIMIT_NOFILE, NULL, before), 0);
+	now = *before;
+	for (now.rlim_cur = 0;; now.rlim_cur++) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, (int)now.rlim_cur);
+		if (faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
+			break;
+	}
+	assert_int_equal(prlimit(pid, RLIMIT_NOFILE, &now, NULL), 0);
+}
+
+static void all_are_killed_when_the_agent_is_out_of_descriptors(void **state)
+{
+	struct rlimit before;
+	int pids[100];
+	struct scene s;
+	union km_any m;
+
+	(void)state;
+	for (int i = 0; i < n_modes; i++) {
+		scene_open(&s, &modes[i]);
+		scene_spec(&s, (char[]){"i=0; while [ $i -lt 100 ]; do (setsid sh -c 'echo $$; "
+		                        "exec sleep 1000' &); i=$((i + 1)); done; "
+		                        "while :; do sleep 1000; done"});
+		scene_run(&s);
+		await_pids(&s, pids, 100);
+		set_no_descriptor_free(s.r.pid, &before);
+		send_signal(&s, SIGKILL, KM_TARGET_TREE, &m);
+		assert_int_equal(m.hdr.type, KM_DONE);
+		peer_finish(&s.p, &s.pj);
+		assert_int_equal(s.pj.exit.streams_open, 0);
+		expect_gone(pids, 100);
+		assert_int_equal(prlimit(s.r.pid, RLIMIT_NOFILE, &before, NULL), 0);
+		scene_close(&s);
+	}
+}
+
+static bool cannot_kill(void *arg)
+{
+	return rig_logged(arg, "cannot be killed: Too many open files");
+}
+
+/* Not even what it keeps for that is left: it says so, tries again, and tells no exit before. */
+static void killing_is_tried_again(void **state)
+{
+	struct km_signal sig = {.signo = SIGTERM,
+	    .target = KM_TARGET_PROCESS,
+	    .kill_after_ns = 100 * NS_PER_MS,
+	    .id = "tree",
+	    .by = PEER_OWNER};
+	struct rlimit before, none;
+	int pids[N_HIDERS];
+	struct scene s;
+	union km_any m;
+
+	(void)state;
+	for (int i = 0; i < n_modes; i++) {
+		scene_open(&s, &modes[i]);
+		scene_spec(&s,
+		    (char[]){"trap '' TERM; " HIDERS "trap - TERM; while :; do sleep 0.1; done"});
+		scene_run(&s);
+		await_pids(&s, pids, N_HIDERS);
+		assert_int_equal(prlimit(s.r.pid, RLIMIT_NOFILE, NULL, &before), 0);
+		none = before;
+		none.rlim_cur = 3;
+		assert_int_equal(prlimit(s.r.pid, RLIMIT_NOFILE, &none, NULL), 0);
+		ask_signal(&s, &sig, &m);
+		assert_int_equal(m.hdr.type, KM_DONE);
+		rig_until(cannot_kill, &s.r, "a kill that fails");
+		assert_false(s.pj.ended);
+		for (int k = 0; k < N_HIDERS; k++)
+			assert_false(is_gone(&pids[k]));
+		assert_int_equal(prlimit(s.r.pid, RLIMIT_NOFILE, &before, NULL), 0);
+		peer_finish(&s.p, &s.pj);
+		assert_int_equal(s.pj.exit.streams_open, 0);
+		assert_int_equal(s.pj.exit.reason, KM_REASON_SIGNALLED);
+		expect_gone(pids, N_HIDERS);
+		scene_close(&s);
+	}
+}
+
 /* Their folders are cleaned up in batches, and used again. */
 static void jobs_after_those_that_were_killed_are_well(void **state)
 {
@@ -446,6 +536,8 @@ int main(void)
 	    cmocka_unit_test(the_shutdown_leaves_nothing_of_it),
 	    cmocka_unit_test(many_descendants_are_all_ended),
 	    cmocka_unit_test(sigkill_follows_when_the_leader_went_first),
+	    cmocka_unit_test(all_are_killed_when_the_agent_is_out_of_descriptors),
+	    cmocka_unit_test(killing_is_tried_again),
 	    cmocka_unit_test(jobs_after_those_that_were_killed_are_well),
 	    cmocka_unit_test(no_folder_is_left),
 	    cmocka_unit_test(what_a_dead_keeper_left_is_removed),
