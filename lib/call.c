@@ -172,27 +172,27 @@ static void fail_by_deadline(struct call *c)
 
 static void begin_waiting(struct call *c);
 
-/* Of a call that waits for a connection, whose timer may run out a little early: for the deadline?
- */
-static bool waits_for_deadline(const struct call *c)
+/* The timer may run out a little early. */
+static bool deadline_is_up(const struct call *c)
 {
-	return c->deadline_ns != 0 && (c->give_up_ns == 0 || c->deadline_ns <= c->give_up_ns);
+	if (c->deadline_ns == 0)
+		return false;
+	if (c->state == CALL_WAITING && (c->give_up_ns == 0 || c->deadline_ns <= c->give_up_ns))
+		return true; /* what else was it set for */
+	return clock_monotonic_ns() >= c->deadline_ns;
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct call *c = arg;
-	int64_t now = clock_monotonic_ns();
 	struct telex_error error;
 
 	(void)fd;
 	(void)what;
-	if (c->deadline_ns != 0 && now >= c->deadline_ns) {
+	if (deadline_is_up(c)) {
 		fail_by_deadline(c);
 	} else if (c->state == CALL_RESTING) {
 		begin_waiting(c);
-	} else if (waits_for_deadline(c)) {
-		fail_by_deadline(c);
 	} else {
 		error = c->error; /* why it did not get there */
 		call_end(c, &error);
