@@ -10,14 +10,12 @@
  */
 #include "common/job_spec.h"
 
-#include <limits.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
+#include "common/job_spec_internal.h"
 #include "common/memfile.h"
-#include "common/ring.h"
 
 #define MAGIC   0x74787370u
 #define VERSION 2u
@@ -33,24 +31,7 @@ enum {
 	ALL_FLAGS = 127
 };
 
-struct head {
-	uint32_t magic, version;
-	uint32_t argc, envc, n_rlimits, flags;
-	int32_t stop_signal;
-	uint32_t disconnect;
-	int64_t run_timeout_ns, stop_grace_ns, disconnect_wait_ns;
-	uint64_t output_buffer, spool;
-	int64_t keep_ns;
-	uint64_t blocked, ignored;
-	uint64_t memory, pids;
-	uint32_t cpu_millis, group_max;
-	uint32_t output_policy;
-	int32_t nice;
-	uint16_t rows, columns, umask, pad;
-	uint64_t strings; /* bytes */
-};
-
-_Static_assert(sizeof(struct head) == 144, "no hidden padding");
+_Static_assert(sizeof(struct job_spec_head) == 144, "no hidden padding");
 _Static_assert(sizeof(struct job_rlimit) == 24, "no hidden padding");
 
 /* What job_spec_parse allocates: the spec, then rlimits, pointers and packed bytes that it points
@@ -119,9 +100,9 @@ static uint32_t flags_of(const struct job_spec *spec)
 	       (spec->no_new_privs ? NO_NEW_PRIVS : 0u);
 }
 
-static struct head head_of(const struct job_spec *spec, size_t strings)
+static struct job_spec_head head_of(const struct job_spec *spec, size_t strings)
 {
-	return (struct head){.magic = MAGIC,
+	return (struct job_spec_head){.magic = MAGIC,
 	    .version = VERSION,
 	    .argc = (uint32_t)spec->argc,
 	    .envc = (uint32_t)spec->envc,
@@ -153,8 +134,9 @@ int job_spec_pack(const struct job_spec *spec, uint8_t **data, size_t *len, stru
 {
 	char *others[3];
 	const size_t n_others = list_others(others, spec);
-	const size_t fixed = sizeof(struct head) + spec->n_rlimits * sizeof(struct job_rlimit);
-	struct head h;
+	const size_t fixed =
+	    sizeof(struct job_spec_head) + spec->n_rlimits * sizeof(struct job_rlimit);
+	struct job_spec_head h;
 	size_t total = fixed;
 	uint8_t *p;
 
@@ -193,7 +175,7 @@ int job_spec_seal(const struct job_spec *spec, int *memfd, struct err *e)
 
 /* Checks the structure of the head: afterwards all counts are bounded and rlimits and strings fill
  * the rest exactly. */
-static int check_head(const struct head *h, size_t len, struct err *e)
+static int check_head(const struct job_spec_head *h, size_t len, struct err *e)
 {
 	if (h->magic != MAGIC || h->version != VERSION)
 		return err_set(e, TX_EPROTO, "not a spec of version %u", VERSION);
@@ -225,7 +207,8 @@ static char *take_strings(char **out, size_t n, char *p, const char *end)
 	return p;
 }
 
-static int take_all_strings(struct job_spec *s, const struct head *h, char *p, struct err *e)
+static int take_all_strings(
+    struct job_spec *s, const struct job_spec_head *h, char *p, struct err *e)
 {
 	const char *end = p + h->strings;
 
@@ -245,7 +228,7 @@ static int take_all_strings(struct job_spec *s, const struct head *h, char *p, s
 
 /* One block: struct opened, rlimits, pointers, packed bytes. All counts were bounded by check_head.
  */
-static struct opened *opened_new(const struct head *h, const uint8_t *data, size_t len)
+static struct opened *opened_new(const struct job_spec_head *h, const uint8_t *data, size_t len)
 {
 	const size_t limits = h->n_rlimits * sizeof(struct job_rlimit);
 	const size_t pointers = ((size_t)h->argc + h->envc + 2) * sizeof(char *);
@@ -264,125 +247,7 @@ static struct opened *opened_new(const struct head *h, const uint8_t *data, size
 	return o;
 }
 
-static int check_rlimits(const struct job_spec *s, struct err *e)
-{
-	uint32_t seen = 0;
-
-	for (size_t i = 0; i < s->n_rlimits; i++) {
-		const struct job_rlimit *l = &s->rlimits[i];
-		const char *name = l->resource < 32 ? job_rlimit_name((int)l->resource) : NULL;
-
-		if (l->pad != 0)
-			return err_set(e, TX_EPROTO, "a limit with unknown bits");
-		if (name == NULL)
-			return err_set(e, TX_EINVAL, "limit %u is unknown", l->resource);
-		if ((seen & 1u << l->resource) != 0)
-			return err_set(e, TX_EINVAL, "limit %s is given twice", name);
-		if (l->soft > l->hard)
-			return err_set(
-			    e, TX_EINVAL, "limit %s: the soft limit is above the hard one", name);
-		seen |= 1u << l->resource;
-	}
-	return 0;
-}
-
-/* "NAME" or "NAME:GROUP", nothing empty. An empty name must never come to mean root. */
-static bool user_valid(const char *user)
-{
-	const char *colon = strchr(user, ':');
-
-	if (colon == NULL)
-		return user[0] != '\0';
-	return colon != user && colon[1] != '\0' && strchr(colon + 1, ':') == NULL;
-}
-
-static int check_strings(const struct job_spec *s, struct err *e)
-{
-	if (s->argc + s->envc > JOB_STRINGS_MAX)
-		return err_set(
-		    e, TX_EINVAL, "more than %zu arguments and variables", JOB_STRINGS_MAX);
-	if (s->argc == 0 || s->argv[0][0] == '\0')
-		return err_set(e, TX_EINVAL, "no command");
-	for (size_t i = 0; i < s->envc; i++) {
-		if (s->env[i][0] == '=' || strchr(s->env[i], '=') == NULL)
-			return err_set(e, TX_EINVAL,
-			    "variable %zu of the environment is not NAME=VALUE", i + 1);
-	}
-	if (s->cwd != NULL && s->cwd[0] != '/')
-		return err_set(e, TX_EINVAL, "the working folder is not an absolute path");
-	if (s->cwd != NULL && strlen(s->cwd) >= PATH_MAX)
-		return err_set(
-		    e, TX_EINVAL, "the working folder is longer than %d bytes", PATH_MAX - 1);
-	if (s->user != NULL && !user_valid(s->user))
-		return err_set(e, TX_EINVAL, "the user is not NAME or NAME:GROUP");
-	if (s->group != NULL && !job_id_valid(s->group, strlen(s->group)))
-		return err_set(e, TX_EINVAL, "the group's name is not valid");
-	return 0;
-}
-
-static int check_terminal(const struct job_spec *s, const struct head *h, struct err *e)
-{
-	if (h->pad != 0)
-		return err_set(e, TX_EPROTO, "a spec with unknown bits");
-	if (s->terminal ? s->rows < 1 || s->rows > JOB_TERMINAL_MAX || s->columns < 1 ||
-	                      s->columns > JOB_TERMINAL_MAX
-	                : s->rows != 0 || s->columns != 0)
-		return err_set(
-		    e, TX_EINVAL, "a terminal of %u rows and %u columns", s->rows, s->columns);
-	if (s->terminal && !s->stdin_pipe)
-		return err_set(e, TX_EINVAL, "a terminal without stdin");
-	return 0;
-}
-
-static int check_control(const struct job_spec *s, struct err *e)
-{
-	if (s->memory != 0 && s->memory < JOB_MEMORY_MIN)
-		return err_set(e, TX_EINVAL, "a memory limit of less than 1 MiB");
-	if (s->cpu_millis != 0 && s->cpu_millis < JOB_CPU_MILLIS_MIN)
-		return err_set(
-		    e, TX_EINVAL, "a cpu limit of less than %u/1000", JOB_CPU_MILLIS_MIN);
-	if (s->group_max != 0 && s->group == NULL)
-		return err_set(e, TX_EINVAL, "a group's maximum without a group");
-	return 0;
-}
-
-static int check_start(const struct job_spec *s, const struct head *h, struct err *e)
-{
-	const uint64_t never = UINT64_C(1) << (SIGKILL - 1) | UINT64_C(1) << (SIGSTOP - 1);
-
-	if (s->umask > 0777)
-		return err_set(e, TX_EINVAL, "umask %o is not in 0..0777", s->umask);
-	if (h->nice < -20 || h->nice > 19)
-		return err_set(e, TX_EINVAL, "nice %d is not in -20..19", h->nice);
-	if (((s->blocked | s->ignored) & never) != 0)
-		return err_set(
-		    e, TX_EINVAL, "SIGKILL and SIGSTOP can be neither blocked nor ignored");
-	if (h->output_policy != JOB_OUTPUT_BLOCK && h->output_policy != JOB_OUTPUT_DROP_OLDEST)
-		return err_set(e, TX_EINVAL, "output policy %u is unknown", h->output_policy);
-	if (s->keep_ns < JOB_KEEP_MIN_NS || s->keep_ns > JOB_KEEP_MAX_NS)
-		return err_set(e, TX_EINVAL, "the time to keep is not between 1s and 30d");
-	return 0;
-}
-
-static int check_numbers(const struct job_spec *s, const struct head *h, struct err *e)
-{
-	if (s->run_timeout_ns < 0)
-		return err_set(e, TX_EINVAL, "the run timeout is negative");
-	if (s->stop_signal < 1 || s->stop_signal > 64)
-		return err_set(e, TX_EINVAL, "stop signal %d is not in 1..64", s->stop_signal);
-	if (s->stop_grace_ns < 0 || s->stop_grace_ns > JOB_STOP_GRACE_MAX_NS)
-		return err_set(e, TX_EINVAL, "the stop grace is not between 0 and 1h");
-	if (h->disconnect < JOB_DISCONNECT_HANGUP || h->disconnect > JOB_DISCONNECT_KILL)
-		return err_set(e, TX_EINVAL, "disconnect policy %u is unknown", h->disconnect);
-	if (s->disconnect_wait_ns < 0 || s->disconnect_wait_ns > JOB_WAIT_MAX_NS)
-		return err_set(e, TX_EINVAL, "the disconnect wait is not between 0 and 30d");
-	if (s->output_buffer > RING_SIZE_MAX)
-		return err_set(
-		    e, TX_EINVAL, "an output buffer of more than %zu bytes", RING_SIZE_MAX);
-	return 0;
-}
-
-static void take_numbers(struct job_spec *s, const struct head *h)
+static void take_numbers(struct job_spec *s, const struct job_spec_head *h)
 {
 	s->argc = h->argc;
 	s->envc = h->envc;
@@ -415,7 +280,7 @@ static void take_numbers(struct job_spec *s, const struct head *h)
 int job_spec_parse(struct job_spec **out, const uint8_t *data, size_t len, struct err *e)
 {
 	struct opened *o;
-	struct head h;
+	struct job_spec_head h;
 	int r;
 
 	if (len < sizeof(h))
@@ -432,17 +297,7 @@ int job_spec_parse(struct job_spec **out, const uint8_t *data, size_t len, struc
 	take_numbers(&o->spec, &h);
 	r = take_all_strings(&o->spec, &h, (char *)o->packed + (len - (size_t)h.strings), e);
 	if (r == 0)
-		r = check_strings(&o->spec, e);
-	if (r == 0)
-		r = check_numbers(&o->spec, &h, e);
-	if (r == 0)
-		r = check_terminal(&o->spec, &h, e);
-	if (r == 0)
-		r = check_start(&o->spec, &h, e);
-	if (r == 0)
-		r = check_control(&o->spec, e);
-	if (r == 0)
-		r = check_rlimits(&o->spec, e);
+		r = job_spec_check(&o->spec, &h, e);
 	if (r < 0) {
 		free(o);
 		return r;
