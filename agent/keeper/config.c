@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads telexd.conf with libconfuse. To libconfuse every key is a string: the values are checked
- * here, by the rows of `keys`, so that each mistake is told with its line and the right word, and
- * the reading goes on. An unknown key would end libconfuse's parse; it is told, added as a dummy,
- * and the file is parsed again.
+ * Reads telexd.conf with libconfuse. To libconfuse every key is a string: the values are checked by
+ * us (config_value.c), by the rows of `keys`, so that each mistake is told with its line and the
+ * right word, and the reading goes on. An unknown key would end libconfuse's parse; it is told,
+ * added as a dummy, and the file is parsed again.
  */
 #include "agent/keeper/config.h"
 
 #include <confuse.h>
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -18,30 +17,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/keeper/config_internal.h"
 #include "common/duration.h"
 #include "common/nearest.h"
 #include "common/ring.h"
 
 #define DUMMIES_MAX 32
 #define SPOOL_MAX   (UINT64_C(1) << 50)
-
-enum kind {
-	KIND_PATH,
-	KIND_NAME,
-	KIND_CGROUP,
-	KIND_COUNT,
-	KIND_SIZE,
-	KIND_DURATION,
-	KIND_LEVEL,
-	KIND_FORMAT
-};
-
-struct key {
-	const char *name;
-	enum kind kind;
-	size_t offset; /* into struct config */
-	uint64_t min, max;
-};
 
 #define KEY(member, kind, min, max)                                                                \
 	{                                                                                          \
@@ -53,7 +35,7 @@ struct key {
 		    (uint64_t)(max)                                                                \
 	}
 
-static const struct key keys[] = {
+static const struct config_key keys[] = {
     KEY(workers, KIND_COUNT, 0, 256),
     KEY(certificate, KIND_PATH, 0, 0),
     KEY(key, KIND_PATH, 0, 0),
@@ -109,195 +91,13 @@ static const char *nearest_key(const char *word)
 	return nearest_word(word, words, N_KEYS + 1);
 }
 
-/* ---- values ---- */
-
-int config_parse_size(const char *text, uint64_t *bytes)
-{
-	static const struct {
-		const char *unit;
-		unsigned shift;
-	} units[] = {{"", 0}, {"B", 0}, {"KiB", 10}, {"K", 10}, {"MiB", 20}, {"M", 20}, {"GiB", 30},
-	    {"G", 30}};
-	unsigned long long n;
-	char *end;
-
-	if (!isdigit((unsigned char)text[0]))
-		return TX_EINVAL;
-	errno = 0;
-	n = strtoull(text, &end, 10);
-	if (errno != 0)
-		return TX_ETOOBIG;
-	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-		if (strcmp(end, units[i].unit) != 0)
-			continue;
-		if (n > UINT64_MAX >> units[i].shift)
-			return TX_ETOOBIG;
-		*bytes = (uint64_t)n << units[i].shift;
-		return 0;
-	}
-	return TX_EINVAL;
-}
-
-int config_split_address(const char *text, char *buf, const char **host, const char **port)
-{
-	char *colon;
-	unsigned long n;
-	char *end;
-
-	if (snprintf(buf, KM_TEXT_SIZE, "%s", text) >= KM_TEXT_SIZE)
-		return TX_EINVAL;
-	colon = strrchr(buf, ':');
-	if (colon == NULL || !isdigit((unsigned char)colon[1]))
-		return TX_EINVAL;
-	n = strtoul(colon + 1, &end, 10);
-	if (*end != '\0' || n > 65535)
-		return TX_EINVAL;
-	*colon = '\0';
-	if (buf[0] == '[') {
-		if (colon - buf < 3 || colon[-1] != ']')
-			return TX_EINVAL;
-		colon[-1] = '\0';
-		*host = buf + 1;
-	} else {
-		if (buf[0] == '\0' || strchr(buf, ':') != NULL)
-			return TX_EINVAL;
-		*host = buf;
-	}
-	*port = colon + 1;
-	return 0;
-}
-
-static int set_string(char **where, const char *value)
-{
-	char *copy = strdup(value);
-
-	if (copy == NULL)
-		return TX_ENOMEM;
-	free(*where);
-	*where = copy;
-	return 0;
-}
-
-/* The sentence for a value that is not one; NULL when it was taken. */
-static const char *take_count(const struct key *k, const char *value, uint32_t *out)
-{
-	unsigned long long n;
-	char *end;
-
-	if (!isdigit((unsigned char)value[0]))
-		return "is not a number";
-	errno = 0;
-	n = strtoull(value, &end, 10);
-	if (*end != '\0')
-		return "is not a number";
-	if (errno != 0 || n > k->max)
-		return "is too large";
-	if (n < k->min)
-		return "is too small";
-	*out = (uint32_t)n;
-	return NULL;
-}
-
-static const char *take_size(const struct key *k, const char *value, uint64_t *out)
-{
-	uint64_t n;
-	int rc = config_parse_size(value, &n);
-
-	if (rc == TX_EINVAL)
-		return "is not a size (such as 64KiB or 1MiB)";
-	if (rc != 0 || n > k->max)
-		return "is too large";
-	if (n < k->min)
-		return "is too small";
-	*out = n;
-	return NULL;
-}
-
-static const char *take_duration(const struct key *k, const char *value, int64_t *out)
-{
-	int64_t ns;
-	int rc = duration_parse(value, &ns);
-
-	if (rc == TX_EINVAL)
-		return "is not a duration (such as 10s or 500ms)";
-	if (rc != 0 || (uint64_t)ns > k->max)
-		return "is too long";
-	if ((uint64_t)ns < k->min)
-		return "is too short";
-	*out = ns;
-	return NULL;
-}
-
-static const char *take_word(const struct key *k, const char *value, void *where)
-{
-	if (k->kind == KIND_LEVEL)
-		return log_level_parse(value, where) == 0 ? NULL : "is no log level";
-	if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
-		return "is no log format";
-	*(bool *)where = value[0] == 'j';
-	return NULL;
-}
-
-static const char *take_text(const struct key *k, const char *value, char **where)
-{
-	if (value[0] == '\0')
-		return "is empty";
-	if (k->kind == KIND_PATH && value[0] != '/')
-		return "is not an absolute path";
-	if (k->kind == KIND_CGROUP && value[0] != '/' && strcmp(value, "auto") != 0 &&
-	    strcmp(value, "off") != 0)
-		return "is none of auto, off and the absolute path of a control group";
-	return set_string(where, value) == 0 ? NULL : "does not fit in memory";
-}
-
-/* "; did you mean 'json'?" for the kinds that take words. */
-static void word_hint(enum kind kind, const char *value, char *out, size_t size)
-{
-	static const char *const levels[] = {"error", "warn", "info", "debug"};
-	static const char *const formats[] = {"text", "json"};
-	const char *near = NULL;
-
-	out[0] = '\0';
-	if (kind == KIND_LEVEL) {
-		near = nearest_word(value, levels, 4);
-		snprintf(out, size, near != NULL ? "; did you mean '%s'?" : "%s",
-		    near != NULL ? near : "; it is one of error, warn, info, debug");
-	} else if (kind == KIND_FORMAT) {
-		near = nearest_word(value, formats, 2);
-		snprintf(out, size, near != NULL ? "; did you mean '%s'?" : "%s",
-		    near != NULL ? near : "; it is text or json");
-	}
-}
-
-static const char *take_value(struct config *c, const struct key *k, const char *value)
-{
-	void *where = (char *)c + k->offset;
-
-	switch (k->kind) {
-	case KIND_COUNT:
-		return take_count(k, value, where);
-	case KIND_SIZE:
-		return take_size(k, value, where);
-	case KIND_DURATION:
-		return take_duration(k, value, where);
-	case KIND_LEVEL:
-	case KIND_FORMAT:
-		return take_word(k, value, where);
-	case KIND_PATH:
-	case KIND_NAME:
-	case KIND_CGROUP:
-		break;
-	}
-	return take_text(k, value, where);
-}
-
 /* ---- libconfuse's callbacks: it passes no argument, but the cfg_t can be looked up ---- */
 
 static struct reader *reading;
 
 static int check_value(cfg_t *cfg, cfg_opt_t *opt)
 {
-	const struct key *k = NULL;
+	const struct config_key *k = NULL;
 	const char *value = cfg_opt_getstr(opt);
 	const char *wrong;
 	char hint[96];
@@ -309,10 +109,10 @@ static int check_value(cfg_t *cfg, cfg_opt_t *opt)
 			k = &keys[i];
 	if (k == NULL || value == NULL)
 		return 0;
-	wrong = take_value(reading->c, k, value);
+	wrong = config_take(reading->c, k, value);
 	if (wrong == NULL)
 		return 0;
-	word_hint(k->kind, value, hint, sizeof(hint));
+	config_hint(k->kind, value, hint, sizeof(hint));
 	tell(reading, "%s:%d: %s: '%s' %s%s", reading->c->file, cfg->line, k->name, value, wrong,
 	    hint);
 	return 0;
@@ -452,12 +252,12 @@ static int set_defaults(struct config *c, const char *file)
 	c->hang_timeout_ns = 10 * NS_PER_S;
 	c->drain_timeout_ns = 30 * NS_PER_S;
 	c->log_level = LOG_LEVEL_INFO;
-	if (set_string(&c->file, file) != 0 ||
-	    set_string(&c->certificate, SYSCONFDIR "/telex/agent.pem") != 0 ||
-	    set_string(&c->key, SYSCONFDIR "/telex/agent.key") != 0 ||
-	    set_string(&c->ca, SYSCONFDIR "/telex/ca.pem") != 0 ||
-	    set_string(&c->cgroup, "auto") != 0 ||
-	    set_string(&c->state_directory, LOCALSTATEDIR "/lib/telexd") != 0)
+	if (config_set_string(&c->file, file) != 0 ||
+	    config_set_string(&c->certificate, SYSCONFDIR "/telex/agent.pem") != 0 ||
+	    config_set_string(&c->key, SYSCONFDIR "/telex/agent.key") != 0 ||
+	    config_set_string(&c->ca, SYSCONFDIR "/telex/ca.pem") != 0 ||
+	    config_set_string(&c->cgroup, "auto") != 0 ||
+	    config_set_string(&c->state_directory, LOCALSTATEDIR "/lib/telexd") != 0)
 		return TX_ENOMEM;
 	return 0;
 }
