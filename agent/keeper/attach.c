@@ -151,6 +151,36 @@ static void set_offsets(struct attachment *a, const struct attach_want *want)
 	}
 }
 
+/* Who counted when it left, and is back. */
+static bool counted_before(
+    const struct job *j, const struct attach_want *want, const struct attachment *before)
+{
+	const struct attachment *a;
+
+	if (want->key == 0)
+		return false;
+	if ((before != NULL && before->counts) || want->key == j->left_key)
+		return true;
+	LIST_FOREACH(a, &j->away, in_job)
+	if (a->key == want->key && strcmp(a->owner, want->owner) == 0)
+		return a->starter;
+	return false;
+}
+
+/* Whether the disconnect policy asks for it: who only watches neither keeps a process nor ends it.
+ * Without keys one cannot tell who started it. */
+static bool is_counted(
+    const struct attachment *a, const struct attach_want *want, const struct attachment *before)
+{
+	const struct job *j = a->job;
+
+	if ((a->flags & KM_ATTACH_PASSIVE) != 0)
+		return false;
+	return a->starter || (want->stdin_too && job_has_stdin(j)) ||
+	       (want->key == 0 && j->starter_key == 0 && j->was_attached) ||
+	       counted_before(j, want, before);
+}
+
 int attach_add(struct attachment **out, struct attach_table *t, uint32_t att, struct job *j,
     const struct attach_want *want)
 {
@@ -175,8 +205,11 @@ int attach_add(struct attachment **out, struct attach_table *t, uint32_t att, st
 	LIST_INSERT_HEAD(&t->buckets[att % ATTACH_BUCKETS], a, in_bucket);
 	LIST_INSERT_HEAD(&j->attachments, a, in_job);
 	j->n_waited += readers_waited(a);
-	if ((a->flags & KM_ATTACH_PASSIVE) == 0) {
+	a->counts = is_counted(a, want, before);
+	if ((a->flags & KM_ATTACH_PASSIVE) == 0)
 		j->n_attached++;
+	if (a->counts) {
+		j->n_counted++;
 		ending_returned(j);
 	}
 	if ((a->flags & KM_ATTACH_NO_OUTPUT) == 0)
@@ -239,7 +272,7 @@ int attach_input(struct attachment *a, const struct km_input *m)
 
 static void withdraw(struct attachment *a, bool worker_died)
 {
-	bool passive = (a->flags & KM_ATTACH_PASSIVE) != 0;
+	bool last = a->counts && a->job->n_counted == 1;
 	struct job *j = a->job;
 
 	for (int s = KM_STDOUT; s <= KM_STDERR && readers_waited(a); s++)
@@ -251,8 +284,11 @@ static void withdraw(struct attachment *a, bool worker_died)
 	LIST_REMOVE(a, in_bucket);
 	LIST_REMOVE(a, in_job);
 	a->table->count--;
-	if (!passive)
+	if ((a->flags & KM_ATTACH_PASSIVE) == 0)
 		j->n_attached--;
+	j->n_counted -= a->counts;
+	if (last)
+		j->left_key = a->key;
 	if ((a->flags & KM_ATTACH_NO_OUTPUT) == 0)
 		j->n_readers--;
 	if (j->stdin_holder == a) {
@@ -263,7 +299,7 @@ static void withdraw(struct attachment *a, bool worker_died)
 		readers_go_away(a);
 	else
 		free(a);
-	if (!passive && j->n_attached == 0 && j->state != KM_STATE_ENDED)
+	if (last && j->state != KM_STATE_ENDED)
 		ending_left(j, worker_died);
 	/* Those that stay may have waited for the one that left. */
 	readers_changed(j);

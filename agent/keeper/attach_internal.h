@@ -58,6 +58,7 @@ struct attachment {
 	uint32_t att;
 	uint8_t flags; /* enum km_attach_flag */
 	bool starter;  /* it came with the start */
+	bool counts;   /* for the disconnect policy */
 	bool set_aside;
 	bool running_due; /* it was queued when this one came */
 	bool dirty, ended_told, input_told, closed_told;

@@ -98,6 +98,8 @@ struct job {
 	struct attachment *stdin_holder;
 	uint64_t starter_key;   /* of the attachment that came with the start; 0: none */
 	uint32_t n_attached;    /* clients that are there: not the passive ones */
+	uint32_t n_counted;     /* of these, those that the disconnect policy asks for */
+	uint64_t left_key;      /* of the last of these that left; 0: none */
 	uint32_t n_readers;     /* those that want output */
 	uint32_t n_waited;      /* those that a process may wait for: no passive, no lossy ones */
 	uint64_t leaving_seen;  /* the round of leaving that has looked at it */

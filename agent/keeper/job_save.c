@@ -137,7 +137,7 @@ void job_save(struct state_out *o, const struct job *j)
 	state_put_text(o, cgroup);
 	state_put(o, j->was_attached);
 	state_put(o, j->reaped);
-	state_put(o, j->state == KM_STATE_ENDED ? !LIST_EMPTY(&j->attachments) : j->n_attached > 0);
+	state_put(o, j->state == KM_STATE_ENDED ? !LIST_EMPTY(&j->attachments) : j->n_counted > 0);
 	state_put(o, j->delivered);
 	state_put(o, j->acknowledged);
 	save_exit(o, &j->exit);

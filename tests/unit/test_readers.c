@@ -149,6 +149,7 @@ static void make_job(struct fixture *f)
 	close(memfd);
 	f->j = job_new(f->jobs, "a", "me", spec);
 	assert_non_null(f->j);
+	f->j->was_attached = true;
 	f->j->pid = INT32_MAX; /* no process has that number */
 	f->j->out[KM_STDOUT] = make_output(f, KM_STDOUT, &f->writer);
 	f->j->out[KM_STDERR] = make_output(f, KM_STDERR, &err);
@@ -596,6 +597,69 @@ static void a_passive_one_is_no_presence(void **state)
 	assert_true(event_pending(f->j->gone_timer, EV_TIMEOUT, NULL));
 }
 
+static bool is_leaving(const struct fixture *f)
+{
+	return event_pending(f->j->gone_timer, EV_TIMEOUT, NULL) != 0;
+}
+
+static void one_that_only_watches_neither_ends_it_nor_keeps_it(void **state)
+{
+	const struct attach_want starter = {.owner = "me", .key = 1, .starter = true};
+	const struct attach_want watcher = {.owner = "me", .key = 2};
+	const struct attach_want again = {.owner = "me", .key = 1};
+	struct fixture *f = *state;
+	struct attachment *a, *b;
+
+	a = attach_as(f, 1, &starter);
+	b = attach_as(f, 2, &watcher);
+	assert_int_equal(f->j->n_attached, 2);
+	detach(b);
+	assert_false(is_leaving(f));
+	b = attach_as(f, 3, &watcher);
+	detach(a);
+	assert_true(is_leaving(f)); /* though the other watches */
+	detach(b);
+	attach_as(f, 4, &watcher);
+	assert_true(is_leaving(f));
+	attach_as(f, 5, &again);
+	assert_false(is_leaving(f));
+}
+
+/* One that nobody stayed with: by Start. */
+static void watching_what_nobody_stayed_with_does_not_end_it(void **state)
+{
+	const struct attach_want keyless = {.owner = "me"}, watcher = {.owner = "me", .key = 2};
+	struct fixture *f = *state;
+
+	f->j->was_attached = false;
+	detach(attach_as(f, 1, &keyless));
+	assert_false(is_leaving(f));
+	detach(attach_as(f, 2, &watcher));
+	assert_false(is_leaving(f));
+}
+
+static void one_that_feeds_stdin_counts_and_may_come_back_without(void **state)
+{
+	struct attach_want feeder = {.owner = "me", .key = 3, .stdin_too = true};
+	struct fixture *f = *state;
+	struct attachment *a;
+
+	f->j->was_attached = false;
+	a = attach_as(f, 1, &feeder);
+	detach(a);
+	assert_true(is_leaving(f));
+	/* The process has closed it meanwhile. */
+	feeder.stdin_too = false;
+	a = attach_as(f, 2, &feeder);
+	assert_false(is_leaving(f));
+	/* On another connection before the loss of the first is known. */
+	attach_as(f, 3, &feeder);
+	assert_int_equal(f->j->n_counted, 1);
+	assert_false(is_leaving(f));
+	detach(attach_find(f->table, 3));
+	assert_true(is_leaving(f));
+}
+
 static void what_a_passive_one_says_it_has_counts_where_nobody_else_does(void **state)
 {
 	struct attach_want want = {
@@ -714,6 +778,9 @@ int main(void)
 	    RUN_TEST(all_that_were_away_can_go_on_where_they_were),
 	    RUN_TEST(the_memory_of_one_that_left_is_left_alone),
 	    RUN_TEST(a_passive_one_is_no_presence),
+	    RUN_TEST(one_that_only_watches_neither_ends_it_nor_keeps_it),
+	    RUN_TEST(watching_what_nobody_stayed_with_does_not_end_it),
+	    RUN_TEST(one_that_feeds_stdin_counts_and_may_come_back_without),
 	    RUN_TEST(what_a_passive_one_says_it_has_counts_where_nobody_else_does),
 	    RUN_TEST(one_without_output_gets_no_rings),
 	    RUN_TEST(the_same_key_takes_the_place_and_stdin),
