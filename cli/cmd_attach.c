@@ -205,9 +205,9 @@ const struct cli_verb cmd_attach = {
     .takes_id = true,
     .help =
         "Examples:\n"
-        "  telex attach 5f2c9a\n"
-        "  telex attach --read-only 5f2c9a       watch; somebody else may have its stdin\n"
-        "  telex attach --from newest 5f2c9a     only what it writes from now on\n"
+        "  telex attach 5f2cqa\n"
+        "  telex attach --read-only 5f2cqa       watch; somebody else may have its stdin\n"
+        "  telex attach --from newest 5f2cqa     only what it writes from now on\n"
         "\n"
         "Usage: telex attach [OPTIONS] ID\n"
         "\n"

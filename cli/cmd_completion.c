@@ -7,7 +7,7 @@
 #include "cli/verbs.h"
 
 /* The ids that the agent holds, one a line. */
-#define IDS "telex -q ps -a 2>/dev/null | sed '1d; s/ .*//'"
+#define IDS "telex -q ps -aq 2>/dev/null"
 
 static const char *const shells[] = {"bash", "zsh", "fish", NULL};
 

@@ -69,6 +69,9 @@ static void print_text(const struct telex_info *i)
 	output_field("processes", text);
 	free(text);
 	bytes_field("output buffer", i->output_buffer_bytes);
+	bytes_field("largest buffer", i->max_output_buffer_bytes);
+	bytes_field("largest spool", i->max_spool_bytes);
+	number_field("held ended", i->max_ended_processes);
 	bytes_field("largest message", i->max_message_bytes);
 	joined_field("capabilities", i->capabilities, i->n_capabilities);
 }
@@ -91,6 +94,9 @@ static json_t *limits_json(const struct telex_info *i)
 	set_number(o, "max_concurrent_streams", i->max_streams);
 	set_number(o, "max_processes", i->max_processes);
 	set_number(o, "output_buffer_bytes", i->output_buffer_bytes);
+	set_number(o, "max_output_buffer_bytes", i->max_output_buffer_bytes);
+	set_number(o, "max_spool_bytes", i->max_spool_bytes);
+	set_number(o, "max_ended_processes", i->max_ended_processes);
 	return o;
 }
 

@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/each_id.h"
 #include "cli/options.h"
@@ -13,6 +14,9 @@
 
 /* Between the stop signal and SIGKILL for a group, when nothing is said. */
 #define GROUP_GRACE_MS 10000
+
+/* The canonical code of what the agent says of a signal to what has ended. */
+#define FAILED_PRECONDITION 9
 
 enum { OPT_PROCESS = 256, OPT_TREE, OPT_VALUE, OPT_AFTER, OPT_GROUP };
 
@@ -28,6 +32,7 @@ static const struct options_spec specs[] = {
 
 struct kill {
 	struct options options;
+	bool probe; /* -s 0 */
 	struct telex_signal_options how;
 	const char *group;
 };
@@ -35,6 +40,40 @@ struct kill {
 static int ask(struct session *s, const char *id, const void *how)
 {
 	return telex_signal(s->client, id, how, 0, session_done, s, &s->error);
+}
+
+/* ---- -s 0: whether it is there ---- */
+
+static void on_process(const struct telex_process *process, void *arg)
+{
+	const struct session *s = arg;
+	enum telex_state *state = s->data;
+
+	*state = process->state;
+}
+
+static void on_probed(const struct telex_error *error, void *arg)
+{
+	struct session *s = arg;
+	const enum telex_state *state = s->data;
+	struct telex_error ended = {.kind = TELEX_ERROR_STATUS, .code = FAILED_PRECONDITION};
+
+	if (error || *state != TELEX_STATE_ENDED) {
+		session_done(error, s);
+		return;
+	}
+	snprintf(ended.reason, sizeof(ended.reason), "PROCESS_ENDED");
+	snprintf(ended.message, sizeof(ended.message), "`telex wait` tells how");
+	session_done(&ended, s);
+}
+
+static int probe(struct session *s, const char *id, const void *arg)
+{
+	static enum telex_state state;
+
+	(void)arg;
+	s->data = &state;
+	return telex_get(s->client, id, 0, on_process, on_probed, s, &s->error);
 }
 
 static void tell(json_t *object, const void *arg)
@@ -76,6 +115,9 @@ static int apply(struct kill *k, int id, const char *value, struct err *e)
 
 	switch (id) {
 	case 's':
+		k->probe = strcmp(value, "0") == 0;
+		if (k->probe)
+			return 0;
 		return values_signal(value, &k->how.signo, e);
 	case OPT_PROCESS:
 		k->how.target = TELEX_TARGET_PROCESS;
@@ -102,7 +144,9 @@ static bool check_whole(struct kill *k)
 {
 	struct options *o = &k->options;
 
-	if (k->how.has_value && (k->group || k->how.target == TELEX_TARGET_TREE))
+	if (k->probe && k->group)
+		options_usage(o, "signal 0 asks whether a process is there: without --group");
+	else if (k->how.has_value && (k->group || k->how.target == TELEX_TARGET_TREE))
 		options_usage(o, "--value goes to one process: without --tree and --group");
 	else if (k->group && o->n_operands > 0)
 		options_usage(o, "either --group or ids, not both");
@@ -131,13 +175,14 @@ static void complete(struct kill *k)
 static int run(struct cli *cli, int argc, char **argv)
 {
 	struct kill k = {.how.target = TELEX_TARGET_GROUP};
-	const struct each_id what = {
+	struct each_id what = {
 	    .verb = "kill", .did = "sent", .ask = ask, .tell = tell, .arg = &k.how};
 	struct err e;
 	const char *value;
 	int id, status;
 
 	options_start(&k.options, cli, &cmd_kill, specs, argc, argv);
+	k.options.signal_id = 's';
 	while ((id = options_next(&k.options, &value)) > 0)
 		if (apply(&k, id, value, &e) < 0) {
 			options_wrong(&k.options, id, &e);
@@ -145,7 +190,10 @@ static int run(struct cli *cli, int argc, char **argv)
 		}
 	if (id < 0 || !check_whole(&k))
 		return options_end(&k.options);
-	complete(&k);
+	if (k.probe)
+		what.ask = probe;
+	else
+		complete(&k);
 	status = k.group ? kill_group(cli, &k) : each_id(cli, &k.options, &what);
 	options_end(&k.options);
 	return status;
@@ -158,17 +206,19 @@ const struct cli_verb cmd_kill = {
     .takes_id = true,
     .help =
         "Examples:\n"
-        "  telex kill 5f2c9a\n"
-        "  telex kill -s HUP 5f2c9a 77b01e\n"
-        "  telex kill --tree --after 5s 5f2c9a    it and all its descendants; SIGKILL after 5s\n"
-        "  telex kill -s RTMIN+1 --value 42 5f2c9a\n"
+        "  telex kill 5f2cqa\n"
+        "  telex kill -9 5f2cqa\n"
+        "  telex kill -s HUP 5f2cqa 77b4xe\n"
+        "  telex kill --tree --after 5s 5f2cqa    it and all its descendants; SIGKILL after 5s\n"
+        "  telex kill -s RTMIN+1 --value 42 5f2cqa\n"
         "  telex kill --group tests               end all of a group in good order\n"
         "\n"
         "Usage: telex kill [OPTIONS] ID…\n"
         "       telex kill [OPTIONS] --group NAME\n"
         "\n"
-        "  -s, --signal SIGNAL  a name or a number. Without it TERM, and for a group what each\n"
-        "                       member was started with (run --signal)\n"
+        "  -s, --signal SIGNAL  a name or a number; -9 and -KILL are understood, too. Without it\n"
+        "                       TERM, and for a group what each member was started with (run\n"
+        "                       --signal). 0 sends nothing and tells whether a process is there\n"
         "      --process        to the process alone, not to its process group\n"
         "      --tree           to it and all its descendants\n"
         "      --value N        sent with the signal, as sigqueue(3), to the process alone\n"

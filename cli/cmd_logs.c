@@ -18,6 +18,8 @@
 #include "cli/run_streams.h"
 #include "cli/say.h"
 #include "cli/session.h"
+#include "cli/tail.h"
+#include "cli/tail_read.h"
 #include "cli/values.h"
 #include "cli/verbs.h"
 #include "common/duration.h"
@@ -28,11 +30,12 @@
 /* To a pipe or a file, a process that was started less long ago is given until then to end. */
 #define YOUNG_MS INT64_C(5000)
 
-enum { OPT_OFFSET = 256, OPT_STDOUT, OPT_STDERR };
+enum { OPT_OFFSET = 256, OPT_TAIL, OPT_STDOUT, OPT_STDERR };
 
 static const struct options_spec specs[] = {
     {'f', 'f', "follow", false},
     {OPT_OFFSET, '\0', "since-offset", true},
+    {OPT_TAIL, '\0', "tail", true},
     {OPT_STDOUT, '\0', "stdout", false},
     {OPT_STDERR, '\0', "stderr", false},
     {0},
@@ -43,7 +46,8 @@ struct logs {
 	struct session session;
 	const char *word; /* what was typed */
 	char id[FIND_ID];
-	bool follow, has_offset, goes_on, missing;
+	bool follow, has_offset, has_tail, goes_on, missing;
+	size_t tail;            /* lines */
 	enum telex_stream only; /* 0: both */
 	uint64_t offset;        /* of --since-offset */
 	uint64_t next[3];       /* by enum telex_stream: the next byte wanted */
@@ -217,8 +221,7 @@ static void await_young(struct logs *l)
 		left = YOUNG_MS; /* clocks that differ */
 	(void)session_wait(
 	    s, telex_wait(s->client, l->id, false, left, NULL, session_done, s, &s->error));
-	if (ask_process(l) == 0)
-		choose_begin(l);
+	(void)ask_process(l);
 }
 
 static int print_held(struct logs *l)
@@ -227,7 +230,6 @@ static int print_held(struct logs *l)
 
 	l->streams = run_streams_new(l->session.base, l->session.json, &streams_ops, l);
 	choose_begin(l);
-	await_young(l);
 	if (read_held(l) < 0) {
 		status = refused(l);
 	}
@@ -266,10 +268,28 @@ static int follow_it(struct logs *l)
 	    .only_output = true,
 	    .quiet_streams = {false, !wanted(l, TELEX_STDOUT), !wanted(l, TELEX_STDERR)},
 	    .begin = {0, l->next[TELEX_STDOUT], l->next[TELEX_STDERR]},
-	    .wanted = {0, of_stderr ? 0 : asked, of_stderr ? asked : 0},
+	    .wanted = {0,
+	        l->has_tail ? l->next[TELEX_STDOUT]
+	        : of_stderr ? 0
+	                    : asked,
+	        l->has_tail ? l->next[TELEX_STDERR]
+	        : of_stderr ? asked
+	                    : 0},
 	};
 
 	return follow(&l->session, &how, NULL, &attach);
+}
+
+static int show(struct logs *l)
+{
+	if (!l->follow)
+		await_young(l);
+	if (l->has_tail && tail_read(&l->session, l->id, l->tail, l->next) < 0)
+		return refused(l);
+	if (!l->follow)
+		return print_held(l);
+	choose_begin(l);
+	return follow_it(l);
 }
 
 static int logs(struct cli *cli, struct logs *l)
@@ -282,9 +302,7 @@ static int logs(struct cli *cli, struct logs *l)
 	if (find_ask(&l->session, l->word, l->id, ask, NULL) < 0) {
 		status = refused(l);
 	} else {
-		if (l->follow)
-			choose_begin(l);
-		status = l->follow ? follow_it(l) : print_held(l);
+		status = show(l);
 	}
 	session_close(&l->session);
 	return status;
@@ -305,8 +323,13 @@ static int apply(struct logs *l, int id, const char *value, struct err *e)
 		l->only = l->only == TELEX_STDOUT ? 0 : TELEX_STDERR;
 		return 0;
 	}
-	if (values_number(value, 0, INT64_MAX, &n, e) < 0)
+	if (values_number(value, 0, id == OPT_TAIL ? TAIL_MAX : INT64_MAX, &n, e) < 0)
 		return -1;
+	if (id == OPT_TAIL) {
+		l->has_tail = true;
+		l->tail = (size_t)n;
+		return 0;
+	}
 	l->has_offset = true;
 	l->offset = (uint64_t)n;
 	return 0;
@@ -325,6 +348,8 @@ static int run(struct cli *cli, int argc, char **argv)
 			options_wrong(&l.options, id, &e);
 			return options_end(&l.options);
 		}
+	if (id == 0 && l.has_tail && l.has_offset)
+		id = options_usage(&l.options, "either --tail or --since-offset, not both");
 	if (id == 0 && l.options.n_operands != 1)
 		id = options_usage(
 		    &l.options, l.options.n_operands == 0
@@ -345,9 +370,10 @@ const struct cli_verb cmd_logs = {
     .takes_id = true,
     .help =
         "Examples:\n"
-        "  telex logs 5f2c9a\n"
-        "  telex logs -f 5f2c9a                    until it has ended\n"
-        "  telex logs --since-offset 4096 5f2c9a\n"
+        "  telex logs 5f2cqa\n"
+        "  telex logs -f 5f2cqa                    until it has ended\n"
+        "  telex logs -f --tail 20 5f2cqa          the last lines, and what comes\n"
+        "  telex logs --since-offset 4096 5f2cqa\n"
         "\n"
         "Usage: telex logs [-f] [OPTIONS] ID\n"
         "\n"
@@ -361,6 +387,7 @@ const struct cli_verb cmd_logs = {
         "\n"
         "  -f, --follow          go on until it has ended; Ctrl-C leaves it alone\n"
         "      --since-offset N  stdout from this byte on (with --stderr: stderr)\n"
+        "      --tail N          the last N lines of each\n"
         "      --stdout          its stdout alone\n"
         "      --stderr          its stderr alone\n"
         "\n"

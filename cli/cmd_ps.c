@@ -21,13 +21,14 @@ enum { OPT_GROUP = 256 };
 
 static const struct options_spec specs[] = {
     {'a', 'a', "all", false},
+    {'q', 'q', "quiet", false},
     {OPT_GROUP, '\0', "group", true},
     {0},
 };
 
 struct ps {
 	struct telex_filter filter;
-	struct output_table *table; /* NULL: JSON */
+	struct output_table *table; /* NULL: JSON, or ids alone */
 };
 
 /* "12ms", "3.4s", "2m10s", "1h05m". size >= 24. */
@@ -85,8 +86,10 @@ static void each(const struct telex_process *process, void *arg)
 
 	if (ps->table)
 		add_row(ps, process, telex_client_agent(s->client));
-	else
+	else if (s->json)
 		output_json(process_words_json(process));
+	else
+		puts(process->process_id);
 }
 
 static void on_summary(const struct telex_list_summary *summary, void *arg)
@@ -130,7 +133,7 @@ static int list(struct cli *cli, struct ps *ps)
 
 	if (status != CLI_OK)
 		return status;
-	if (!cli->json)
+	if (!cli->json && ps->filter.usage)
 		ps->table = output_table_new(headings, COLUMNS);
 	s.data = ps;
 	asked = telex_list(s.client, &ps->filter, 0, each, on_summary, session_done, &s, &s.error);
@@ -157,8 +160,9 @@ static int run(struct cli *cli, int argc, char **argv)
 
 	options_start(&o, cli, &cmd_ps, specs, argc, argv);
 	while ((id = options_next(&o, &value)) > 0) {
-		if (id == 'a') {
-			ps.filter.include_ended = true;
+		if (id == 'a' || id == 'q') {
+			ps.filter.include_ended |= id == 'a';
+			ps.filter.usage &= id != 'q';
 			continue;
 		}
 		ps.filter.group = value;
@@ -184,11 +188,13 @@ const struct cli_verb cmd_ps = {
         "  telex ps\n"
         "  telex ps -a                 also those that have ended\n"
         "  telex ps --group tests      and how many run, wait and have ended\n"
+        "  telex kill $(telex ps -q)   ends all that runs\n"
         "  telex --json ps | jq .process_id\n"
         "\n"
-        "Usage: telex ps [-a] [--group NAME]\n"
+        "Usage: telex ps [-aq] [--group NAME]\n"
         "\n"
         "  -a, --all         also those that have ended and are still held\n"
+        "  -q, --quiet       ids alone\n"
         "      --group NAME  of this group alone, and its counts (on stderr)\n"
         "\n"
         "Oldest first. STATE is queued, running, ending, or how it ended: exit 3, SIGTERM, not\n"

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `telex rm`: ended processes are forgotten. */
 #include <jansson.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/each_id.h"
 #include "cli/options.h"
@@ -11,12 +14,32 @@
 
 enum { OPT_GROUP = 256 };
 
-static const struct options_spec specs[] = {{OPT_GROUP, '\0', "group", true}, {0}};
+static const struct options_spec specs[] = {
+    {'f', 'f', "force", false},
+    {OPT_GROUP, '\0', "group", true},
+    {0},
+};
+
+static const struct telex_signal_options killed = {.signo = SIGKILL, .target = TELEX_TARGET_TREE};
 
 static int ask(struct session *s, const char *id, const void *arg)
 {
 	(void)arg;
 	return telex_remove(s->client, id, 0, session_done, s, &s->error);
+}
+
+/* What runs is killed first, with its descendants. */
+static int ask_forced(struct session *s, const char *id, const void *arg)
+{
+	int r =
+	    session_wait(s, telex_signal(s->client, id, &killed, 0, session_done, s, &s->error));
+
+	if (r < 0 && strcmp(s->error.reason, "PROCESS_ENDED") != 0)
+		return r;
+	if (r == 0 && session_wait(s, telex_wait(s->client, id, false, 0, NULL, session_done, s,
+	                                  &s->error)) < 0)
+		return -1;
+	return ask(s, id, arg);
 }
 
 static void on_group(uint32_t removed, void *arg)
@@ -29,22 +52,37 @@ static void on_group(uint32_t removed, void *arg)
 		printf("%u removed\n", removed);
 }
 
-static int remove_group(struct cli *cli, const char *group)
+/* CLI_OK, or it was said. */
+static int end_group(struct session *s, const char *group)
+{
+	int status = session_answer_of(s, "rm --group", group,
+	    telex_group_signal(s->client, group, &killed, 0, NULL, session_done, s, &s->error));
+
+	if (status == CLI_OK)
+		status = session_answer_of(s, "rm --group", group,
+		    telex_group_wait(s->client, group, 0, NULL, session_done, s, &s->error));
+	return status;
+}
+
+static int remove_group(struct cli *cli, const char *group, bool force)
 {
 	struct session s;
 	int status = session_open(&s, cli);
 
 	if (status != CLI_OK)
 		return status;
-	status = session_answer_of(&s, "rm --group", group,
-	    telex_group_remove(s.client, group, 0, on_group, session_done, &s, &s.error));
+	if (force)
+		status = end_group(&s, group);
+	if (status == CLI_OK)
+		status = session_answer_of(&s, "rm --group", group,
+		    telex_group_remove(s.client, group, 0, on_group, session_done, &s, &s.error));
 	session_close(&s);
 	return status;
 }
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	static const struct each_id what = {.verb = "rm", .did = "removed", .ask = ask};
+	struct each_id what = {.verb = "rm", .did = "removed", .ask = ask};
 	const char *value, *group = NULL;
 	struct options o;
 	struct err e;
@@ -52,6 +90,10 @@ static int run(struct cli *cli, int argc, char **argv)
 
 	options_start(&o, cli, &cmd_rm, specs, argc, argv);
 	while ((id = options_next(&o, &value)) > 0) {
+		if (id == 'f') {
+			what.ask = ask_forced;
+			continue;
+		}
 		group = value;
 		if (options_check_id(value, &e) < 0) {
 			options_wrong(&o, id, &e);
@@ -64,7 +106,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		id = options_usage(&o, "no process was named; `telex ps -a` shows their ids");
 	if (id != 0)
 		return options_end(&o);
-	status = group ? remove_group(cli, group) : each_id(cli, &o, &what);
+	status = group ? remove_group(cli, group, what.ask == ask_forced) : each_id(cli, &o, &what);
 	options_end(&o);
 	return status;
 }
@@ -76,13 +118,17 @@ const struct cli_verb cmd_rm = {
     .takes_id = true,
     .help =
         "Examples:\n"
-        "  telex rm 5f2c9a\n"
+        "  telex rm 5f2cqa\n"
+        "  telex rm -f 5f2cqa         also when it runs: it is killed\n"
         "  telex rm --group tests     all of a group that have ended\n"
         "\n"
-        "Usage: telex rm ID…\n"
-        "       telex rm --group NAME\n"
+        "Usage: telex rm [-f] ID…\n"
+        "       telex rm [-f] --group NAME\n"
         "\n"
         "Their output goes, too. One that runs is not touched: `telex kill` ends it.\n"
+        "\n"
+        "  -f, --force       kill what runs, with its descendants, and wait for its end\n"
+        "      --group NAME  the members of the group\n"
         "\n"
         "Exit status: 1 when one could not be removed, 125 when the agent could not be asked.\n",
     .run = run,

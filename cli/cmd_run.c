@@ -65,7 +65,9 @@ static void on_started(const struct telex_process *process, void *arg)
 		output_json(process_words_json(process));
 	else
 		puts(process->process_id);
-	fflush(stdout);
+	/* Nobody could find it otherwise. */
+	if (fflush(stdout) != 0 || ferror(stdout))
+		say_error("process %s was started", process->process_id);
 }
 
 /* The id is out at once; that it waits is told by a second question, which may fail. */

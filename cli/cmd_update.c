@@ -148,8 +148,8 @@ const struct cli_verb cmd_update = {
     .takes_id = true,
     .help =
         "Examples:\n"
-        "  telex update --limit memory=4G --limit nofile=4096 5f2c9a\n"
-        "  telex update --nice 10 5f2c9a\n"
+        "  telex update --limit memory=4G --limit nofile=4096 5f2cqa\n"
+        "  telex update --nice 10 5f2cqa\n"
         "  telex update --group tests --group-max 8    queued ones start at once\n"
         "\n"
         "Usage: telex update [--limit NAME=VALUE]… [--nice N] ID…\n"

@@ -87,6 +87,7 @@ static void on_exit_of(const struct telex_exit *exit, void *arg)
 	o = json_pack("{s:o}", "process_id", output_json_text(one->id));
 	json_object_update_new(o, end_json(exit));
 	output_json(o);
+	fflush(stdout);
 }
 
 static void on_member(const struct telex_process *process, void *arg)
@@ -336,10 +337,10 @@ const struct cli_verb cmd_wait = {
     .takes_id = true,
     .help =
         "Examples:\n"
-        "  telex wait 5f2c9a; echo $?        the process's own exit status\n"
-        "  telex wait 5f2c9a 77b01e          both; the status of the first failure\n"
+        "  telex wait 5f2cqa; echo $?        the process's own exit status\n"
+        "  telex wait 5f2cqa 77b4xe          both; the status of the first failure\n"
         "  telex wait --group tests          all that are in the group now\n"
-        "  telex wait --timeout 1m 5f2c9a\n"
+        "  telex wait --timeout 1m 5f2cqa\n"
         "\n"
         "Usage: telex wait [--timeout TIME] [--rm] ID…\n"
         "       telex wait [--timeout TIME] --group NAME\n"

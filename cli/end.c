@@ -32,6 +32,13 @@ int end_status(const struct telex_exit *exit)
 	}
 }
 
+int end_status_after(const struct telex_exit *exit, int signo)
+{
+	if (signo > 0 && exit->end == TELEX_END_NOT_STARTED && (!exit->stage || !exit->stage[0]))
+		return 128 + signo;
+	return end_status(exit);
+}
+
 int end_error_status(const struct telex_error *error)
 {
 	return not_executed(error->stage, error->sys_errno);

@@ -12,6 +12,9 @@
  * it was queued and could not be executed, 125 when it is not known or never ran. */
 int end_status(const struct telex_exit *exit);
 /* The exit status for a run that failed: 126 or 127 when it could not be executed, else 125. */
+/* The same for who sent it this signal meanwhile (0: none): what was taken from its queue for that
+ * never ran, and could not die of it. */
+int end_status_after(const struct telex_exit *exit, int signo);
 int end_error_status(const struct telex_error *error);
 /* "exit 3", "SIGTERM", "unknown", "not started". size >= END_TEXT. Returns out. */
 #define END_TEXT 32

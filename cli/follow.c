@@ -26,7 +26,6 @@
 #include "cli/run_json.h"
 #include "cli/say.h"
 #include "cli/term.h"
-#include "common/signame.h"
 
 static const struct timeval lost_grace = {.tv_sec = 2};
 
@@ -111,14 +110,13 @@ static void on_leave(struct forward *forward, int signo, void *arg)
 static void on_signal(struct forward *forward, int signo, void *arg)
 {
 	struct follow *f = arg;
-	char name[24];
 
 	(void)forward;
 	if (!f->started && !telex_client_agent(f->session->client)) {
 		leave(f, 128 + signo); /* not even connected: there is nothing to end */
 		return;
 	}
-	say_detail("%s goes to process %s", signame_format(name, sizeof(name), signo), f->id);
+	follow_words_signal(f->id, signo, loss_now(f->loss));
 	send_signal(f, signo);
 }
 
@@ -283,7 +281,7 @@ static void on_error(struct follow *f, const struct telex_error *error)
 	else if (strcmp(error->reason, "STDIN_HELD") == 0)
 		say_note("`telex attach --read-only %s` watches without it", f->id);
 	else if (f->started && !f->how->only_output && error->kind != TELEX_ERROR_STATUS)
-		follow_words_left(f->session->address, f->id, f->how->command);
+		follow_words_lost(f->session->address, f->id);
 	tell(f, run_json_error(error));
 	finish(f, end_error_status(error));
 }
@@ -307,7 +305,7 @@ static void on_done(struct telex_run *run, const struct telex_exit *exit,
 		follow_words_end(exit, command ? command->run_timeout_ms : 0, f->signalled != 0);
 	tell(f, run_json_exit(f->id, exit));
 	if (!f->how->only_output)
-		finish(f, end_status(exit));
+		finish(f, end_status_after(exit, f->signalled));
 	else
 		finish(f, f->missing ? CLI_FAILED : CLI_OK);
 }

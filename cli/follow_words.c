@@ -9,6 +9,7 @@
 #include "cli/output.h"
 #include "cli/say.h"
 #include "common/duration.h"
+#include "common/signame.h"
 
 #define DISCONNECT_WAIT_MS 60000
 #define RECONNECT_MS       60000
@@ -95,6 +96,24 @@ void follow_words_left(const char *address, const char *id, const struct telex_c
 		    id, address, wait, id, id);
 		break;
 	}
+}
+
+void follow_words_signal(const char *id, int signo, bool waits)
+{
+	char name[24];
+
+	signame_format(name, sizeof(name), signo);
+	if (waits)
+		say_note("%s will be sent when the connection is back; Ctrl-C twice leaves", name);
+	else
+		say_detail("%s goes to process %s", name, id);
+}
+
+void follow_words_lost(const char *address, const char *id)
+{
+	say_note("what became of process %s is not known here; when %s is there again, come back "
+	         "with `telex attach %s`",
+	    id, address, id);
 }
 
 void follow_words_interrupted(const struct session *s, const struct telex_error *why)

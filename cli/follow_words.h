@@ -14,6 +14,10 @@
 void follow_words_end(const struct telex_exit *exit, int64_t run_timeout_ms, bool ours);
 /* We go, the process stays. command: of a run; NULL: somebody else's. */
 void follow_words_left(const char *address, const char *id, const struct telex_command *command);
+/* A signal goes there; waits: not before the connection is back. */
+void follow_words_signal(const char *id, int signo, bool waits);
+/* The agent was not to be reached any more. */
+void follow_words_lost(const char *address, const char *id);
 void follow_words_interrupted(const struct session *s, const struct telex_error *why);
 /* For telex_group_get: why what was started waits. */
 void follow_words_queued(const struct telex_group *group, void *arg);

@@ -17,6 +17,15 @@ static const char *const names[] = {"memory", "cpu", "pids", "as", "core", "cput
     "sigpending", "stack"};
 enum { MEMORY, CPU, PIDS, CONTROL, NAMES = sizeof(names) / sizeof(names[0]) };
 
+/* The first name that begins so; or NULL. */
+static const char *begun_name(const char *word)
+{
+	for (size_t i = 0; i < NAMES && strlen(word) > 1; i++)
+		if (strncmp(names[i], word, strlen(word)) == 0)
+			return names[i];
+	return NULL;
+}
+
 static int find_name(const char *word, size_t *name, struct err *e)
 {
 	const char *near;
@@ -24,7 +33,9 @@ static int find_name(const char *word, size_t *name, struct err *e)
 	for (*name = 0; *name < NAMES; ++*name)
 		if (strcmp(word, names[*name]) == 0)
 			return 0;
-	near = nearest_word(word, names, NAMES);
+	near = begun_name(word);
+	if (!near)
+		near = nearest_word(word, names, NAMES);
 	if (near)
 		return err_set(e, TX_EINVAL, "unknown limit '%s'; did you mean '%s'?", word, near);
 	return err_set(e, TX_EINVAL,

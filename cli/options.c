@@ -15,6 +15,7 @@
 #include "common/job_spec.h"
 #include "common/mem.h"
 #include "common/nearest.h"
+#include "common/signame.h"
 
 enum global {
 	GLOBAL_ON = 10000,
@@ -295,6 +296,12 @@ static bool is_global(const struct options_spec *spec)
 	       spec < options_globals + sizeof(options_globals) / sizeof(options_globals[0]);
 }
 
+/* A name of one letter would be an option's. */
+static bool is_signal(const char *word)
+{
+	return strcmp(word, "0") == 0 || signame_parse(word) > 0;
+}
+
 int options_next(struct options *o, const char **value)
 {
 	for (;;) {
@@ -308,6 +315,10 @@ int options_next(struct options *o, const char **value)
 			if (!advance(o, &arg))
 				return 0;
 			is_long = arg[1] == '-';
+			if (o->signal_id && is_signal(arg + 1)) {
+				*value = arg + 1;
+				return o->signal_id;
+			}
 			if (!is_long)
 				o->cluster = arg + 1;
 		}

@@ -40,6 +40,9 @@ struct options {
 	const struct cli_verb *verb; /* NULL: telex itself, before the verb */
 	const struct options_spec *specs;
 	bool stop_at_operand; /* set after options_start: options end at the first operand (run) */
+	/* Set after options_start: "-9" and "-KILL" are this option, with the signal as its value.
+	 */
+	int signal_id;
 	int argc, index;
 	char **argv;
 	const char *cluster; /* what is left of "-abc" */

@@ -107,7 +107,8 @@ json_t *process_words_json(const struct telex_process *p)
 		json_array_append_new(argv, output_json_text(p->argv[i]));
 	set(o, "process_id", output_json_text(p->process_id));
 	set(o, "owner", output_json_text(p->owner));
-	set(o, "user", output_json_text(p->user));
+	if (p->user && p->user[0])
+		set(o, "user", output_json_text(p->user));
 	if (p->group && p->group[0])
 		set(o, "group", output_json_text(p->group));
 	set(o, "state", json_string(process_words_state(p->state)));

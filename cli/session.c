@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "cli/end.h"
+#include "cli/field_words.h"
 #include "cli/output.h"
 #include "cli/say.h"
 #include "common/mem.h"
@@ -179,6 +180,9 @@ static const char *way_out(const struct session *s, const struct telex_error *er
 	case TELEX_ERROR_STATUS:
 		if (strcmp(error->reason, "NO_SUCH_PROCESS") == 0)
 			return " (`telex ps -a` shows those that the agent holds)";
+		if (strcmp(error->reason, "PROCESS_EXISTS") == 0)
+			return " (the command or an option of it differs; `telex attach` goes on "
+			       "with the one that is there)";
 		if (strcmp(error->reason, "NO_SUCH_GROUP") == 0)
 			return " (it is there while a process of it is; `telex --json ps -a` shows "
 			       "the groups)";
@@ -197,22 +201,42 @@ static const char *way_out(const struct session *s, const struct telex_error *er
 	}
 }
 
+/* What went wrong, in the words of who typed it: option (or nothing) and the rest. */
+struct words {
+	const char *option, *rest;
+};
+
+static struct words words_of(const struct telex_error *error)
+{
+	struct words w = {.rest = error->message};
+
+	if (error->kind == TELEX_ERROR_STATUS)
+		w.option = field_words(error->message, &w.rest);
+	if (!w.option)
+		w.option = "";
+	if (!w.rest[0])
+		w.rest = "it failed, without a reason given";
+	return w;
+}
+
 void session_say(const struct session *s, const struct telex_error *error)
 {
-	say_error("%s%s", error->message[0] ? error->message : "it failed, without a reason given",
-	    way_out(s, error));
+	const struct words w = words_of(error);
+
+	say_error("%s%s%s", w.option, w.rest, way_out(s, error));
 }
 
 void session_say_of(
     const struct session *s, const char *verb, const char *name, const struct telex_error *error)
 {
 	const bool ended = strcmp(error->reason, "PROCESS_ENDED") == 0;
+	const struct words w = words_of(error);
 
 	if (error->kind != TELEX_ERROR_STATUS && error->kind != TELEX_ERROR_USAGE)
 		session_say(s, error);
 	else
-		say_error("%s %s: %s%s%s", verb, name, ended ? "it has ended already: " : "",
-		    error->message, way_out(s, error));
+		say_error("%s %s: %s%s%s%s", verb, name, ended ? "it has ended already: " : "",
+		    w.option, w.rest, way_out(s, error));
 }
 
 static void answer_json(const struct session *s, const struct telex_error *error)
