@@ -114,6 +114,8 @@ static bool clean(struct cgroup *g)
 
 	if (cgroup_populated(g))
 		return false;
+	if (g->frozen)
+		cgroup_freeze(g, false);
 	if (g->holder != NULL)
 		*g->holder = NULL;
 	g->holder = NULL;
@@ -422,7 +424,7 @@ int cgroup_kill(struct cgroup *g)
 	return 0;
 }
 
-void cgroup_freeze(const struct cgroup *g, bool frozen)
+void cgroup_freeze(struct cgroup *g, bool frozen)
 {
 	const struct cgroup_place *p = &g->cs->places[CGROUP_TREE];
 	char buf[CGROUP_FILE_SIZE];
@@ -434,6 +436,7 @@ void cgroup_freeze(const struct cgroup *g, bool frozen)
 	else
 		error = cgroup_file_write(
 		    p, cgroup_file(g, "freezer.state", buf), frozen ? "FROZEN" : "THAWED");
+	g->frozen = frozen && error == 0;
 	if (error != 0 && error != ENOENT)
 		log_warn("control group j%" PRIu32 ": cannot %s it: %s", g->number,
 		    frozen ? "freeze" : "thaw", strerror(error));

@@ -80,7 +80,7 @@ int cgroup_members(const struct cgroup *g, bool (*each)(pid_t pid, void *arg), v
  * kernel has no such. */
 int cgroup_kill(struct cgroup *g);
 /* Where there is no freezer nothing happens. */
-void cgroup_freeze(const struct cgroup *g, bool frozen);
+void cgroup_freeze(struct cgroup *g, bool frozen);
 
 /* ---- limits and figures (cgroup_limits.c) ---- */
 

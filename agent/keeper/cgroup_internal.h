@@ -18,6 +18,7 @@ struct cgroup {
 	struct cgroups *cs;
 	struct cgroup **holder; /* of one that is retired: who is told */
 	bool dying;
+	bool frozen;
 	uint32_t number;   /* its folder is jNUMBER */
 	uint8_t made;      /* bits of enum cgroup_hierarchy: where it has one */
 	bool spent;        /* not to be used again: it had limits, or was killed */

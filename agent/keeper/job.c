@@ -12,6 +12,7 @@
 #include "agent/keeper/cgroup.h"
 #include "agent/keeper/job_internal.h"
 #include "agent/keeper/pump.h"
+#include "agent/keeper/tree_strike.h"
 #include "common/duration.h"
 #include "common/log.h"
 
@@ -353,6 +354,7 @@ void job_free(struct job *j)
 		free(j->sent);
 		j->sent = next;
 	}
+	tree_strike_stop(j);
 	cgroup_put(j->cgroup);
 	free(j->cause_by);
 	job_spec_free(j->spec);

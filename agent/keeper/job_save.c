@@ -19,6 +19,7 @@
 #include "agent/keeper/pump.h"
 #include "agent/keeper/readers_save.h"
 #include "agent/keeper/state_io.h"
+#include "agent/keeper/tree_strike.h"
 #include "common/duration.h"
 #include "common/log.h"
 
@@ -121,6 +122,7 @@ void job_save(struct state_out *o, const struct job *j)
 	const uint8_t *spec = job_spec_bytes(j->spec, &len);
 	char cgroup[CGROUP_SAVED_SIZE] = "";
 
+	tree_strike_finish(j);
 	if (j->cgroup != NULL)
 		cgroup_save(j->cgroup, cgroup);
 

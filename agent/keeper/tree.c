@@ -12,6 +12,7 @@
 #include "agent/keeper/cgroup.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/reserve.h"
+#include "agent/keeper/tree_strike.h"
 #include "agent/keeper/tree_walk.h"
 #include "common/duration.h"
 #include "common/log.h"
@@ -23,8 +24,6 @@
 #define SYS_pidfd_open 434
 #endif
 
-#define ROUNDS_MAX 64
-#define BATCH      64
 #define ORPHANS_NS (10 * NS_PER_MS)
 #define QUIET_NS   (10 * NS_PER_S)
 
@@ -122,6 +121,7 @@ static const struct tree_pids *list_orphans(struct jobs *js)
 
 void tree_forget(void)
 {
+	tree_strike_forget();
 	tree_pids_free(&orphans.list);
 	orphans.js = NULL;
 }
@@ -134,8 +134,7 @@ static bool note_member(pid_t pid, void *arg)
 	return true;
 }
 
-/* Everyone who belongs to it now. A pid in it may be another's a moment later. */
-static void gather(const struct job *j, struct tree_pids *out)
+void tree_members(const struct job *j, struct tree_pids *out)
 {
 	const struct tree_pids *others;
 
@@ -159,138 +158,24 @@ static void gather(const struct job *j, struct tree_pids *out)
 		else if (reserve_is_shortage(errno))
 			out->shortage = errno;
 	}
-	tree_add_descendants(out, 0);
+}
+
+void tree_orphans_moved(void)
+{
+	orphans.until = 0;
 }
 
 /* ---- a signal to all ---- */
 
-struct blow {
-	const struct job *j;
-	int signo;
-	struct tree_pids all;  /* as of the last look */
-	struct tree_pids done; /* dealt with */
-	unsigned reached;
-	int sys_errno;
-	int shortage; /* an errno: not all could be dealt with */
-};
-
-/* So many new ones at once: opened first, then looked for again, then signalled. 0, or an errno:
- * there were not the descriptors for so many, and nobody was signalled. */
-static int strike_together(struct blow *b, const pid_t *pids, size_t n)
-{
-	struct tree_pids now = {0};
-	int fds[BATCH];
-	int shortage = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		int error = shortage != 0 ? shortage : tree_pidfd_open(pids[i], &fds[i]);
-
-		if (error != 0)
-			fds[i] = -1;
-		if (reserve_is_shortage(error))
-			shortage = error;
-	}
-	if (shortage == 0) {
-		gather(b->j, &now);
-		shortage = now.shortage;
-	}
-	for (size_t i = 0; i < n; i++) {
-		int error;
-
-		if (fds[i] < 0)
-			continue;
-		/* Here still, and what we hold lives: so it is the same. */
-		error = shortage == 0 && tree_pids_has(&now, pids[i])
-		            ? tree_pidfd_signal(fds[i], b->signo)
-		            : ESRCH;
-		if (error == 0)
-			b->reached++;
-		else if (error != ESRCH)
-			b->sys_errno = error;
-		close(fds[i]);
-	}
-	tree_pids_free(&now);
-	return shortage;
-}
-
-/* As many together as there are descriptors for. */
-static void strike(struct blow *b, const pid_t *pids, size_t n)
-{
-	int shortage = strike_together(b, pids, n);
-
-	if (shortage == 0)
-		return;
-	if (n == 1) {
-		b->shortage = shortage;
-		return;
-	}
-	strike(b, pids, n / 2);
-	strike(b, pids + n / 2, n - n / 2);
-}
-
-/* Whether there was anyone new. */
-static bool strike_new(struct blow *b)
-{
-	pid_t batch[BATCH];
-	bool any = false;
-	size_t n = 0;
-
-	gather(b->j, &b->all);
-	if (b->all.shortage != 0)
-		b->shortage = b->all.shortage;
-	for (size_t i = 0; i < b->all.n; i++) {
-		if (tree_pids_has(&b->done, b->all.list[i]))
-			continue;
-		any = true;
-		tree_pids_add(&b->done, b->all.list[i]);
-		batch[n++] = b->all.list[i];
-		if (n == BATCH) {
-			strike(b, batch, n);
-			n = 0;
-		}
-	}
-	if (n > 0)
-		strike(b, batch, n);
-	/* More than the leader: their children come to us as they die. */
-	if (b->done.n > 1)
-		orphans.until = 0;
-	return any;
-}
-
-/* While they are frozen nobody forks; without a freezer whoever is killed does not either, and the
- * rest is found in the next round. */
-static void strike_all(struct blow *b)
-{
-	int rounds = 0;
-
-	if (b->j->cgroup != NULL)
-		cgroup_freeze(b->j->cgroup, true);
-	while (strike_new(b) && ++rounds < ROUNDS_MAX)
-		;
-	if (b->j->cgroup != NULL)
-		cgroup_freeze(b->j->cgroup, false);
-	if (rounds == ROUNDS_MAX)
-		log_warn(
-		    "job %s: its descendants multiply faster than they can be signalled", b->j->id);
-	tree_pids_free(&b->all);
-	tree_pids_free(&b->done);
-}
-
 static int signal_all(const struct job *j, int signo, int *sys_errno)
 {
-	struct blow b = {.j = j, .signo = signo};
-
 	if (signo == SIGKILL && j->cgroup != NULL) {
 		if (!cgroup_populated(j->cgroup))
 			return TX_ESTATE;
 		if (cgroup_kill(j->cgroup) == 0)
 			return 0;
 	}
-	strike_all(&b);
-	if (b.shortage == 0 && b.reached > 0)
-		return 0;
-	*sys_errno = b.shortage != 0 ? b.shortage : b.sys_errno;
-	return *sys_errno != 0 ? TX_ESYS : TX_ESTATE;
+	return tree_strike(j, signo, sys_errno);
 }
 
 int tree_signal(const struct job *j, int signo, int *sys_errno)

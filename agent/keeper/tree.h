@@ -19,13 +19,20 @@
 
 struct job;
 struct jobs;
+struct tree_pids;
 
-/* To every member; SIGKILL again and again until no new one is found. 0; TX_ESTATE: there is none;
- * TX_ESYS with *sys_errno: not one of them could be signalled, or not all of them were, for want of
- * descriptors or memory. */
+/* To every member, again and again until no new one is found (tree_strike.h): with thousands, 0 may
+ * mean that it goes on. 0; TX_ESTATE: there is none; TX_ESYS with *sys_errno: not one of them could
+ * be signalled, or not all of them were, for want of descriptors or memory. */
 int tree_signal(const struct job *j, int signo, int *sys_errno);
 /* False: for want of descriptors or memory some may live; to be tried again. */
 bool tree_kill(const struct job *j);
+
+/* Those who belong to it now; without a control group, only the leader and the orphans, from whom
+ * the others descend. A pid in it may be another's a moment later. */
+void tree_members(const struct job *j, struct tree_pids *out);
+/* Some may have come to the keeper just now. */
+void tree_orphans_moved(void);
 
 /* With a control group: whether a member lives (a zombie does not). Without: false. */
 bool tree_lives(const struct job *j);

@@ -35,12 +35,28 @@ void tree_pids_add(struct tree_pids *ps, pid_t pid)
 	ps->list[ps->n++] = pid;
 }
 
+static int by_number(const void *a, const void *b)
+{
+	pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+void tree_pids_sort(struct tree_pids *ps)
+{
+	size_t n = 0;
+
+	if (ps->n > 0)
+		qsort(ps->list, ps->n, sizeof(*ps->list), by_number);
+	for (size_t i = 0; i < ps->n; i++)
+		if (n == 0 || ps->list[n - 1] != ps->list[i])
+			ps->list[n++] = ps->list[i];
+	ps->n = n;
+}
+
 bool tree_pids_has(const struct tree_pids *ps, pid_t pid)
 {
-	for (size_t i = 0; i < ps->n; i++)
-		if (ps->list[i] == pid)
-			return true;
-	return false;
+	return ps->n > 0 && bsearch(&pid, ps->list, ps->n, sizeof(pid), by_number) != NULL;
 }
 
 void tree_pids_free(struct tree_pids *ps)
@@ -90,8 +106,7 @@ static void note_shortage(struct tree_pids *ps)
 		ps->shortage = errno;
 }
 
-/* Those that are not among the first `known` of the set. */
-static void add_children_of(struct tree_pids *ps, size_t known, const char *path)
+static void add_children_of(struct tree_pids *ps, const char *path)
 {
 	FILE *f = fopen(path, "re");
 	int pid;
@@ -100,19 +115,14 @@ static void add_children_of(struct tree_pids *ps, size_t known, const char *path
 		note_shortage(ps);
 		return;
 	}
-	while (fscanf(f, "%d", &pid) == 1) {
-		const struct tree_pids first = {ps->list, known, known, 0};
-
-		if (!tree_pids_has(&first, (pid_t)pid))
-			tree_pids_add(ps, (pid_t)pid);
-	}
+	while (fscanf(f, "%d", &pid) == 1)
+		tree_pids_add(ps, (pid_t)pid);
 	fclose(f);
 }
 
 /* Children belong to the thread that made them. */
 void tree_add_children(struct tree_pids *ps, pid_t pid)
 {
-	size_t known = ps->n;
 	char path[320];
 	struct dirent *d;
 	DIR *dir;
@@ -127,7 +137,7 @@ void tree_add_children(struct tree_pids *ps, pid_t pid)
 		if (d->d_name[0] == '.')
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/task/%s/children", (int)pid, d->d_name);
-		add_children_of(ps, known, path);
+		add_children_of(ps, path);
 	}
 	closedir(dir);
 }

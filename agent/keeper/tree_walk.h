@@ -16,6 +16,9 @@ struct tree_pids {
 
 /* No room: the pid is left out (shortage), and a warning logged. */
 void tree_pids_add(struct tree_pids *ps, pid_t pid);
+/* By number, each once. */
+void tree_pids_sort(struct tree_pids *ps);
+/* Of a sorted one. */
 bool tree_pids_has(const struct tree_pids *ps, pid_t pid);
 void tree_pids_free(struct tree_pids *ps);
 
@@ -30,7 +33,7 @@ struct tree_stat {
 /* Whether there is such a process. */
 bool tree_stat_read(pid_t pid, struct tree_stat *st);
 
-/* Adds its children, zombies too, except those that are in the set. */
+/* Adds its children, zombies too. */
 void tree_add_children(struct tree_pids *ps, pid_t pid);
 /* Adds the descendants of those in the list from index `from` on. */
 void tree_add_descendants(struct tree_pids *ps, size_t from);

@@ -23,6 +23,7 @@
 #include "agent/keeper/ending.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/tree.h"
+#include "agent/keeper/tree_strike.h"
 #include "agent/keeper/tree_walk.h"
 #include "common/duration.h"
 
@@ -235,6 +236,7 @@ static void descendants_are_found_from_parent_to_child(void **state)
 		assert_true(clock_monotonic_ns() < deadline);
 	} while (ps.n < 2);
 	assert_int_equal(ps.n, 2);
+	tree_pids_sort(&ps);
 	assert_true(tree_pids_has(&ps, pid));
 	assert_false(tree_pids_has(&ps, getpid()));
 	end_child(pid);
@@ -322,6 +324,119 @@ static void usage_of_a_process_is_read(void **state)
 	scene_close(&s);
 }
 
+/* ---- a signal to many ---- */
+
+static int told[2]; /* a pipe: a byte from each that gets the signal */
+
+static void on_usr1(int signo)
+{
+	(void)signo;
+	if (write(told[1], "s", 1) != 1)
+		_exit(1);
+}
+
+/* A leader with so many children, all of which would say that they got SIGUSR1. */
+static pid_t start_many(int n)
+{
+	char ready;
+	pid_t pid;
+
+	assert_int_equal(pipe(told), 0);
+	pid = fork();
+	if (pid != 0) {
+		assert_int_equal(read(told[0], &ready, 1), 1);
+		return pid;
+	}
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	signal(SIGUSR1, on_usr1);
+	for (int i = 0; i < n; i++)
+		if (fork() == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			for (;;)
+				pause();
+		}
+	ready = write(told[1], "r", 1) == 1;
+	for (;;)
+		pause();
+}
+
+static void expect_told(int n)
+{
+	char bytes[64];
+
+	while (n > 0) {
+		ssize_t got =
+		    read(told[0], bytes, (size_t)n < sizeof(bytes) ? (size_t)n : sizeof(bytes));
+
+		assert_true(got > 0);
+		n -= (int)got;
+	}
+}
+
+static void end_many(struct scene *s, pid_t pid)
+{
+	scene_close(s);
+	end_child(pid);
+	close(told[0]);
+	close(told[1]);
+}
+
+static void a_tree_is_looked_at_as_often_whatever_its_size(void **state)
+{
+	static const int sizes[] = {3, 100, 300};
+	uint64_t looks[3];
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		struct scene s;
+		pid_t pid = start_many(sizes[i]);
+		int sys_errno;
+
+		scene_open(&s, pid);
+		tree_strike_set_slice(100 * NS_PER_S);
+		looks[i] = tree_strike_looks();
+		assert_int_equal(tree_signal(s.j, SIGUSR1, &sys_errno), 0);
+		looks[i] = tree_strike_looks() - looks[i];
+		assert_false(tree_strike_pending(s.j));
+		expect_told(sizes[i] + 1);
+		end_many(&s, pid);
+	}
+	assert_int_equal(looks[0], looks[1]);
+	assert_int_equal(looks[0], looks[2]);
+}
+
+static void what_takes_long_goes_on_in_later_turns(void **state)
+{
+	enum { N = 50 };
+	struct scene s;
+	pid_t pid = start_many(N);
+	int sys_errno, turns = 0;
+
+	(void)state;
+	scene_open(&s, pid);
+	tree_strike_set_slice(0);
+	assert_int_equal(tree_signal(s.j, SIGUSR1, &sys_errno), 0);
+	assert_true(tree_strike_pending(s.j));
+	/* The same again is no second one in the queue. */
+	assert_int_equal(tree_signal(s.j, SIGUSR1, &sys_errno), 0);
+	while (tree_strike_pending(s.j)) {
+		event_base_loop(s.base, EVLOOP_ONCE);
+		turns++;
+	}
+	assert_true(turns > 10);
+	expect_told(N + 1);
+	/* All at once, where it cannot be put off. */
+	assert_int_equal(tree_signal(s.j, SIGCONT, &sys_errno), 0);
+	assert_true(tree_strike_pending(s.j));
+	tree_strike_finish(s.j);
+	assert_false(tree_strike_pending(s.j));
+	/* One that goes takes with it what was put off. */
+	assert_int_equal(tree_signal(s.j, SIGCONT, &sys_errno), 0);
+	assert_true(tree_strike_pending(s.j));
+	end_many(&s, pid);
+	tree_strike_set_slice(20 * NS_PER_MS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -329,6 +444,8 @@ int main(void)
 	    cmocka_unit_test(descendants_are_found_from_parent_to_child),
 	    cmocka_unit_test(a_name_with_parentheses_hides_nothing),
 	    cmocka_unit_test(the_mark_counts_for_those_born_later),
+	    cmocka_unit_test(a_tree_is_looked_at_as_often_whatever_its_size),
+	    cmocka_unit_test(what_takes_long_goes_on_in_later_turns),
 	    cmocka_unit_test(usage_of_a_process_is_read),
 	};
 
