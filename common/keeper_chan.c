@@ -80,9 +80,20 @@ static void queue_clear(struct km_chan *c)
 		queue_pop(c);
 }
 
+/* Without a message in the queue, too: its end is told. */
+static int await_room(struct km_chan *c, int sys_errno)
+{
+	if (sys_errno != EMFILE && sys_errno != ENFILE)
+		return TX_ESYS;
+	if (c->first == NULL && event_add(c->writable, NULL) != 0)
+		return TX_ESYS;
+	return TX_EAGAIN;
+}
+
 static int queue_push(struct km_chan *c, const void *msg, size_t len, const int *fds, size_t n_fds)
 {
 	struct queued *q;
+	int rc = TX_ESYS;
 
 	if (c->n_queued >= KM_QUEUE_MAX)
 		return TX_ELIMIT;
@@ -94,8 +105,10 @@ static int queue_push(struct km_chan *c, const void *msg, size_t len, const int 
 	memcpy(q->data, msg, len);
 	for (q->n_fds = 0; q->n_fds < n_fds; q->n_fds++) {
 		q->fds[q->n_fds] = fcntl(fds[q->n_fds], F_DUPFD_CLOEXEC, 0);
-		if (q->fds[q->n_fds] < 0)
+		if (q->fds[q->n_fds] < 0) {
+			rc = await_room(c, errno);
 			goto fail;
+		}
 	}
 	if (c->first == NULL && event_add(c->writable, NULL) != 0)
 		goto fail;
@@ -106,7 +119,7 @@ static int queue_push(struct km_chan *c, const void *msg, size_t len, const int 
 fail:
 	close_fds(q->fds, q->n_fds);
 	free(q);
-	return TX_ESYS;
+	return rc;
 }
 
 /* ---- sending ---- */
@@ -243,8 +256,9 @@ static size_t take_fds(struct msghdr *mh, int fds[FDS_ROOM])
 }
 
 /* Receives one message. Returns its length, or TX_EAGAIN, or another code with *why. fds are the
- * caller's in any case. */
-static int receive(struct km_chan *c, union km_any *msg, int *fds, size_t *n_fds, struct err *why)
+ * caller's in any case; *starved: there was no room for all of them. */
+static int receive(
+    struct km_chan *c, union km_any *msg, int *fds, size_t *n_fds, bool *starved, struct err *why)
 {
 	union control control;
 	struct iovec iov = {.iov_base = msg, .iov_len = sizeof(*msg)};
@@ -255,6 +269,7 @@ static int receive(struct km_chan *c, union km_any *msg, int *fds, size_t *n_fds
 	ssize_t n;
 
 	*n_fds = 0;
+	*starved = false;
 	/* ECONNRESET comes once, and may come before what the peer sent last. */
 	do
 		n = recvmsg(c->fd, &mh, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
@@ -264,11 +279,20 @@ static int receive(struct km_chan *c, union km_any *msg, int *fds, size_t *n_fds
 	*n_fds = take_fds(&mh, fds);
 	if (n == 0)
 		return err_set(why, TX_ECLOSED, "the other end is gone");
-	if ((mh.msg_flags & MSG_CTRUNC) != 0)
+	*starved = (mh.msg_flags & MSG_CTRUNC) != 0 && *n_fds < FDS_SENT_MAX;
+	if ((mh.msg_flags & MSG_CTRUNC) != 0 && (!*starved || c->ops->on_starved == NULL))
 		return err_set(why, TX_EPROTO, "descriptors of a message were lost");
 	if ((mh.msg_flags & MSG_TRUNC) != 0)
 		return err_set(why, TX_EPROTO, "a message of more than %zu bytes", sizeof(*msg));
 	return (int)n;
+}
+
+/* As many as it was sent with, if it is a message at all. */
+static size_t fds_of(const union km_any *msg, int len)
+{
+	const struct km_row *row = len >= (int)sizeof(msg->hdr) ? km_row(msg->hdr.type) : NULL;
+
+	return row != NULL && row->n_fds > 0 ? row->n_fds : FDS_ROOM;
 }
 
 /* One message. 0; 1: there is none; negative: the link is to be ended for *why. */
@@ -278,15 +302,18 @@ static int receive_one(struct km_chan *c, struct err *why)
 	union km_any msg;
 	int fds[FDS_ROOM];
 	size_t n_fds;
-	int r = receive(c, &msg, fds, &n_fds, why);
+	bool starved;
+	int r = receive(c, &msg, fds, &n_fds, &starved, why);
 
 	if (r >= 0)
-		r = km_check(&msg, (size_t)r, n_fds, from, c->state, why);
-	if (r < 0) {
+		r = km_check(
+		    &msg, (size_t)r, starved ? fds_of(&msg, r) : n_fds, from, c->state, why);
+	if (r < 0 || starved)
 		close_fds(fds, n_fds);
+	if (r < 0)
 		return r == TX_EAGAIN ? 1 : r;
-	}
-	r = c->ops->on_message(c, &msg, fds, n_fds, c->arg);
+	r = starved ? c->ops->on_starved(c, &msg, c->arg)
+	            : c->ops->on_message(c, &msg, fds, n_fds, c->arg);
 	if (r < 0)
 		err_set(
 		    why, r, "message %s was refused: %s", km_row(msg.hdr.type)->name, err_name(r));

@@ -578,7 +578,11 @@ struct km_chan_ops {
 	 */
 	int (*on_message)(
 	    struct km_chan *c, const union km_any *msg, int *fds, size_t n_fds, void *arg);
-	/* The queue is empty again after km_chan_busy was true. May be NULL. */
+	/* A message that km_check passed, but whose descriptors were lost: there was no room for
+	 * them here. Returns as on_message. NULL: the link ends. */
+	int (*on_starved)(struct km_chan *c, const union km_any *msg, void *arg);
+	/* The queue is empty again after km_chan_busy was true, or km_send said TX_EAGAIN. May be
+	 * NULL. */
 	void (*on_writable)(struct km_chan *c, void *arg);
 	/* The other end is gone or broke the protocol (why->code TX_ECLOSED, TX_EPROTO, TX_ESYS).
 	 * Once, last; free it here or later. */
@@ -600,10 +604,11 @@ enum km_link_state km_chan_state(const struct km_chan *c);
 
 /*
  * Fills hdr (version, type, size from the table; seq as given) and sends or queues. `fds` stay the
- * caller's (duplicated when queued). TX_ELIMIT when KM_QUEUE_MAX are waiting, TX_ECLOSED, TX_ESYS,
- * TX_ENOMEM; TX_EINVAL for what is not in the table: a type of the other side, the wrong number of
- * fds, a string without its NUL. When the peer has just gone the answer may still be 0; on_closed
- * tells.
+ * caller's (duplicated when queued). TX_EAGAIN: it would have to wait, and there is no room for the
+ * duplicates: on_writable tells when to try again. TX_ELIMIT when KM_QUEUE_MAX are waiting,
+ * TX_ECLOSED, TX_ESYS, TX_ENOMEM; TX_EINVAL for what is not in the table: a type of the other side,
+ * the wrong number of fds, a string without its NUL. When the peer has just gone the answer may
+ * still be 0; on_closed tells.
  */
 int km_send(
     struct km_chan *c, uint16_t type, uint64_t seq, void *msg, const int *fds, size_t n_fds);

@@ -207,7 +207,7 @@ static int answer_table(struct link *l, uint64_t seq, struct job_records *rs)
 		    l, seq, rc == TX_ESYS ? e.sys_errno : ENOMEM, "cannot list");
 	rc = km_send(l->chan, KM_TABLE, seq, &table, &fd, 1);
 	close(fd);
-	return rc;
+	return rc == TX_EAGAIN ? link_refuse_system(l, seq, EMFILE, "cannot list") : rc;
 }
 
 int ask_list(struct link *l, const union km_any *any, int *fds)

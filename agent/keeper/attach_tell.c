@@ -50,21 +50,25 @@ static int tell_store(struct attachment *a, int s)
 		m.base = spool_base(store_spool(st));
 		rc = km_send(a->table->chan, KM_SPOOL, 0, &m, &fd, 1);
 	}
-	out->spool_told = store_spool_number(st);
+	if (rc == 0)
+		out->spool_told = store_spool_number(st);
 	if (rc == 0 && out->ring_told != store_ring_number(st) && store_ring(st) != NULL)
 		rc = send_ring(a, s, store_ring(st));
-	out->ring_told = store_ring_number(st);
+	if (rc == 0)
+		out->ring_told = store_ring_number(st);
 	return rc;
 }
 
 static int tell_input_ring(struct attachment *a)
 {
 	const struct ring *r = pump_in_ring(a->job->in);
+	int rc;
 
 	if (r == NULL || a->input_told)
 		return 0;
-	a->input_told = true;
-	return send_ring(a, KM_STDIN, r);
+	rc = send_ring(a, KM_STDIN, r);
+	a->input_told = rc == 0;
+	return rc;
 }
 
 /* After the end of a job its outputs are final, whoever still holds the pipes. */
@@ -204,6 +208,11 @@ void attach_tell_all(struct attach_table *t)
 		TAILQ_REMOVE(&t->dirty, a, in_dirty);
 		a->dirty = false;
 		rc = tell(a);
+		/* No room for a descriptor in the queue: attach_table_writable goes on. */
+		if (rc == TX_EAGAIN) {
+			mark_dirty(a);
+			return;
+		}
 		/* What the worker said before it went is still to be read; its end comes there. */
 		if (rc == TX_ECLOSED)
 			t->has_failed = true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/keeper/link.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,6 +113,13 @@ static int on_message(struct km_chan *c, const union km_any *msg, int *fds, size
 	return rc;
 }
 
+/* Only a start has one. */
+static int on_starved(struct km_chan *c, const union km_any *msg, void *arg)
+{
+	(void)c;
+	return link_refuse_system(arg, msg->hdr.seq, EMFILE, "cannot take the spec");
+}
+
 static void on_writable(struct km_chan *c, void *arg)
 {
 	struct link *l = arg;
@@ -134,7 +142,7 @@ static void on_closed(struct km_chan *c, const struct err *why, void *arg)
 	tell_closed(arg, why);
 }
 
-static const struct km_chan_ops chan_ops = {on_message, on_writable, on_closed};
+static const struct km_chan_ops chan_ops = {on_message, on_starved, on_writable, on_closed};
 
 static void on_fail(evutil_socket_t fd, short what, void *arg)
 {

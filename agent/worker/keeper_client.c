@@ -8,6 +8,7 @@
 #include "agent/worker/keeper_client.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -345,6 +346,24 @@ static void on_detached(struct keeper_client *k, const struct km_detached *m)
 		a->ops->refused(&why, a->arg);
 }
 
+/* What it was to read from did not come: it alone ends. */
+static void on_store_lost(struct keeper_client *k, uint32_t att)
+{
+	const struct km_refused why = {.why = KM_WHY_SYSTEM,
+	    .sys_errno = EMFILE,
+	    .text = "the agent's worker is out of file descriptors"};
+	struct keeper_attachment *a = listening(k, att);
+	struct km_detach m = {.att = att};
+
+	if (a == NULL)
+		return;
+	mark_clean(a);
+	id_table_remove(&k->attachments, &a->entry);
+	a->state = ATT_OVER;
+	send_plain(k, KM_DETACH, &m);
+	a->ops->refused(&why, a->arg);
+}
+
 static void on_wake(struct keeper_client *k, const struct km_wake *m)
 {
 	struct keeper_attachment *a = listening(k, m->att);
@@ -436,6 +455,31 @@ static int on_message(struct km_chan *c, const union km_any *msg, int *fds, size
 	return rc;
 }
 
+/* This process has no room for a descriptor: that concerns whom it was for, and nobody else. */
+static int on_starved(struct km_chan *c, const union km_any *msg, void *arg)
+{
+	union km_any refused = {.refused = {.hdr = msg->hdr,
+	                            .why = KM_WHY_SYSTEM,
+	                            .sys_errno = EMFILE,
+	                            .text = "the agent's worker is out of file descriptors"}};
+	struct keeper_client *k = arg;
+
+	(void)c;
+	switch (msg->hdr.type) {
+	case KM_RING:
+		on_store_lost(k, msg->ring.att);
+		return 0;
+	case KM_SPOOL:
+		on_store_lost(k, msg->spool.att);
+		return 0;
+	case KM_TABLE:
+		refused.hdr.type = KM_REFUSED;
+		return on_answer(k, &refused, -1);
+	default:
+		return TX_ESYS;
+	}
+}
+
 static void on_closed(struct km_chan *c, const struct err *why, void *arg)
 {
 	struct keeper_client *k = arg;
@@ -477,8 +521,10 @@ void keeper_client_leave(struct keeper_client *k)
 int keeper_client_new(struct keeper_client **out, struct event_base *base, int fd,
     const struct keeper_client_ops *ops, void *arg, struct err *e)
 {
-	static const struct km_chan_ops chan_ops = {
-	    .on_message = on_message, .on_writable = on_writable, .on_closed = on_closed};
+	static const struct km_chan_ops chan_ops = {.on_message = on_message,
+	    .on_starved = on_starved,
+	    .on_writable = on_writable,
+	    .on_closed = on_closed};
 	struct keeper_client *k = xcalloc(1, sizeof(*k));
 	int rc;
 

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,7 +19,7 @@
 /* What one end saw. */
 struct end {
 	struct km_chan *chan;
-	size_t messages, writable, closed;
+	size_t messages, starved, writable, closed;
 	uint64_t last_seq;
 	uint16_t last_type;
 	int fds[4];
@@ -93,7 +94,18 @@ static void on_closed(struct km_chan *c, const struct err *why, void *arg)
 	}
 }
 
-static const struct km_chan_ops ops = {on_message, on_writable, on_closed};
+static int on_starved(struct km_chan *c, const union km_any *msg, void *arg)
+{
+	struct end *end = arg;
+
+	assert_ptr_equal(c, end->chan);
+	end->starved++;
+	end->last_type = msg->hdr.type;
+	end->last_seq = msg->hdr.seq;
+	return 0;
+}
+
+static const struct km_chan_ops ops = {on_message, on_starved, on_writable, on_closed};
 
 static int set_up(void **state)
 {
@@ -212,6 +224,67 @@ static void messages_and_descriptors_arrive(void **state)
 	assert_int_equal(f->worker.messages, 1);
 	assert_int_equal(f->worker.last_seq, 43);
 	close(pipes[0]);
+}
+
+/* No descriptor more for this process; returns the limit as it was. */
+static struct rlimit forbid_descriptors(void)
+{
+	struct rlimit before, none;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 3;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	return before;
+}
+
+static void a_message_whose_descriptor_finds_no_room_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct km_start start = good_start();
+	struct km_info info = {.hdr = {0}};
+	struct rlimit before;
+
+	add_worker(f);
+	assert_int_equal(km_send(f->worker.chan, KM_START, 42, &start, (int[]){0}, 1), 0);
+	before = forbid_descriptors();
+	settle(f);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(f->keeper.starved, 1);
+	assert_int_equal(f->keeper.messages, 0);
+	assert_int_equal(f->keeper.last_type, KM_START);
+	assert_int_equal(f->keeper.last_seq, 42);
+	/* The link goes on. */
+	assert_int_equal(km_send(f->worker.chan, KM_INFO, 43, &info, NULL, 0), 0);
+	settle(f);
+	assert_int_equal(f->keeper.messages, 1);
+	assert_int_equal(f->keeper.closed, 0);
+}
+
+static void a_descriptor_that_cannot_be_queued_is_tried_again(void **state)
+{
+	struct km_ring ring = {.att = 1, .stream = KM_STDOUT, .size = 4096};
+	struct km_ping ping = {.hdr = {0}};
+	struct fixture *f = *state;
+	struct rlimit before;
+	size_t queued = 0;
+
+	add_worker(f);
+	/* Until the socket is full. */
+	while (!km_chan_busy(f->keeper.chan)) {
+		assert_int_equal(km_send(f->keeper.chan, KM_PING, 1, &ping, NULL, 0), 0);
+		queued++;
+	}
+	before = forbid_descriptors();
+	assert_int_equal(km_send(f->keeper.chan, KM_RING, 0, &ring, (int[]){0}, 1), TX_EAGAIN);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	while (f->keeper.writable == 0)
+		settle(f);
+	assert_int_equal(f->keeper.closed, 0);
+	assert_int_equal(km_send(f->keeper.chan, KM_RING, 0, &ring, (int[]){0}, 1), 0);
+	while (f->worker.last_type != KM_RING)
+		settle(f);
+	assert_int_equal(f->worker.messages, queued + 1);
 }
 
 static void send_refuses_what_is_not_in_the_table(void **state)
@@ -477,6 +550,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    CHAN_TEST(messages_and_descriptors_arrive),
+	    CHAN_TEST(a_message_whose_descriptor_finds_no_room_is_told),
+	    CHAN_TEST(a_descriptor_that_cannot_be_queued_is_tried_again),
 	    CHAN_TEST(send_refuses_what_is_not_in_the_table),
 	    CHAN_TEST(the_queue_keeps_order_and_has_an_end),
 	    CHAN_TEST(a_queue_for_a_dead_peer_is_dropped_without_a_signal),

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "agent/worker/keeper_client.h"
@@ -177,6 +178,45 @@ static void each_attachment_has_its_number_and_its_news(void **state)
 	assert_int_equal(fake_keeper_count(f->keeper, KM_DETACH), 2);
 }
 
+/* The worker's process has no descriptor left: a ring for one, and a table, cannot be taken. */
+static void what_finds_no_room_ends_whom_it_was_for_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct km_ring ring = {.stream = KM_STDOUT, .size = 4096};
+	struct km_list list = {.owner = "me"};
+	struct km_table_msg table = {.count = 0};
+	union km_any first, second, asked;
+	struct keeper_attachment *a = begin(f, &first), *b = begin(f, &second);
+	struct rlimit before, none;
+
+	accept_it(f, &first);
+	accept_it(f, &second);
+	assert_int_equal(keeper_call(f->client, KM_LIST, &list, -1, on_answer, f, NULL), 0);
+	settle(f);
+	assert_true(fake_keeper_take(f->keeper, KM_LIST, &asked, NULL));
+	ring.att = first.start.att;
+	fake_keeper_send(f->keeper, KM_RING, 0, &ring, f->null);
+	fake_keeper_send(f->keeper, KM_TABLE, asked.hdr.seq, &table, f->null);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 3;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	settle(f);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_false(f->keeper_lost);
+	assert_int_equal(f->refused, 1);
+	assert_int_equal(f->answers, 1);
+	assert_int_equal(f->nulls, 0);
+	assert_true(fake_keeper_take(f->keeper, KM_DETACH, &asked, NULL));
+	assert_int_equal(asked.detach.att, first.start.att);
+	fake_keeper_wake(f->keeper, second.start.att, 0);
+	settle(f);
+	assert_int_equal(f->wakes, 1);
+	keeper_detach(a, KM_DELIVERED_NOT);
+	keeper_detach(b, KM_DELIVERED_NOT);
+	settle(f);
+}
+
 static void news_are_merged_until_they_can_be_sent(void **state)
 {
 	struct fixture *f = *state;
@@ -306,6 +346,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(pings_are_answered),
 	    TEST(each_attachment_has_its_number_and_its_news),
+	    TEST(what_finds_no_room_ends_whom_it_was_for_alone),
 	    TEST(news_are_merged_until_they_can_be_sent),
 	    TEST(a_full_link_refuses_questions_and_loses_no_news),
 	    TEST(who_lets_go_before_the_answer_is_detached_after_it),

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -358,6 +359,35 @@ static void a_limit_of_file_sizes_does_not_kill_the_agent(void **state)
 	rig_stop(&r);
 }
 
+static void without_descriptors_a_start_is_refused_and_the_link_stays(void **state)
+{
+	struct rlimit before, none;
+	struct job_spec spec;
+	struct rig r;
+	struct peer p;
+	char *argv[4];
+	union km_any m;
+
+	(void)state;
+	rig_start(&r, "workers = 1\n");
+	rig_accept(&r, &p);
+	assert_true(peer_answers(&p));
+	assert_int_equal(prlimit(r.pid, RLIMIT_NOFILE, NULL, &before), 0);
+	none = before;
+	none.rlim_cur = 3;
+	assert_int_equal(prlimit(r.pid, RLIMIT_NOFILE, &none, NULL), 0);
+	peer_spec(&spec, argv, (char[]){"true"});
+	peer_start(&p, 0, "none", &spec, &m);
+	assert_int_equal(m.hdr.type, KM_REFUSED);
+	assert_int_equal(m.refused.why, KM_WHY_SYSTEM);
+	assert_int_equal(m.refused.sys_errno, EMFILE);
+	assert_int_equal(prlimit(r.pid, RLIMIT_NOFILE, &before, NULL), 0);
+	peer_start(&p, 0, "some", &spec, &m);
+	assert_int_equal(m.hdr.type, KM_JOB);
+	peer_close(&p);
+	rig_stop(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -369,6 +399,7 @@ int main(void)
 	    cmocka_unit_test(drop_oldest_keeps_the_end_and_says_from_where),
 	    cmocka_unit_test(sizes_above_the_maximum_are_refused),
 	    cmocka_unit_test(the_same_key_on_another_worker_takes_over),
+	    cmocka_unit_test(without_descriptors_a_start_is_refused_and_the_link_stays),
 	    cmocka_unit_test(a_limit_of_file_sizes_does_not_kill_the_agent),
 	};
 
