@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What went wrong with a start, in a sentence for the one who asked for it. */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -82,19 +83,54 @@ static void describe_exec(const struct spawn_plan *p, const char *error, struct 
 	                                                                : error);
 }
 
+static const char *limit_text(char *out, size_t size, rlim_t value)
+{
+	if (value == RLIM_INFINITY)
+		snprintf(out, size, "unlimited");
+	else
+		snprintf(out, size, "%llu", (unsigned long long)value);
+	return out;
+}
+
+/* " to 100000: Operation not permitted; the agent itself has 1024". */
+static void describe_value(
+    const struct spawn_plan *p, int resource, const char *error, char *out, size_t size)
+{
+	char wanted[24] = "", most[24];
+	struct rlimit own;
+	bool above = false;
+
+	for (size_t i = 0; i < p->n_rlimits; i++) {
+		if (p->rlimits[i].resource != (unsigned)resource)
+			continue;
+		limit_text(wanted, sizeof(wanted), p->rlimits[i].value.rlim_max);
+		above = getrlimit((__rlimit_resource_t)resource, &own) == 0 &&
+		        p->rlimits[i].value.rlim_max > own.rlim_max;
+	}
+	if (above)
+		snprintf(out, size, "%s%s: %s; the agent itself has %s%s", wanted[0] ? " to " : "",
+		    wanted, error, limit_text(most, sizeof(most), own.rlim_max),
+		    resource == RLIMIT_NOFILE ? ", and the kernel allows fs.nr_open at most" : "");
+	else
+		snprintf(out, size, "%s%s: %s", wanted[0] ? " to " : "", wanted, error);
+}
+
 static void describe_limit(
     const struct spawn_plan *p, int what, const char *error, struct spawn_failure *why)
 {
 	const char *name = what >= 0 ? job_rlimit_name(what) : NULL;
+	char value[160];
 
-	if (what == SPAWN_NICE)
+	if (what == SPAWN_NICE) {
 		snprintf(why->text, sizeof(why->text), "cannot set the nice value %d: %s", p->nice,
 		    why->sys_errno == EACCES || why->sys_errno == EPERM
 		        ? "the agent lacks the privilege (CAP_SYS_NICE)"
 		        : error);
-	else
-		snprintf(why->text, sizeof(why->text), "cannot set the limit %s: %s",
-		    name != NULL ? name : "asked for", error);
+		return;
+	}
+	describe_value(p, what, error, value, sizeof(value));
+	snprintf(why->text, sizeof(why->text), "cannot set the limit %s%s",
+	    name != NULL ? name : "asked for", value);
 }
 
 void spawn_describe(
