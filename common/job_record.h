@@ -31,7 +31,7 @@ struct job_record {
 };
 
 #define JOB_RECORDS_MAX ((size_t)64 << 20) /* bytes of a table */
-#define JOB_RECORD_ARGV ((size_t)4096)      /* bytes of argv in a list of many */
+#define JOB_RECORD_ARGV ((size_t)4096)     /* bytes of argv in a list of many */
 
 /*
  * The keeper: appends records to a growing buffer, then seals it into a memfd (the caller's to
