@@ -30,6 +30,7 @@ static const struct options_spec specs[] = {
 struct attach {
 	struct options options;
 	struct telex_attach how;
+	char id[FIND_ID]; /* whole: how's process_id, once it was found */
 	bool always_stdin, no_stdin, read_only, no_forward;
 	bool has_from;
 	/* What the agent said about it. */
@@ -112,7 +113,6 @@ static int refused(struct session *s, const char *word)
 static int attach(struct cli *cli, struct attach *a)
 {
 	const char *const word = a->how.process_id;
-	char id[FIND_ID];
 	struct session s;
 	struct follow_how how;
 	int status = session_open(&s, cli);
@@ -120,10 +120,10 @@ static int attach(struct cli *cli, struct attach *a)
 	if (status != CLI_OK)
 		return status;
 	s.data = a;
-	if (find_ask(&s, word, id, ask, NULL) < 0) {
+	if (find_ask(&s, word, a->id, ask, NULL) < 0) {
 		status = refused(&s, word);
 	} else {
-		a->how.process_id = id;
+		a->how.process_id = a->id;
 		how = (struct follow_how){
 		    .in = stdin_of(a),
 		    .terminal = a->terminal && !a->read_only,

@@ -78,19 +78,15 @@ static struct listeners *quiet_listeners(void)
 	struct listeners *ls = calloc(1, sizeof(*ls));
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	if (ls == NULL || fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 ||
-	    listen(fd, 1) != 0) {
-		if (fd >= 0)
-			close(fd);
-		fd = -1;
-	}
-	if (ls == NULL)
-		return NULL;
-	ls->refs = 1;
-	if (fd >= 0) {
+	if (ls != NULL)
+		ls->refs = 1;
+	if (ls != NULL && fd >= 0 && bind(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0 &&
+	    listen(fd, 1) == 0) {
 		ls->list[0].fd = fd;
 		snprintf(ls->list[0].address, sizeof(ls->list[0].address), "127.0.0.1:0");
 		ls->n = 1;
+	} else if (fd >= 0) {
+		close(fd);
 	}
 	return ls;
 }
