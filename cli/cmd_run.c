@@ -9,7 +9,6 @@
 #include "cli/follow_words.h"
 #include "cli/output.h"
 #include "cli/process_words.h"
-#include "cli/run_json.h"
 #include "cli/run_options.h"
 #include "cli/say.h"
 #include "cli/session.h"
@@ -29,15 +28,6 @@ static enum run_streams_in stdin_of(const struct run_options *o)
 	if (o->stdin_mode == RUN_STDIN_ALWAYS)
 		return RUN_STREAMS_STDIN;
 	return terminal || fdkind_is_null(STDIN_FILENO) ? RUN_STREAMS_NO_STDIN : RUN_STREAMS_STDIN;
-}
-
-/* It failed here, before there was a run. */
-static int not_begun(const struct session *s, const struct telex_error *error)
-{
-	session_say(s, error);
-	if (s->json)
-		output_json(run_json_error(error));
-	return CLI_TELEX;
 }
 
 static int run_followed(struct session *s, struct run_options *o)
@@ -111,7 +101,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (o.terminal)
 		term_size(&o.command.rows, &o.command.columns);
 	if (session_try(&s, cli, &error) < 0)
-		status = not_begun(&s, &error);
+		status = session_fail_event(&s, &error);
 	else
 		status = o.detach ? run_detached(&s, &o, &queued) : run_followed(&s, &o);
 	session_close(&s);

@@ -21,7 +21,6 @@
 #include "cli/follow_words.h"
 #include "cli/forward.h"
 #include "cli/loss.h"
-#include "cli/output.h"
 #include "cli/redraw.h"
 #include "cli/run_json.h"
 #include "cli/say.h"
@@ -84,6 +83,7 @@ static void tell(struct follow *f, json_t *event)
 static void send_signal(struct follow *f, int signo)
 {
 	f->signalled = signo;
+	loss_signal(f->loss, signo);
 	telex_run_signal(f->handle, signo, TELEX_TARGET_GROUP);
 }
 
@@ -155,8 +155,7 @@ static void on_escape(enum keys_event event, void *arg)
 	else if (event == KEYS_SUSPEND && f->term)
 		term_suspend(f->term);
 	else if (event == KEYS_HELP)
-		for (const char *const *line = keys_help; *line; line++)
-			say_error("%s", *line);
+		follow_words_escapes();
 }
 
 static void on_keys(void *arg)
@@ -382,10 +381,7 @@ int follow(struct session *session, const struct follow_how *how,
 	if (!f.lost_timer)
 		abort();
 	if (begin(&f, command, attach, &error) < 0) {
-		session_say(session, &error);
-		if (session->json)
-			output_json(run_json_error(&error));
-		status = CLI_TELEX;
+		status = session_fail_event(session, &error);
 	} else {
 		event_base_dispatch(session->base);
 		status = status_of(&f);

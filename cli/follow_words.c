@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/end.h"
+#include "cli/keys.h"
 #include "cli/output.h"
 #include "cli/say.h"
 #include "common/duration.h"
@@ -147,4 +148,10 @@ void follow_words_unknown(const char *address, const char *id)
 	say_error("how process %s ended is not known: %s knows it no longer (it was ended and "
 	          "forgotten, or the agent was started anew); its log and `telex ps -a` may tell",
 	    id, address);
+}
+
+void follow_words_escapes(void)
+{
+	for (const char *const *line = keys_help; *line; line++)
+		say_error("%s", *line);
 }

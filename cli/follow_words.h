@@ -22,6 +22,8 @@ void follow_words_interrupted(const struct session *s, const struct telex_error 
 /* For telex_group_get: why what was started waits. */
 void follow_words_queued(const struct telex_group *group, void *arg);
 void follow_words_skipped(enum telex_stream stream, uint64_t from, uint64_t to);
+/* What ~? shows. */
+void follow_words_escapes(void);
 /* After an interruption the agent did not know the process any more. */
 void follow_words_unknown(const char *address, const char *id);
 

@@ -11,6 +11,7 @@
 #include "cli/end.h"
 #include "cli/field_words.h"
 #include "cli/output.h"
+#include "cli/run_json.h"
 #include "cli/say.h"
 #include "common/mem.h"
 
@@ -258,4 +259,12 @@ int session_answer_of(struct session *s, const char *verb, const char *name, int
 	session_say_of(s, verb, name, &s->error);
 	answer_json(s, &s->error);
 	return s->error.kind == TELEX_ERROR_STATUS ? CLI_FAILED : CLI_TELEX;
+}
+
+int session_fail_event(const struct session *s, const struct telex_error *error)
+{
+	session_say(s, error);
+	if (s->json)
+		output_json(run_json_error(error));
+	return CLI_TELEX;
 }

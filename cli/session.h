@@ -59,5 +59,7 @@ void session_say_of(
  * knows.
  */
 void session_fail(const struct session *s, const struct telex_error *error);
+/* The same for a run, whose answer is events. CLI_TELEX. */
+int session_fail_event(const struct session *s, const struct telex_error *error);
 
 #endif
