@@ -12,7 +12,6 @@
 #include "agent/keeper/cgroup.h"
 #include "agent/keeper/job_internal.h"
 #include "agent/keeper/pump.h"
-#include "agent/keeper/tree_strike.h"
 #include "common/duration.h"
 #include "common/log.h"
 
@@ -89,6 +88,11 @@ void jobs_set_patience(struct jobs *js, int64_t owner_ns, int64_t other_ns)
 int64_t jobs_patience(const struct jobs *js, bool owner)
 {
 	return js->patience[owner];
+}
+
+void jobs_at_free(struct jobs *js, void (*fn)(const struct job *j))
+{
+	js->at_free = fn;
 }
 
 struct event_base *jobs_base(struct jobs *js)
@@ -354,7 +358,8 @@ void job_free(struct job *j)
 		free(j->sent);
 		j->sent = next;
 	}
-	tree_strike_stop(j);
+	if (j->jobs->at_free != NULL)
+		j->jobs->at_free(j);
 	cgroup_put(j->cgroup);
 	free(j->cause_by);
 	job_spec_free(j->spec);

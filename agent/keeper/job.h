@@ -146,6 +146,9 @@ int jobs_new(struct jobs **out, struct event_base *base, uint32_t max_processes,
 void jobs_free(struct jobs *js); /* and all jobs; processes that live are left alone */
 void jobs_set_ops(struct jobs *js, const struct job_ops *ops, void *arg);
 struct event_base *jobs_base(struct jobs *js);
+/* Of a job that is freed, just before: for who keeps something of its own about it. There is one.
+ */
+void jobs_at_free(struct jobs *js, void (*fn)(const struct job *j));
 /* For tests: instead of JOB_KEEP_NS for an output that waits for a reader, and of JOB_AGAIN_NS
  * where that is longer. */
 void jobs_set_keep(struct jobs *js, int64_t ns);

@@ -28,6 +28,7 @@ struct jobs {
 	struct event_base *base;
 	const struct job_ops *ops;
 	void *ops_arg;
+	void (*at_free)(const struct job *j); /* may be NULL */
 	struct job_bucket *by_id, *by_pid;
 	uint32_t mask, seed;
 	TAILQ_HEAD(job_order, job) order; /* oldest first */

@@ -19,7 +19,7 @@
 #include "agent/keeper/pump.h"
 #include "agent/keeper/readers_save.h"
 #include "agent/keeper/state_io.h"
-#include "agent/keeper/tree_strike.h"
+#include "agent/keeper/tree.h"
 #include "common/duration.h"
 #include "common/log.h"
 

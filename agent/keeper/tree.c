@@ -12,7 +12,6 @@
 #include "agent/keeper/cgroup.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/reserve.h"
-#include "agent/keeper/tree_strike.h"
 #include "agent/keeper/tree_walk.h"
 #include "common/duration.h"
 #include "common/log.h"

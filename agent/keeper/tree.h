@@ -21,7 +21,7 @@ struct job;
 struct jobs;
 struct tree_pids;
 
-/* To every member, again and again until no new one is found (tree_strike.h): with thousands, 0 may
+/* To every member, again and again until no new one is found (tree_strike.c): with thousands, 0 may
  * mean that it goes on. 0; TX_ESTATE: there is none; TX_ESYS with *sys_errno: not one of them could
  * be signalled, or not all of them were, for want of descriptors or memory. */
 int tree_signal(const struct job *j, int signo, int *sys_errno);
@@ -55,5 +55,23 @@ int tree_pidfd_open(pid_t pid, int *pidfd);
 int tree_pidfd_signal(int pidfd, int signo);
 /* With a value, as sigqueue(3). */
 int tree_pidfd_queue(int pidfd, int signo, int value);
+
+/* ---- tree_strike.c ---- */
+
+/* 0: somebody was reached, or it goes on; else as tree_signal. */
+int tree_strike(const struct job *j, int signo, int *sys_errno);
+/* Whether one goes on. */
+bool tree_strike_pending(const struct job *j);
+/* Does now what was put off, however long that takes. */
+void tree_strike_finish(const struct job *j);
+/* The job is going: what was put off is not done any more. */
+void tree_strike_stop(const struct job *j);
+
+/* No job is left: frees what is kept between calls. */
+void tree_strike_forget(void);
+
+/* For tests: looks at whole trees so far; how long a turn may take, instead of 20 ms. */
+uint64_t tree_strike_looks(void);
+void tree_strike_set_slice(int64_t ns);
 
 #endif

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * A signal to a job's whole tree. Looks who there is, opens a pidfd for each, makes sure that what
+ * was opened belongs to the job, signals; and looks again until nobody new is found. A tree of
+ * thousands takes longer than others can wait: what is not done in a turn's time goes on in the
+ * next ones, and the tree is frozen until then, where it can be.
+ *
  * With a control group, those that were opened are looked for again among its members: who is there
  * still, and lives, is the same. Without one that look would take as long as all else: there each
  * one's start is noted while it is seen to belong to the job, and compared when it is open.
  */
-#include "agent/keeper/tree_strike.h"
-
 #include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
@@ -460,6 +463,7 @@ int tree_strike(const struct job *j, int signo, int *sys_errno)
 		*sys_errno = ENOMEM;
 		return TX_ESYS;
 	}
+	jobs_at_free(j->jobs, tree_strike_stop);
 	b->j = j;
 	b->signo = signo;
 	b->in_cgroup = j->cgroup != NULL;

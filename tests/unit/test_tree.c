@@ -23,7 +23,6 @@
 #include "agent/keeper/ending.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/tree.h"
-#include "agent/keeper/tree_strike.h"
 #include "agent/keeper/tree_walk.h"
 #include "common/duration.h"
 
