@@ -183,6 +183,10 @@ void jobs_set_dropped(struct jobs *js, uint64_t n); /* after an upgrade: what wa
 uint32_t jobs_max(const struct jobs *js);
 void jobs_set_max(struct jobs *js, uint32_t max_processes); /* those that run, run on */
 
+/* Drops outputs of ended jobs that nobody reads, oldest first, until so many descriptors are free;
+ * returns how many are. */
+unsigned jobs_give_descriptors(struct jobs *js, unsigned n);
+
 /* Whether it has a stdin to be fed, or will have. */
 bool job_has_stdin(const struct job *j);
 

@@ -84,12 +84,11 @@ static bool is_taken(const struct job *j)
 	return true;
 }
 
-static void drop_output(struct retain *r, struct job *j)
+static void drop_output(struct retain *r, struct job *j, const char *why)
 {
 	if (!is_taken(j))
-		log_warn("job %s: %zu bytes of output that nobody reads are dropped: ended "
-		         "processes hold too much",
-		    j->id, j->kept_output);
+		log_warn("job %s: %zu bytes of output that nobody reads are dropped: %s", j->id,
+		    j->kept_output, why);
 	count_no_output(r, j);
 	pump_out_forget(j->out[KM_STDOUT]);
 	pump_out_forget(j->out[KM_STDERR]);
@@ -133,7 +132,26 @@ void retain_look(struct retain *r, struct job *j)
 	TAILQ_INSERT_TAIL(&r->unread, j, in_unread);
 	r->output_bytes += j->kept_output;
 	while (r->output_bytes > JOB_KEEP_BYTES && (drop = next_to_drop(r)) != j)
-		drop_output(r, drop);
+		drop_output(r, drop, "ended processes hold too much");
+}
+
+static unsigned descriptors(const struct job *j)
+{
+	return store_descriptors(pump_out_store(j->out[KM_STDOUT])) +
+	       store_descriptors(pump_out_store(j->out[KM_STDERR]));
+}
+
+unsigned jobs_give_descriptors(struct jobs *js, unsigned n)
+{
+	struct retain *r = js->retain;
+	unsigned given = 0;
+	struct job *j;
+
+	while (given < n && (j = next_to_drop(r)) != NULL) {
+		given += descriptors(j);
+		drop_output(r, j, "a start needs their descriptors");
+	}
+	return given;
 }
 
 /* ---- the jobs ---- */

@@ -263,21 +263,6 @@ void start_withdraw(struct job *j)
 	job_free(j);
 }
 
-/* Pumps without a process: as if there had been none. */
-static void drop_pumps(struct job *j)
-{
-	j->start_ns = 0;
-	if (j->terminal >= 0)
-		close(j->terminal);
-	j->terminal = -1;
-	pump_in_free(j->in);
-	j->in = NULL;
-	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
-		pump_out_free(j->out[s]);
-		j->out[s] = NULL;
-	}
-}
-
 int start_check(struct job *j, struct km_refused *why)
 {
 	struct user *user = NULL;
@@ -302,7 +287,7 @@ int start_launch(struct starter *st, struct job *j, struct km_refused *why)
 	start_close_ends(st, j, &ends);
 	user_free(found);
 	if (rc != 0) {
-		drop_pumps(j);
+		start_drop_pumps(j);
 		return rc;
 	}
 	if (j->state == KM_STATE_QUEUED)

@@ -34,6 +34,8 @@ struct start_ends {
  */
 int start_streams(struct starter *st, struct job *j, const struct user *user,
     struct start_ends *ends, struct km_refused *why);
+/* Pumps without a process: as if there had been none. */
+void start_drop_pumps(struct job *j);
 void start_close_ends(const struct starter *st, const struct job *j, struct start_ends *ends);
 
 /* Fill *why; return TX_ESYS. */

@@ -10,6 +10,22 @@
 #include "agent/keeper/terminal.h"
 #include "agent/keeper/user.h"
 
+#define GIVE 16 /* descriptors at once: more than a start takes */
+
+void start_drop_pumps(struct job *j)
+{
+	j->start_ns = 0;
+	if (j->terminal >= 0)
+		close(j->terminal);
+	j->terminal = -1;
+	pump_in_free(j->in);
+	j->in = NULL;
+	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
+		pump_out_free(j->out[s]);
+		j->out[s] = NULL;
+	}
+}
+
 /* ---- pipes ---- */
 
 void start_close_ends(const struct starter *st, const struct job *j, struct start_ends *ends)
@@ -145,9 +161,25 @@ static int open_terminal(struct starter *st, struct job *j, const struct user *u
 	return pump_master(st, j, t.master, why);
 }
 
-int start_streams(struct starter *st, struct job *j, const struct user *user,
+static int try_streams(struct starter *st, struct job *j, const struct user *user,
     struct start_ends *ends, struct km_refused *why)
 {
 	return j->spec->terminal ? open_terminal(st, j, user, ends, why)
 	                         : open_pipes(st, j, ends, why);
+}
+
+/* What has ended keeps nobody from starting: its output goes before that. */
+int start_streams(struct starter *st, struct job *j, const struct user *user,
+    struct start_ends *ends, struct km_refused *why)
+{
+	int rc = try_streams(st, j, user, ends, why);
+
+	while (rc != 0 && why->sys_errno == EMFILE && jobs_give_descriptors(st->jobs, GIVE) > 0) {
+		start_close_ends(st, j, ends);
+		start_drop_pumps(j);
+		*ends = (struct start_ends){{-1, -1, -1}};
+		*why = (struct km_refused){.hdr = why->hdr};
+		rc = try_streams(st, j, user, ends, why);
+	}
+	return rc;
 }

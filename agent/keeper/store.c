@@ -281,6 +281,13 @@ size_t store_memory(const struct store *st)
 	                                                 : ring_size(st->ring);
 }
 
+unsigned store_descriptors(const struct store *st)
+{
+	if (st == NULL || st->ring == NULL)
+		return 0;
+	return st->spool != NULL ? 3 : 1;
+}
+
 /* ---- over an upgrade ---- */
 
 void store_save(struct state_out *o, const struct store *st)

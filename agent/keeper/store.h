@@ -70,7 +70,8 @@ unsigned store_spool_number(const struct store *st);
 uint64_t store_oldest(const struct store *st);
 uint64_t store_head(const struct store *st);
 uint64_t store_released(const struct store *st);
-size_t store_memory(const struct store *st); /* bytes that its ring takes */
+unsigned store_descriptors(const struct store *st); /* that it keeps open */
+size_t store_memory(const struct store *st);        /* bytes that its ring takes */
 
 /* Over an upgrade. The descriptors are the caller's until store_restore has succeeded. */
 struct store_saved {

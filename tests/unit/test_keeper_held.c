@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/duration.h"
@@ -359,6 +360,37 @@ static void a_list_says_what_is_held_of_the_outputs(void **state)
 	finish(&s);
 }
 
+/* Each of those that ended holds two descriptors, for what it wrote: more than there are. */
+static void what_has_ended_keeps_nobody_from_starting(void **state)
+{
+	enum { N = 150 };
+	const struct rlimit few = {256, 256};
+	struct seen seen;
+	struct scene s;
+	union km_any m;
+	char id[16];
+
+	(void)state;
+	/* For good: it may not be raised again. So this test is the last. */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	begin(&s, (char[]){"echo out; echo err >&2"});
+	for (int i = 0; i < N; i++) {
+		snprintf(id, sizeof(id), "p%d", i);
+		peer_start(&s.p, 0, id, &s.spec, &m);
+		assert_int_equal(m.hdr.type, KM_JOB);
+		wait_ended(&s, id);
+	}
+	/* The oldest paid for it; its end is known all the same. */
+	list(&s, "p0", &seen);
+	assert_int_equal(seen.state, KM_STATE_ENDED);
+	assert_int_equal(seen.newest, 4);
+	assert_int_equal(seen.oldest, 4);
+	list(&s, id, &seen);
+	assert_int_equal(seen.newest, 4);
+	assert_int_equal(seen.oldest, 0);
+	finish(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -371,6 +403,7 @@ int main(void)
 	    cmocka_unit_test(a_watcher_does_not_hold_up_the_output),
 	    cmocka_unit_test(a_list_cuts_long_commands_and_says_so),
 	    cmocka_unit_test(a_list_says_what_is_held_of_the_outputs),
+	    cmocka_unit_test(what_has_ended_keeps_nobody_from_starting),
 	};
 
 	return cmocka_run_group_tests_name("keeper_held", tests, NULL, NULL);
