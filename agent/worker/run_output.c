@@ -38,6 +38,7 @@ struct stream {
 	bool waiting;   /* for a ring or a spool that is under way */
 	uint64_t until; /* UINT64_MAX: its end */
 	int spool;      /* -1: none */
+	int broken;     /* the errno of a spool that cannot be read */
 	uint64_t spool_base;
 };
 
@@ -247,7 +248,7 @@ static int check_held(const struct run_output *o, const struct stream *s, struct
 /* ---- sending ---- */
 
 /* What became of a chunk. */
-enum chunk { CHUNK_SENT, CHUNK_AGAIN, CHUNK_WAITS, CHUNK_LOST, CHUNK_OVER };
+enum chunk { CHUNK_SENT, CHUNK_AGAIN, CHUNK_WAITS, CHUNK_LOST, CHUNK_OVER, CHUNK_BROKEN };
 
 static void unref_ring(const void *data, size_t len, void *arg)
 {
@@ -332,11 +333,12 @@ static enum chunk send_held(struct run_output *o, struct stream *s, size_t len)
 	return send_message(o, s, len);
 }
 
-/* Reads from the file into the message; 0: it is not there (yet); -1. */
+/* Reads from the file into the message; 0: it is not there (yet); -1 and errno. */
 static ssize_t add_spooled(struct run_output *o, struct stream *s, size_t len)
 {
 	struct evbuffer_iovec v;
 	ssize_t n;
+	int error;
 
 	if (s->spool < 0 || s->sent < s->spool_base)
 		return 0;
@@ -345,9 +347,11 @@ static ssize_t add_spooled(struct run_output *o, struct stream *s, size_t len)
 	do
 		n = pread(s->spool, v.iov_base, len, (off_t)(s->sent - s->spool_base));
 	while (n < 0 && errno == EINTR);
+	error = errno;
 	v.iov_len = n > 0 ? (size_t)n : 0;
 	if (evbuffer_commit_space(o->message, &v, 1) != 0)
 		abort();
+	errno = error;
 	return n;
 }
 
@@ -356,17 +360,34 @@ static enum chunk send_spooled(struct run_output *o, struct stream *s, size_t le
 {
 	uint64_t left = ring_tail(s->ring) - s->sent;
 	ssize_t n;
+	int error;
 
 	if (len > left)
 		len = (size_t)left;
 	add_head(o, s, len);
 	n = add_spooled(o, s, len);
+	error = errno;
 	ring_refresh(s->ring);
 	if (is_lost(s))
 		return drop_message(o, s, CHUNK_LOST);
+	if (n < 0 && !ring_moved(s->ring)) {
+		s->broken = error;
+		return drop_message(o, s, CHUNK_BROKEN);
+	}
 	if (n != (ssize_t)len || ring_moved(s->ring))
 		return drop_message(o, s, CHUNK_WAITS);
 	return send_message(o, s, len);
+}
+
+static int fail_broken(const struct run_output *o, const struct stream *s, struct rpc_status *fail)
+{
+	const char *name = number_of(o, s) == KM_STDERR ? "stderr" : "stdout";
+
+	rpc_status_set(fail, RPC_DATA_LOSS, "SYSTEM",
+	    "%s from offset %" PRIu64 " on cannot be read from the agent's spool: %s", name,
+	    s->sent, strerror(s->broken));
+	rpc_status_meta(fail, "stream", "%s", name);
+	return TX_ESYS;
 }
 
 static enum chunk send_chunk(struct run_output *o, struct stream *s)
@@ -426,6 +447,8 @@ int run_output_pump(struct run_output *o, struct rpc_status *fail)
 			return check_held(o, s, fail);
 		case CHUNK_OVER:
 			return sent; /* its end is on the way */
+		case CHUNK_BROKEN:
+			return fail_broken(o, s, fail);
 		}
 	}
 	for (int i = 0; i < 2; i++)

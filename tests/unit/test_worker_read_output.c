@@ -485,6 +485,28 @@ static void a_spool_that_is_too_young_is_not_read(void **state)
 	ring_unref(r);
 }
 
+/* A folder for a file: pread fails, as on a disk that fails. */
+static void a_spool_that_cannot_be_read_is_data_loss(void **state)
+{
+	struct fixture *f = *state;
+	struct ring *r = make_ring(20);
+	int folder = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	begin(f, true, NULL);
+	answer(f, KM_STATE_RUNNING, 20, 100);
+	fill(r, 80);
+	assert_int_equal(ring_release(r, 60), 0);
+	send_ring(f, r);
+	send_spool(f, 20, folder);
+	worker_rig_settle(&f->rig);
+	assert_true(f->done);
+	assert_int_equal(f->status.code, RPC_DATA_LOSS);
+	assert_string_equal(rpc_status_get(&f->status, "stream"), "stdout");
+	close(folder);
+	detached(f);
+	ring_unref(r);
+}
+
 /* A ring that was replaced says nothing of the spool any more. */
 static void the_spool_is_not_believed_on_an_old_rings_word(void **state)
 {
@@ -546,6 +568,7 @@ int main(void)
 	    RUN_TEST(what_was_overtaken_is_out_of_range),
 	    RUN_TEST(what_the_ring_has_no_longer_comes_from_the_spool),
 	    RUN_TEST(a_spool_that_is_too_young_is_not_read),
+	    RUN_TEST(a_spool_that_cannot_be_read_is_data_loss),
 	    RUN_TEST(the_spool_is_not_believed_on_an_old_rings_word),
 	    RUN_TEST(a_new_ring_goes_on_where_the_old_one_was),
 	};
