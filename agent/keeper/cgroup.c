@@ -119,7 +119,7 @@ static bool clean(struct cgroup *g)
 	if (g->holder != NULL)
 		*g->holder = NULL;
 	g->holder = NULL;
-	if (!g->spent && g->cs->n_spare < SPARE_MAX) {
+	if (!g->spent && g->cs->n_spare < SPARE_MAX && cgroup_is_clean(g)) {
 		reuse(g);
 		return true;
 	}
@@ -243,6 +243,7 @@ void cgroups_free(struct cgroups *cs)
 		cgroup_place_close(&cs->places[h]);
 	if (cs->tick != NULL)
 		event_free(cs->tick);
+	free(cs->claimed);
 	free(cs);
 }
 
@@ -374,6 +375,7 @@ int cgroup_restore(struct cgroup **out, struct cgroups *cs, const char *text)
 		}
 	if (g->number > cs->last)
 		cs->last = g->number;
+	cgroup_claim(cs, g->number);
 	*out = g;
 	return 0;
 }

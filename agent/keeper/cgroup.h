@@ -70,6 +70,9 @@ void cgroup_unplan(struct spawn_plan *plan);
 void cgroup_save(const struct cgroup *g, char text[CGROUP_SAVED_SIZE]);
 /* TX_EPROTO: no such text. TX_ENOENT: no such folder any more. */
 int cgroup_restore(struct cgroup **out, struct cgroups *cs, const char *text);
+/* All are restored: what else there is was waiting to be used again, or for its last process; it is
+ * removed when nothing runs in it. NULL is allowed. */
+void cgroups_settle(struct cgroups *cs);
 
 /* ---- members ---- */
 

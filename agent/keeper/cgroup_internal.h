@@ -37,6 +37,8 @@ struct cgroups {
 	unsigned n_spare, n_dying;
 	uint32_t last; /* number */
 	int64_t wait_ns;
+	uint32_t *claimed; /* numbers of those that were restored, until cgroups_settle */
+	size_t n_claimed;
 };
 
 #define CGROUP_FILE_SIZE 64
@@ -44,6 +46,10 @@ struct cgroups {
 const char *cgroup_file(const struct cgroup *g, const char *name, char buf[CGROUP_FILE_SIZE]);
 /* Makes the folder in one more (v1) hierarchy. 0 or an errno. */
 int cgroup_make(struct cgroup *g, enum cgroup_hierarchy h);
+
+/* cgroup_clean.c: whether it is as it was made; that one is a job's, after an upgrade. */
+bool cgroup_is_clean(const struct cgroup *g);
+void cgroup_claim(struct cgroups *cs, uint32_t number);
 
 /* cgroup_setup.c: chooses the places, as cgroups_new says. */
 int cgroup_setup(struct cgroups *cs, const char *how, struct err *e);

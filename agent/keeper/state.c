@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The records come in the order of their tags: groups before the jobs that are in them. */
 #include "agent/keeper/state.h"
+#include "agent/keeper/cgroup.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -191,6 +192,8 @@ static int on_end(struct restoring *r, struct err *e)
 	uint64_t n = state_get(r->in);
 
 	r->ended = true;
+	if (!r->check)
+		cgroups_settle(r->parts->cgroups);
 	return state_record_good(r->in) && n == r->n_jobs && state_fds_done(r->in)
 	           ? 0
 	           : bad(e, "its end");

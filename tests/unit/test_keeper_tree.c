@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -496,6 +497,87 @@ static void no_folder_is_left(void **state)
 	}
 }
 
+/* The keeper's own folder. */
+static void own_folder(const struct scene *s, const struct cgroup_mode *mode, char path[512])
+{
+	assert_int_equal(sscanf(mode->config, "cgroup = \"%255[^\"]", path), 1);
+	snprintf(path + strlen(path), 64, "/telex-%d", (int)s->r.pid);
+}
+
+/* Whether no job's folder is in it. */
+static bool is_empty(void *arg)
+{
+	bool empty = true;
+	struct dirent *d;
+	DIR *dir = opendir(arg);
+
+	assert_non_null(dir);
+	while ((d = readdir(dir)) != NULL)
+		empty = empty && d->d_name[0] != 'j';
+	closedir(dir);
+	return empty;
+}
+
+static void what_a_job_changed_in_its_folder_is_not_the_next_ones(void **state)
+{
+	char script[1200], path[512];
+	struct scene s;
+
+	(void)state;
+	for (int i = 0; i < n_modes; i++) {
+		if (!modes[i].certain || geteuid() != 0)
+			continue;
+		for (int how = 0; how < 2; how++) {
+			scene_open(&s, &modes[i]);
+			own_folder(&s, &modes[i], path);
+			snprintf(script, sizeof(script),
+			    how == 0 ? "mkdir %s/j1/more"
+			             : "[ ! -e %1$s/j1/cpu.weight ] && mkdir %1$s/j1/more || "
+			               "echo 50 >%1$s/j1/cpu.weight",
+			    path);
+			scene_spec(&s, script);
+			scene_run(&s);
+			peer_finish(&s.p, &s.pj);
+			assert_int_equal(s.pj.exit.value, 0);
+			rig_until(is_empty, path, "the removal of its folder");
+			scene_close(&s);
+		}
+	}
+}
+
+static void after_an_upgrade_the_folder_of_what_was_left_goes_with_it(void **state)
+{
+	char path[512];
+	int left;
+	struct scene s;
+
+	(void)state;
+	for (int i = 0; i < n_modes; i++) {
+		if (!modes[i].certain)
+			continue;
+		scene_open(&s, &modes[i]);
+		own_folder(&s, &modes[i], path);
+		/* The job is forgotten, what it left runs on. */
+		scene_spec(&s, (char[]){"sleep 1000 >/dev/null 2>&1 & echo $!"});
+		scene_run(&s);
+		peer_finish(&s.p, &s.pj);
+		assert_int_equal(read_pids(&s, &left, 1), 1);
+		peer_detach(&s.p, &s.pj, true);
+		peer_job_free(&s.pj);
+		assert_false(is_empty(path));
+		assert_int_equal(kill(s.r.pid, SIGUSR2), 0);
+		rig_pass_check(&s.r);
+		peer_expect_end(&s.p);
+		peer_close(&s.p);
+		rig_accept(&s.r, &s.p);
+		assert_false(is_empty(path));
+		kill(left, SIGKILL);
+		rig_until(is_empty, path, "the removal of what was left");
+		peer_close(&s.p);
+		rig_stop(&s.r);
+	}
+}
+
 static void what_a_dead_keeper_left_is_removed(void **state)
 {
 	char path[512], dead[600];
@@ -540,6 +622,8 @@ int main(void)
 	    cmocka_unit_test(killing_is_tried_again),
 	    cmocka_unit_test(jobs_after_those_that_were_killed_are_well),
 	    cmocka_unit_test(no_folder_is_left),
+	    cmocka_unit_test(what_a_job_changed_in_its_folder_is_not_the_next_ones),
+	    cmocka_unit_test(after_an_upgrade_the_folder_of_what_was_left_goes_with_it),
 	    cmocka_unit_test(what_a_dead_keeper_left_is_removed),
 	};
 
