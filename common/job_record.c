@@ -13,7 +13,7 @@
 #include "common/memfile.h"
 
 #define MAGIC   0x74787462u
-#define VERSION 2u
+#define VERSION 3u
 
 struct table_head {
 	uint32_t magic, version;
@@ -25,15 +25,15 @@ struct record_head {
 	uint32_t size; /* of head and strings */
 	uint32_t argc;
 	uint32_t pid, attached;
-	uint8_t state, terminal, usage, argv_cut, pad[4];
-	int64_t start_ns, expire_ns;
+	uint8_t state, terminal, usage, argv_cut, disconnect, pad[3];
+	int64_t start_ns, expire_ns, disconnect_wait_ns;
 	uint64_t oldest[3], newest[3];
 	uint64_t cpu_us, memory;
 	struct km_exit exit;
 };
 
 _Static_assert(sizeof(struct table_head) == 24, "no hidden padding");
-_Static_assert(sizeof(struct record_head) == 104 + sizeof(struct km_exit), "no hidden padding");
+_Static_assert(sizeof(struct record_head) == 112 + sizeof(struct km_exit), "no hidden padding");
 
 /* ---- the keeper ---- */
 
@@ -119,6 +119,8 @@ int job_records_add(struct job_records *rs, const struct job_record *r)
 	    .argv_cut = r->argv_cut,
 	    .start_ns = r->start_ns,
 	    .expire_ns = r->expire_ns,
+	    .disconnect = r->disconnect,
+	    .disconnect_wait_ns = r->disconnect_wait_ns,
 	    .cpu_us = r->cpu_us,
 	    .memory = r->memory,
 	    .exit = r->exit};
@@ -222,6 +224,8 @@ static int64_t parse_record(
 	    .attached = h.attached,
 	    .start_ns = h.start_ns,
 	    .expire_ns = h.expire_ns,
+	    .disconnect = h.disconnect,
+	    .disconnect_wait_ns = h.disconnect_wait_ns,
 	    .terminal = h.terminal,
 	    .usage = h.usage,
 	    .argv_cut = h.argv_cut,

@@ -18,6 +18,8 @@ struct job_record {
 	uint32_t attached;
 	int64_t start_ns;
 	struct km_exit exit;           /* when ENDED */
+	uint8_t disconnect;            /* enum job_disconnect */
+	int64_t disconnect_wait_ns;    /* of HANGUP */
 	uint8_t terminal;              /* 1: on a pty */
 	uint8_t argv_cut;              /* 1: argv is not whole; its last string may be cut */
 	uint64_t oldest[3], newest[3]; /* of each output, by enum km_stream; [0] unused */

@@ -367,6 +367,8 @@ enum km_attach_flag {
 	KM_ATTACH_ACKNOWLEDGE = 8,
 };
 
+#define KM_OFFSET_OLDEST (UINT64_MAX - 1) /* in km_attach.offset: the oldest byte held */
+
 struct km_attach {
 	struct km_hdr hdr;
 	uint32_t att;

@@ -134,6 +134,17 @@ static void convert_usage(struct telex_process *out, const Telex__V1__LiveUsage 
 	out->memory_bytes = in->memory_bytes;
 }
 
+enum telex_disconnect convert_disconnect(const Telex__V1__Process *in, int64_t *wait_ms)
+{
+	const Telex__V1__DisconnectPolicy *p = in->on_disconnect;
+
+	*wait_ms = p != NULL ? duration_us(p->wait) / 1000 : 0;
+	if (p == NULL || p->action < TELEX__V1__DISCONNECT_ACTION__DISCONNECT_ACTION_HANGUP ||
+	    p->action > TELEX__V1__DISCONNECT_ACTION__DISCONNECT_ACTION_KILL)
+		return TELEX_DISCONNECT_DEFAULT;
+	return (enum telex_disconnect)p->action;
+}
+
 int convert_process(struct convert_process *out, const Telex__V1__Process *in)
 {
 	memset(out, 0, sizeof(*out));
@@ -151,6 +162,7 @@ int convert_process(struct convert_process *out, const Telex__V1__Process *in)
 	out->process.attached = in->attached;
 	out->process.start_ns = timestamp_ns(in->start_time);
 	out->process.expire_ns = timestamp_ns(in->expire_time);
+	out->process.on_disconnect = convert_disconnect(in, &out->process.disconnect_wait_ms);
 	convert_ranges(&out->process, in);
 	convert_usage(&out->process, in->usage);
 	if (in->exit != NULL) {

@@ -10,6 +10,9 @@
 
 void convert_exit(struct telex_exit *out, const Telex__V1__Exit *in);
 
+/* The policy, DEFAULT when the agent does not say, and its wait. */
+enum telex_disconnect convert_disconnect(const Telex__V1__Process *in, int64_t *wait_ms);
+
 struct convert_process {
 	struct telex_process process;
 	struct telex_exit exit;

@@ -170,8 +170,9 @@ static void on_opened(struct call *c)
 	run_send_check(run, rc);
 	run->heard_ns = clock_monotonic_ns();
 	arm_watchdog(run);
-	/* An attachment does not know yet where its stdin goes on. */
-	if (!run->attaching && !run->started && run_stdin_from(run, 0) == 0)
+	/* An attachment does not know yet where its stdin goes on; nor does a start that may find
+	 * its process running. */
+	if (!run->attaching && !run->named && !run->started && run_stdin_from(run, 0) == 0)
 		run_send_stdin(run, true);
 }
 
@@ -302,6 +303,7 @@ int telex_run(struct telex_client *client, struct telex_run **out,
 	run_output_begin(&run->out[0], 0);
 	run_output_begin(&run->out[1], 0);
 	run->terminal = command->rows > 0;
+	run->named = command->process_id != NULL;
 	if (run_request_start(&run->first, &run->first_len, command, &first, error) < 0) {
 		run_free(run);
 		return -1;

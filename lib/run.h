@@ -34,8 +34,9 @@ struct run_output {
 	size_t stale;   /* of these, the first ones: they came with an earlier call */
 	size_t owed;    /* the window credit that the others hold */
 	bool eof;
-	bool begun;    /* false: an attachment that does not know yet where it begins */
-	bool skipping; /* [skip_from, next) is lost, and the caller is still to be told */
+	bool begun;       /* false: an attachment that does not know yet where it begins */
+	bool from_oldest; /* the next call begins with the oldest byte held: what we want is not */
+	bool skipping;    /* [skip_from, next) is lost, and the caller is still to be told */
 	uint64_t skip_from;
 };
 
@@ -74,6 +75,7 @@ struct telex_run {
 	bool started;            /* once, in any call */
 	bool here;               /* in this call */
 	bool attaching;          /* it began with telex_attach */
+	bool named;              /* the caller chose its id: others may have fed it before */
 	bool from_newest, lossy; /* as that said */
 	bool queued, terminal;   /* once started */
 	bool interrupted;        /* the caller was told so */

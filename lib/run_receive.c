@@ -98,7 +98,7 @@ static void begin_outputs(struct telex_run *run, const Telex__V1__Process *p)
 /* Where stdin goes on. False: not with what is held. */
 static bool begin_stdin(struct telex_run *run, const Telex__V1__Started *m)
 {
-	if (run->attaching && !run->started)
+	if ((run->attaching || run->named) && !run->started)
 		run->in_base = m->stdin_offset;
 	if (m->stdin_offset > run->in_written)
 		run->in_written = m->stdin_offset;
@@ -111,14 +111,20 @@ static bool begin_stdin(struct telex_run *run, const Telex__V1__Started *m)
 
 static void tell_started(struct telex_run *run, const Telex__V1__Started *m)
 {
-	const struct telex_started started = {
+	static const Telex__V1__Process none = TELEX__V1__PROCESS__INIT;
+	struct telex_started started = {
 	    .process_id = run->id,
 	    .pid = m->process != NULL ? m->process->pid : 0,
 	    .created = m->created,
 	    .queued = run->queued,
 	    .terminal = run->terminal,
 	    .stdin_held = !stdin_queue_closed(run->in),
+	    .stdin_offset = run->in_base,
+	    .counts = !run->attaching || !stdin_queue_closed(run->in),
 	};
+
+	started.on_disconnect = convert_disconnect(
+	    m->process != NULL ? m->process : &none, &started.disconnect_wait_ms);
 
 	if (run->ops.started != NULL)
 		run->ops.started(run, &started, run->arg);

@@ -58,12 +58,13 @@ void run_tell_skips(struct telex_run *run)
 	}
 }
 
-/* Whether the agent said that what we want is gone, and there is something after it. */
+/* Whether the agent said that what we want is gone. The next call asks for the oldest that is held
+ * when it arrives, which of a fast process is soon another byte than the one told here; where the
+ * output goes on, its first byte says. */
 static bool skip_dropped(struct telex_run *run, const struct rpc_status *status)
 {
 	const char *name, *text;
-	enum telex_stream stream;
-	struct telex_error error;
+	struct run_output *o;
 	uint64_t oldest;
 	char *end;
 
@@ -74,12 +75,13 @@ static bool skip_dropped(struct telex_run *run, const struct rpc_status *status)
 	text = rpc_status_get(status, "oldest");
 	if (name == NULL || text == NULL || *text < '0' || *text > '9')
 		return false;
-	stream = strcmp(name, "stderr") == 0 ? TELEX_STDERR : TELEX_STDOUT;
+	o = &run->out[strcmp(name, "stderr") == 0];
 	errno = 0;
 	oldest = strtoull(text, &end, 10);
-	if (errno != 0 || *end != '\0' || oldest <= run->out[stream - 1].next)
+	if (errno != 0 || *end != '\0' || oldest <= o->next || o->from_oldest)
 		return false;
-	return run_skip(run, stream, oldest, &error);
+	o->from_oldest = true;
+	return true;
 }
 
 /* ---- another call ---- */
@@ -108,8 +110,8 @@ static int make_attach(struct telex_run *run, struct telex_error *error)
 	    .stdin_pipe = feeds,
 	    .lossy = run->lossy,
 	    .from = TELEX_FROM_OFFSET,
-	    .stdout_offset = run->out[0].next,
-	    .stderr_offset = run->out[1].next,
+	    .stdout_offset = run->out[0].from_oldest ? UINT64_MAX : run->out[0].next,
+	    .stderr_offset = run->out[1].from_oldest ? UINT64_MAX : run->out[1].next,
 	};
 	uint8_t *packed;
 	size_t len;
@@ -137,6 +139,13 @@ static bool knows_where(const struct telex_run *run)
 	return run->started || (run->attaching && run->out[0].begun && run->out[1].begun);
 }
 
+/* Where only bytes were dropped, no connection was lost. */
+static void give_up(const struct telex_run *run, struct telex_error *error)
+{
+	if (run->interrupted)
+		error_given_up(error, clock_monotonic_ns() - run->lost_ns);
+}
+
 /* False: *error is final. */
 static bool begin_again(struct telex_run *run, struct telex_error *error)
 {
@@ -154,7 +163,7 @@ static bool begin_again(struct telex_run *run, struct telex_error *error)
 	if (rc == TX_ENOMEM)
 		error_no_memory(error);
 	else
-		error_given_up(error, clock_monotonic_ns() - run->lost_ns);
+		give_up(run, error);
 	return false;
 }
 
@@ -177,7 +186,7 @@ bool run_come_back(struct telex_run *run, struct telex_error *error)
 		return false;
 	}
 	if (run->lost_ns != 0 && !skips && now >= run->call.give_up_ns) {
-		error_given_up(error, clock_monotonic_ns() - run->lost_ns);
+		give_up(run, error);
 		return false;
 	}
 	forget_call(run);
@@ -200,6 +209,7 @@ void run_came_back(struct telex_run *run)
 {
 	bool told = run->interrupted;
 
+	run->out[0].from_oldest = run->out[1].from_oldest = false;
 	run->interrupted = false;
 	run->lost_ns = 0;
 	run->call.give_up_ns = 0;

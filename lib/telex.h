@@ -213,6 +213,13 @@ struct telex_started {
 	bool queued; /* its group is full: `running` follows */
 	bool terminal;
 	bool stdin_held; /* telex_run_write goes to it */
+	/* Where in the process's stdin that begins. Not 0 and not created: another fed it before.
+	 */
+	uint64_t stdin_offset;
+	/* What leaving means, if `counts`; DEFAULT: the agent does not say. */
+	enum telex_disconnect on_disconnect;
+	int64_t disconnect_wait_ms; /* of HANGUP */
+	bool counts;                /* false: the policy does not ask for this client */
 };
 
 struct telex_run_ops {
@@ -317,6 +324,8 @@ struct telex_process {
 	const char *const *argv;
 	int64_t start_ns;
 	bool terminal;
+	enum telex_disconnect on_disconnect; /* DEFAULT: the agent does not say */
+	int64_t disconnect_wait_ms;          /* of HANGUP */
 	/* What is held of each output: [oldest, newest). */
 	uint64_t stdout_oldest, stdout_newest, stderr_oldest, stderr_newest;
 	bool has_usage;  /* cpu_us and memory_bytes were asked for and are known */

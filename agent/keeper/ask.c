@@ -149,6 +149,8 @@ static int add_record(struct job_records *rs, const struct job *j, bool whole, b
 	    .start_ns = j->start_ns,
 	    .exit = j->exit,
 	    .terminal = spec->terminal,
+	    .disconnect = (uint8_t)spec->disconnect,
+	    .disconnect_wait_ns = spec->disconnect_wait_ns,
 	    .expire_ns = j->expire_ns,
 	    .id = j->id,
 	    .owner = j->owner,

@@ -156,7 +156,8 @@ static void begin_offsets(const struct km_attach *m, const struct job *j, uint64
 {
 	offset[KM_STDIN] = 0;
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
-		if (m->from == KM_FROM_OLDEST)
+		if (m->from == KM_FROM_OLDEST ||
+		    (m->from == KM_FROM_OFFSET && m->offset[s] == KM_OFFSET_OLDEST))
 			offset[s] = pump_out_oldest(j->out[s]);
 		else if (m->from == KM_FROM_NEWEST || m->offset[s] == UINT64_MAX)
 			offset[s] = pump_out_head(j->out[s]);
@@ -171,7 +172,7 @@ static uint8_t acknowledged(const struct km_attach *m)
 	unsigned bits = 0;
 
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
-		if (m->from == KM_FROM_OFFSET && m->offset[s] != UINT64_MAX)
+		if (m->from == KM_FROM_OFFSET && m->offset[s] < KM_OFFSET_OLDEST)
 			bits |= KM_BIT(s);
 	return (m->flags & KM_ATTACH_ACKNOWLEDGE) != 0 ? (uint8_t)bits : 0;
 }

@@ -10,6 +10,7 @@
 
 #include "common/duration.h"
 #include "common/escape.h"
+#include "common/job_spec.h"
 #include "common/mem.h"
 #include "common/signame.h"
 
@@ -329,6 +330,28 @@ static void fill_live_usage(struct process_message *out, const struct job_record
 	out->process.usage = &out->usage;
 }
 
+static void fill_disconnect(struct process_message *out, const struct job_record *r)
+{
+	Telex__V1__DisconnectPolicy *p = &out->disconnect;
+
+	telex__v1__disconnect_policy__init(p);
+	if (r->disconnect == JOB_DISCONNECT_KEEP)
+		p->action = TELEX__V1__DISCONNECT_ACTION__DISCONNECT_ACTION_KEEP;
+	else if (r->disconnect == JOB_DISCONNECT_KILL)
+		p->action = TELEX__V1__DISCONNECT_ACTION__DISCONNECT_ACTION_KILL;
+	else if (r->disconnect == JOB_DISCONNECT_HANGUP)
+		p->action = TELEX__V1__DISCONNECT_ACTION__DISCONNECT_ACTION_HANGUP;
+	else
+		return; /* not known */
+	if (r->disconnect == JOB_DISCONNECT_HANGUP) {
+		google__protobuf__duration__init(&out->disconnect_wait);
+		out->disconnect_wait.seconds = r->disconnect_wait_ns / NS_PER_S;
+		out->disconnect_wait.nanos = (int32_t)(r->disconnect_wait_ns % NS_PER_S);
+		p->wait = &out->disconnect_wait;
+	}
+	out->process.on_disconnect = p;
+}
+
 void process_reply_process(struct process_message *out, const struct job_record *r)
 {
 	Telex__V1__Process *p = &out->process;
@@ -353,6 +376,7 @@ void process_reply_process(struct process_message *out, const struct job_record 
 		process_reply_time(&out->start, r->start_ns);
 		p->start_time = &out->start;
 	}
+	fill_disconnect(out, r);
 	p->stdout_range = fill_range(&out->ranges[0], r, KM_STDOUT);
 	p->stderr_range = fill_range(&out->ranges[1], r, KM_STDERR);
 	if (r->usage != JOB_USAGE_NONE)

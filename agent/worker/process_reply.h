@@ -39,6 +39,8 @@ void process_reply_exit(struct process_exit *out, const struct km_exit *how);
 struct process_message {
 	Telex__V1__Process process;
 	Google__Protobuf__Timestamp start, expire;
+	Telex__V1__DisconnectPolicy disconnect;
+	Google__Protobuf__Duration disconnect_wait;
 	Telex__V1__OutputRange ranges[2];
 	Telex__V1__LiveUsage usage;
 	Google__Protobuf__Duration cpu;

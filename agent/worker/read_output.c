@@ -124,7 +124,7 @@ static void on_job(const struct km_job *job, void *arg)
 	struct reading *rd = arg;
 
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
-		if (rd->from == KM_FROM_OLDEST)
+		if (rd->from == KM_FROM_OLDEST || rd->offset[s] == KM_OFFSET_OLDEST)
 			rd->offset[s] = job->tail[s];
 	run_output_seek(rd->output, rd->offset);
 	/* Of one that has ended all is held now, the outputs' ends, too. */
@@ -214,6 +214,14 @@ static const struct keeper_attachment_ops ops = {
 
 /* ---- the call ---- */
 
+/* As the keeper has it, where UINT64_MAX is a stream that is not wanted. */
+static uint64_t from_offset(bool wanted, uint64_t offset)
+{
+	if (!wanted)
+		return UINT64_MAX;
+	return offset == UINT64_MAX ? KM_OFFSET_OLDEST : offset;
+}
+
 /* What is wanted, into m and rd. */
 static int take_streams(struct reading *rd, const Telex__V1__ReadOutputRequest *q,
     struct km_attach *m, struct rpc_status *status)
@@ -229,10 +237,11 @@ static int take_streams(struct reading *rd, const Telex__V1__ReadOutputRequest *
 		rd->from = m->from = KM_FROM_OLDEST;
 		return 0;
 	}
-	if (q->from->stdout_offset == UINT64_MAX || q->from->stderr_offset == UINT64_MAX)
+	if (q->from->stdout_offset == KM_OFFSET_OLDEST ||
+	    q->from->stderr_offset == KM_OFFSET_OLDEST)
 		return process_bad_field(status, "from", "is out of range");
-	rd->offset[KM_STDOUT] = out ? q->from->stdout_offset : UINT64_MAX;
-	rd->offset[KM_STDERR] = err ? q->from->stderr_offset : UINT64_MAX;
+	rd->offset[KM_STDOUT] = from_offset(out, q->from->stdout_offset);
+	rd->offset[KM_STDERR] = from_offset(err, q->from->stderr_offset);
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
 		m->offset[s] = rd->offset[s];
 	return 0;

@@ -194,6 +194,8 @@ static void send_started_from_job(struct run *r)
 		record.argc = r->spec->argc;
 		record.argv = (const char *const *)r->spec->argv;
 		record.user = r->spec->user != NULL ? r->spec->user : "";
+		record.disconnect = (uint8_t)r->spec->disconnect;
+		record.disconnect_wait_ns = r->spec->disconnect_wait_ns;
 		record.group = r->spec->group != NULL ? r->spec->group : "";
 	}
 	send_started(r, &record);
@@ -220,6 +222,21 @@ static void on_looked_up(const union km_any *msg, int fd, void *arg)
 		send_started_from_job(r);
 }
 
+/* Where it reads from, now that the keeper has said what is held. */
+static void seek_outputs(struct run *r, const struct km_job *job)
+{
+	if (r->from == KM_FROM_OFFSET)
+		for (int s = KM_STDOUT; s <= KM_STDERR; s++)
+			if (r->resume[s] == KM_OFFSET_OLDEST)
+				r->resume[s] = job->tail[s];
+	if (r->from == KM_FROM_OLDEST)
+		run_output_seek(r->output, job->tail);
+	else if (r->from == KM_FROM_NEWEST)
+		run_output_seek(r->output, job->head);
+	else if (r->attaches)
+		run_output_seek(r->output, r->resume);
+}
+
 static void on_job(const struct km_job *job, void *arg)
 {
 	struct run *r = arg;
@@ -228,10 +245,7 @@ static void on_job(const struct km_job *job, void *arg)
 
 	r->job = *job;
 	run_set_state(r, RUN_LOOKING);
-	if (r->from == KM_FROM_OLDEST)
-		run_output_seek(r->output, job->tail);
-	else if (r->from == KM_FROM_NEWEST)
-		run_output_seek(r->output, job->head);
+	seek_outputs(r, job);
 	run_output_start(r->output, r->att);
 	if (run_stdin_start(r->input, r->att, job, r->feeds, &status) < 0) {
 		run_fail(r, &status);

@@ -41,11 +41,13 @@ struct run {
 	struct job_spec *spec; /* from the request until `started` */
 	struct km_job job;
 	struct km_exit exit;
-	bool feeds;        /* the client may feed stdin */
-	uint8_t from;      /* enum km_from */
-	bool ended;        /* `exit` is filled */
-	bool acknowledges; /* the client promised an ExitAck */
-	bool running_due;  /* `running` is to be sent: it was queued */
+	bool attaches;      /* its first request is attach */
+	bool feeds;         /* the client may feed stdin */
+	uint8_t from;       /* enum km_from */
+	uint64_t resume[3]; /* then, from OFFSET: where; KM_OFFSET_OLDEST */
+	bool ended;         /* `exit` is filled */
+	bool acknowledges;  /* the client promised an ExitAck */
+	bool running_due;   /* `running` is to be sent: it was queued */
 	struct km_running running;
 	bool deaf;           /* the client had ended its half before `exited` was sent */
 	uint64_t signals[4]; /* that wait to be sent: a bit each, by enum km_target */

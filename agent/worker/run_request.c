@@ -142,12 +142,27 @@ static int take_start(struct run *r, const Telex__V1__RunStart *start, struct rp
 	return rc;
 }
 
+/* To the keeper, the oldest byte is another number than to the client. */
+static int take_resume(struct run *r, uint64_t offset[3], struct rpc_status *status)
+{
+	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
+		if (offset[s] == KM_OFFSET_OLDEST)
+			return process_bad_field(status, "attach.resume", "is out of range");
+		if (offset[s] == UINT64_MAX)
+			offset[s] = KM_OFFSET_OLDEST;
+		r->resume[s] = offset[s];
+	}
+	r->from = KM_FROM_OFFSET;
+	return 0;
+}
+
 /* Where an attach begins to read. */
-static int take_from(struct run *r, const Telex__V1__RunAttach *attach, struct rpc_status *status)
+static int take_from(struct run *r, const Telex__V1__RunAttach *attach, uint64_t offset[3],
+    struct rpc_status *status)
 {
 	if (attach->resume != NULL)
-		r->from = KM_FROM_OFFSET;
-	else if (attach->from == TELEX__V1__ATTACH_FROM__ATTACH_FROM_NEWEST)
+		return take_resume(r, offset, status);
+	if (attach->from == TELEX__V1__ATTACH_FROM__ATTACH_FROM_NEWEST)
 		r->from = KM_FROM_NEWEST;
 	else if (attach->from == TELEX__V1__ATTACH_FROM__ATTACH_FROM_OLDEST ||
 	         attach->from == TELEX__V1__ATTACH_FROM__ATTACH_FROM_UNSPECIFIED)
@@ -168,10 +183,11 @@ static int take_attach(struct run *r, const Telex__V1__RunAttach *attach, struct
 	    r, attach->process_id, attach->heartbeat_interval, attach->resume, m.offset, status);
 	if (rc < 0)
 		return rc;
+	r->attaches = true;
 	r->feeds = attach->stdin;
 	r->acknowledges = attach->acknowledge_exit;
 	r->key = m.key = attach->attachment_key;
-	rc = take_from(r, attach, status);
+	rc = take_from(r, attach, m.offset, status);
 	if (rc < 0)
 		return rc;
 	if (attach->lossy) {

@@ -163,6 +163,10 @@ static void on_started(struct telex_run *run, const struct telex_started *starte
 	h->started = true;
 	h->created = started->created;
 	h->pid = started->pid;
+	h->stdin_offset = started->stdin_offset;
+	h->on_disconnect = started->on_disconnect;
+	h->disconnect_wait_ms = started->disconnect_wait_ms;
+	h->counts = started->counts;
 	h->queued = started->queued;
 	h->terminal = started->terminal;
 	h->stdin_held = started->stdin_held;

@@ -35,6 +35,10 @@ struct heard {
 	unsigned interrupted, resumed, skips;
 	struct telex_error why; /* of the last interruption */
 	uint32_t pid;
+	uint64_t stdin_offset;
+	enum telex_disconnect on_disconnect;
+	int64_t disconnect_wait_ms;
+	bool counts;
 	uint64_t length[3], skipped_from, skipped_to; /* the last */
 	bool eof[3];
 	char text[3][256];

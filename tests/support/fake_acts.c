@@ -128,6 +128,13 @@ static void act_bad(struct act_run *r)
 		abort();
 }
 
+/* Another has given it 1000 bytes, and had them back. */
+static void act_fed(struct act_run *r)
+{
+	r->in = r->offset[1] = 1000;
+	say_started(r, false, 1000);
+}
+
 static void act_found(struct act_run *r)
 {
 	say_started(r, false, 1000);
@@ -249,6 +256,7 @@ static const struct act acts[] = {
     {"gap", act_gap, ignores_input, ignores_it},
     {"again", act_again, ignores_input, ignores_it},
     {"bad", act_bad, ignores_input, ignores_it},
+    {"fed", act_fed, cat_input, ignores_it},
     {"found", act_found, cat_input, ignores_it},
     {"fail", act_fail, ignores_input, ignores_it},
     {"status", act_status, ignores_input, ignores_it},

@@ -173,8 +173,10 @@ static struct flow_run *join(struct flow_table *t, struct flow *f, struct rpc_ca
 		r->sent[stream] = f->oldest[stream];
 	}
 	if (resume != NULL) {
-		r->sent[1] = resume->stdout_offset;
-		r->sent[2] = resume->stderr_offset;
+		if (resume->stdout_offset != UINT64_MAX)
+			r->sent[1] = resume->stdout_offset;
+		if (resume->stderr_offset != UINT64_MAX)
+			r->sent[2] = resume->stderr_offset;
 	}
 	if (!offset_is_held(r, 1) || !offset_is_held(r, 2)) {
 		f->run = NULL;

@@ -35,8 +35,14 @@ void fake_say_started(struct rpc_call *c, const struct fake_started *s)
 	Telex__V1__RunResponse m = TELEX__V1__RUN_RESPONSE__INIT;
 	Telex__V1__Started started = TELEX__V1__STARTED__INIT;
 	Telex__V1__Process p = TELEX__V1__PROCESS__INIT;
+	Telex__V1__DisconnectPolicy policy = TELEX__V1__DISCONNECT_POLICY__INIT;
+	Google__Protobuf__Duration wait = GOOGLE__PROTOBUF__DURATION__INIT;
 	Telex__V1__OutputRange out, err;
 
+	policy.action = TELEX__V1__DISCONNECT_ACTION__DISCONNECT_ACTION_HANGUP;
+	wait.seconds = 90;
+	policy.wait = &wait;
+	p.on_disconnect = &policy;
 	p.pid = s->queued ? 0 : FAKE_PID;
 	p.state = s->queued ? TELEX__V1__PROCESS_STATE__PROCESS_STATE_QUEUED
 	                    : TELEX__V1__PROCESS_STATE__PROCESS_STATE_RUNNING;

@@ -14,7 +14,7 @@
 #include "common/memfile.h"
 
 #define TABLE_HEAD  24u
-#define RECORD_HEAD (104u + (uint32_t)sizeof(struct km_exit))
+#define RECORD_HEAD (112u + (uint32_t)sizeof(struct km_exit))
 
 static const char *const argv2[] = {"sleep", "100", NULL};
 
@@ -301,11 +301,11 @@ static void broken_tables_are_refused(void **state)
 	assert_int_equal(with_u32(TABLE_HEAD + 4, UINT32_MAX), TX_EPROTO); /* argc */
 	assert_int_equal(with_u32(TABLE_HEAD + 16, 0), TX_EPROTO);         /* state */
 	assert_int_equal(with_u32(TABLE_HEAD + 16, 5), TX_EPROTO);         /* state */
-	memset(b.data + TABLE_HEAD + 104 + offsetof(struct km_exit, by), 'x', KM_IDENTITY_SIZE);
+	memset(b.data + TABLE_HEAD + 112 + offsetof(struct km_exit, by), 'x', KM_IDENTITY_SIZE);
 	assert_int_equal(parse_bytes(b.data, b.len, 2), TX_EPROTO); /* exit.by without its NUL */
 	free(b.data);
 	b = packed();
-	memset(b.data + TABLE_HEAD + 104 + offsetof(struct km_exit, text), 'x', KM_TEXT_SIZE);
+	memset(b.data + TABLE_HEAD + 112 + offsetof(struct km_exit, text), 'x', KM_TEXT_SIZE);
 	assert_int_equal(parse_bytes(b.data, b.len, 2), TX_EPROTO); /* so exit.text */
 	free(b.data);
 }

@@ -219,7 +219,10 @@ static void drop_oldest_keeps_the_end_and_says_from_where(void **state)
 	struct job_spec spec;
 	char *argv[4], script[256];
 	struct probe probe = {&p, "dropped"};
+	struct km_attach oldest = {
+	    .att = 50, .owner = PEER_OWNER, .from = KM_FROM_OFFSET, .id = "dropped"};
 	union km_any m;
+	uint64_t at;
 
 	(void)state;
 	rig_start(&r, "workers = 1");
@@ -233,11 +236,17 @@ static void drop_oldest_keeps_the_end_and_says_from_where(void **state)
 	rig_until(leader_is_gone, &probe, "the process's end");
 	expect_refused(&p, "dropped", KM_FROM_OFFSET, 0, &m);
 	assert_int_equal(m.refused.why, KM_WHY_DROPPED);
+	at = m.refused.oldest;
 	peer_attach(&p, &pj, 1, "dropped", m.refused.oldest, 0, false);
 	peer_finish(&p, &pj);
 	assert_true(pj.out[KM_STDOUT].len > 0 && pj.out[KM_STDOUT].len <= 4096);
 	peer_assert_pattern(&pj.out[KM_STDOUT], m.refused.oldest, 8000);
 	peer_detach(&p, &pj, true);
+	/* Whoever does not know where that is may ask for it, and for another byte of the other. */
+	oldest.offset[KM_STDOUT] = KM_OFFSET_OLDEST;
+	peer_send(&p, KM_ATTACH, 7, &oldest, -1);
+	peer_expect(&p, KM_JOB, &m);
+	assert_true(m.job.tail[KM_STDOUT] == at);
 	peer_close(&p);
 	rig_stop(&r);
 }

@@ -13,6 +13,7 @@
 
 #include "agent/worker/process_reply.h"
 #include "common/err.h"
+#include "common/job_spec.h"
 
 static struct rpc_status refused(const struct km_refused *why)
 {
@@ -295,6 +296,8 @@ static void a_record_says_what_is_held_and_used(void **state)
 	struct job_record r = {.state = KM_STATE_RUNNING,
 	    .start_ns = 1,
 	    .terminal = 1,
+	    .disconnect = JOB_DISCONNECT_HANGUP,
+	    .disconnect_wait_ns = INT64_C(1500000000),
 	    .argv_cut = 1,
 	    .oldest = {0, 3, 5},
 	    .newest = {0, 4, UINT64_C(1) << 40},
@@ -311,6 +314,10 @@ static void a_record_says_what_is_held_and_used(void **state)
 	(void)state;
 	process_reply_process(&m, &r);
 	assert_true(m.process.terminal && m.process.argv_truncated);
+	assert_int_equal(m.process.on_disconnect->action,
+	    TELEX__V1__DISCONNECT_ACTION__DISCONNECT_ACTION_HANGUP);
+	assert_int_equal(m.process.on_disconnect->wait->seconds, 1);
+	assert_int_equal(m.process.on_disconnect->wait->nanos, 500000000);
 	assert_int_equal(m.process.stdout_range->oldest, 3);
 	assert_int_equal(m.process.stdout_range->newest, 4);
 	assert_int_equal(m.process.stderr_range->oldest, 5);
@@ -328,6 +335,7 @@ static void a_record_says_what_is_held_and_used(void **state)
 	assert_int_equal(m.process.state, TELEX__V1__PROCESS_STATE__PROCESS_STATE_QUEUED);
 	assert_null(m.process.start_time);
 	assert_null(m.process.usage);
+	assert_null(m.process.on_disconnect);
 	assert_null(m.process.expire_time);
 	process_reply_process_clear(&m);
 }

@@ -320,6 +320,26 @@ static void a_process_that_was_there_already_has_some_stdin(void **state)
 	assert_int_equal(h.length[TELEX_STDOUT], 3000);
 }
 
+/* Who names a process may meet one that another has fed: new bytes go behind those. */
+static void stdin_of_a_named_process_goes_on_behind_what_it_has(void **state)
+{
+	static const char *const argv[] = {"fed", NULL};
+	const struct telex_command command = {.argv = argv, .process_id = "q1", .stdin_pipe = true};
+	struct fixture *f = *state;
+	struct heard h = {.length = {0, 1000, 0}, .pattern = true};
+	uint8_t data[3000];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = fake_pattern(1000 + i);
+	heard_command(f, &h, &command);
+	assert_int_equal(telex_run_write(h.run, data, sizeof(data)), sizeof(data));
+	telex_run_write_eof(h.run);
+	finish(f, &h);
+	assert_int_equal(h.stdin_offset, 1000);
+	assert_false(fake_agent_seen(f->agent)->stdin_wrong);
+	assert_int_equal(fake_agent_seen(f->agent)->stdin_bytes, 3000);
+}
+
 /* ---- signals and failures ---- */
 
 static void a_signal_arrives_and_its_death_is_typed(void **state)
@@ -639,6 +659,7 @@ int main(void)
 	    RUN_TEST(stdin_that_the_process_closed_is_dropped),
 	    RUN_TEST(without_a_pipe_writes_are_dropped),
 	    RUN_TEST(a_process_that_was_there_already_has_some_stdin),
+	    RUN_TEST(stdin_of_a_named_process_goes_on_behind_what_it_has),
 	    RUN_TEST(a_signal_arrives_and_its_death_is_typed),
 	    RUN_TEST(a_signal_before_the_start_waits_for_it),
 	    RUN_TEST(a_failed_start_says_where),

@@ -398,7 +398,7 @@ static void bad_requests_ask_nobody(void **state)
 		beat.nanos = 1;
 		if (i == 2)
 			q.heartbeat_interval = &beat;
-		from.stderr_offset = UINT64_MAX;
+		from.stderr_offset = UINT64_MAX - 1;
 		if (i == 3)
 			q.from = &from;
 		f->done = false;

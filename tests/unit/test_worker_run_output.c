@@ -163,6 +163,45 @@ static void output_resumes_at_the_offset(void **state)
 	ring_unref(out);
 }
 
+/* Each stream by itself: one that was overtaken, and one that was not. */
+static void one_stream_may_go_on_at_the_oldest_byte(void **state)
+{
+	struct caller *f = *state;
+	Telex__V1__RunRequest q = TELEX__V1__RUN_REQUEST__INIT;
+	Telex__V1__RunAttach attach = TELEX__V1__RUN_ATTACH__INIT;
+	Telex__V1__Resume resume = TELEX__V1__RESUME__INIT;
+	struct km_job job = caller_job(f, false);
+	struct ring *out;
+	union km_any msg;
+
+	attach.process_id = (char *)"p1";
+	attach.resume = &resume;
+	resume.stdout_offset = UINT64_MAX;
+	resume.stderr_offset = 2;
+	q.request_case = TELEX__V1__RUN_REQUEST__REQUEST_ATTACH;
+	q.attach = &attach;
+	caller_send(f, &q);
+	assert_true(fake_keeper_take(f->keeper, KM_ATTACH, &msg, NULL));
+	assert_int_equal(msg.attach.from, KM_FROM_OFFSET);
+	assert_true(msg.attach.offset[KM_STDOUT] == KM_OFFSET_OLDEST);
+	assert_true(msg.attach.offset[KM_STDERR] == 2);
+	f->att = job.att = msg.attach.att;
+	job.tail[KM_STDOUT] = 4;
+	job.head[KM_STDOUT] = 6;
+	job.head[KM_STDERR] = 2;
+	fake_keeper_send(f->keeper, KM_JOB, msg.hdr.seq, &job, -1);
+	caller_settle(f);
+	assert_true(fake_keeper_take(f->keeper, KM_LIST, &msg, NULL));
+	fake_keeper_table(f->keeper, msg.hdr.seq, NULL, 0);
+	assert_int_equal(ring_create(&out, RING_OUTPUT, 4096, NULL), 0);
+	fake_keeper_write(out, "abcdef", 6);
+	f->begin[0] = 4;
+	fake_keeper_ring(f->keeper, f->att, KM_STDOUT, out);
+	caller_settle(f);
+	caller_saw(f, "started(p1,0,0) out:4+2");
+	ring_unref(out);
+}
+
 static void an_attach_says_where_it_begins_and_how_it_counts(void **state)
 {
 	struct caller *f = *state;
@@ -341,6 +380,7 @@ int main(void)
 	    RUN_TEST(acks_are_told_by_the_quarter),
 	    RUN_TEST(an_ack_beyond_what_was_sent_is_refused),
 	    RUN_TEST(output_resumes_at_the_offset),
+	    RUN_TEST(one_stream_may_go_on_at_the_oldest_byte),
 	    RUN_TEST(an_attach_says_where_it_begins_and_how_it_counts),
 	    RUN_TEST(another_with_its_key_takes_the_place_of_a_call),
 	    RUN_TEST(an_offset_that_is_gone_is_out_of_range),
