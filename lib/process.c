@@ -100,6 +100,13 @@ static const struct question_kind remove_kind = {
     .method = {SERVICE, "Remove", &telex__v1__remove_response__descriptor, false},
     .answer = question_no_answer,
 };
+/* What Wait has told, nobody needs: whoever else forgot it is as good. */
+static const struct question_kind forget_kind = {
+    .method = {SERVICE, "Remove", &telex__v1__remove_response__descriptor, false},
+    .again = true,
+    .may_be_gone = true,
+    .answer = question_no_answer,
+};
 static const struct question_kind update_kind = {
     .method = {SERVICE, "Update", &telex__v1__update_response__descriptor, false},
     .again = true,
@@ -172,13 +179,15 @@ int telex_wait(struct telex_client *client, const char *process_id, bool forget,
     struct telex_error *error)
 {
 	Telex__V1__WaitRequest request = TELEX__V1__WAIT_REQUEST__INIT;
+	Telex__V1__RemoveRequest removal = TELEX__V1__REMOVE_REQUEST__INIT;
+	const struct question_then then = {&forget_kind, &removal.base};
 	const struct question_answer to = {.exit = each};
 
 	if (request_check_id("process id", process_id, error) < 0)
 		return -1;
-	request.process_id = request_text(process_id);
-	request.forget = forget;
-	return question_ask(client, &wait_kind, &request.base, timeout_ms, &to, done, arg, error);
+	request.process_id = removal.process_id = request_text(process_id);
+	return question_ask_both(client, &wait_kind, &request.base, forget ? &then : NULL,
+	    timeout_ms, &to, done, arg, error);
 }
 
 int telex_signal(struct telex_client *client, const char *process_id,

@@ -28,13 +28,14 @@ struct question {
 	struct question_answer to;
 	telex_done *done;
 	void *arg;
-	bool answered;   /* since the call is open */
+	bool answered;   /* in any call: asking again would give answers twice */
 	unsigned tries;  /* again, without an answer */
 	int64_t lost_ns; /* since when; 0: it is not lost */
 	int64_t heard_ns;
 	struct event *watchdog; /* of kinds that wait */
 	STAILQ_HEAD(, given) given;
-	size_t len;
+	const struct question_kind *then; /* NULL: nothing follows */
+	size_t at, len, then_len;         /* the request that is asked, and what is behind it */
 	uint8_t request[];
 };
 
@@ -100,7 +101,8 @@ static void on_opened(struct call *c)
 
 	q->heard_ns = clock_monotonic_ns();
 	arm_watchdog(q);
-	if (message != NULL && (q->len == 0 || evbuffer_add(message, q->request, q->len) == 0))
+	if (message != NULL &&
+	    (q->len == 0 || evbuffer_add(message, q->request + q->at, q->len) == 0))
 		rc = rpc_send_encoded(rpc, message);
 	if (message != NULL)
 		evbuffer_free(message);
@@ -177,11 +179,39 @@ static bool may_wait_on(struct question *q, const struct telex_error *error)
 
 static bool may_ask_again(struct question *q, const struct telex_error *error)
 {
-	if (!q->kind->again || q->answered || q->tries >= QUESTION_TRIES ||
-	    (error->kind != TELEX_ERROR_LOST && !retry_elsewhere(error)))
+	bool may = retry_undone(error);
+
+	if (q->kind->again)
+		may = error->kind == TELEX_ERROR_LOST || retry_elsewhere(error);
+	if (!may || q->answered || q->tries >= QUESTION_TRIES)
 		return false;
 	q->tries++;
 	return true;
+}
+
+/* Begins what follows. As call_again. */
+static int go_on(struct question *q)
+{
+	struct call *c = &q->call;
+	struct telex_error why;
+
+	error_set(&why, TELEX_ERROR_LOST, "there was no time to ask %s", q->then->method.method);
+	q->kind = q->then;
+	q->then = NULL;
+	q->at += q->len;
+	q->len = q->then_len;
+	q->answered = false;
+	q->tries = c->tries = 0;
+	q->lost_ns = c->give_up_ns = 0;
+	c->method = &q->kind->method;
+	c->deadline_ns = clock_monotonic_ns() + QUESTION_TIMEOUT_MS * NS_PER_MS;
+	return call_again(c, &why);
+}
+
+static bool is_gone(const struct question *q, const struct telex_error *error)
+{
+	return q->kind->may_be_gone && error->kind == TELEX_ERROR_STATUS &&
+	       error->code == RPC_NOT_FOUND;
 }
 
 static void on_done(struct call *c, const struct telex_error *error)
@@ -192,8 +222,12 @@ static void on_done(struct call *c, const struct telex_error *error)
 
 	if (error != NULL && (may_wait_on(q, error) || may_ask_again(q, error)))
 		rc = call_again(c, error);
+	else if (error == NULL && q->then != NULL && (rc = go_on(q)) != 0)
+		error = &c->error;
 	if (rc == 0)
 		return;
+	if (error != NULL && is_gone(q, error))
+		error = NULL;
 	if (error != NULL) {
 		why = *error;
 		error = &why;
@@ -223,11 +257,12 @@ int question_no_answer(const ProtobufCMessage *msg, const struct question_answer
 static const struct call_ops question_ops = {
     .opened = on_opened, .message = on_message, .done = on_done, .drop = on_drop};
 
-int question_ask(struct telex_client *client, const struct question_kind *kind,
-    const ProtobufCMessage *request, int64_t timeout_ms, const struct question_answer *to,
-    telex_done *done, void *arg, struct telex_error *error)
+int question_ask_both(struct telex_client *client, const struct question_kind *kind,
+    const ProtobufCMessage *request, const struct question_then *then, int64_t timeout_ms,
+    const struct question_answer *to, telex_done *done, void *arg, struct telex_error *error)
 {
 	size_t len = protobuf_c_message_get_packed_size(request);
+	size_t then_len = then != NULL ? protobuf_c_message_get_packed_size(then->request) : 0;
 	struct question *q;
 
 	if (timeout_ms < 0 || timeout_ms > QUESTION_TIMEOUT_MAX_MS)
@@ -235,7 +270,7 @@ int question_ask(struct telex_client *client, const struct question_kind *kind,
 		    error, TELEX_ERROR_USAGE, "timeout_ms must be between 0 and a year");
 	if (timeout_ms == 0 && !kind->waits)
 		timeout_ms = QUESTION_TIMEOUT_MS;
-	q = calloc(1, sizeof(*q) + len);
+	q = calloc(1, sizeof(*q) + len + then_len);
 	if (q == NULL)
 		return error_no_memory(error);
 	STAILQ_INIT(&q->given);
@@ -244,6 +279,10 @@ int question_ask(struct telex_client *client, const struct question_kind *kind,
 	q->done = done;
 	q->arg = arg;
 	q->len = protobuf_c_message_pack(request, q->request);
+	if (then != NULL) {
+		q->then = then->kind;
+		q->then_len = protobuf_c_message_pack(then->request, q->request + q->len);
+	}
 	if (kind->waits)
 		q->watchdog = evtimer_new(client->base, on_watchdog, q);
 	if (kind->waits && q->watchdog == NULL) {
@@ -256,4 +295,11 @@ int question_ask(struct telex_client *client, const struct question_kind *kind,
 		return -1;
 	}
 	return 0;
+}
+
+int question_ask(struct telex_client *client, const struct question_kind *kind,
+    const ProtobufCMessage *request, int64_t timeout_ms, const struct question_answer *to,
+    telex_done *done, void *arg, struct telex_error *error)
+{
+	return question_ask_both(client, kind, request, NULL, timeout_ms, to, done, arg, error);
 }

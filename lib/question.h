@@ -26,8 +26,8 @@ struct question_kind {
 	struct call_method method;
 	/*
 	 * It may be asked again when the connection is lost: up to three times and before the first
-	 * answer; one that waits, for as long as a run tries to come back. timeout_ms 0 is then as
-	 * long as it takes.
+	 * answer; any kind, where the agent says that it has done nothing (SHUTTING_DOWN). One that
+	 * waits, for as long as a run tries to come back. timeout_ms 0 is then as long as it takes.
 	 */
 	bool again, waits;
 	/* The agent says now and then that it is there; else PING asks whether it is. */
@@ -35,6 +35,8 @@ struct question_kind {
 	/* Gives one answer to the caller. 0, TX_ENOMEM, or TX_EPROTO: something is missing in it.
 	 */
 	int (*answer)(const ProtobufCMessage *msg, const struct question_answer *to, void *arg);
+	/* NOT_FOUND is as good as done. */
+	bool may_be_gone;
 	/* Of kinds that wait and have many answers: what names one, so that it is given once; NULL:
 	 * none. */
 	const char *(*name)(const ProtobufCMessage *msg);
@@ -43,9 +45,19 @@ struct question_kind {
 /* For kinds whose answer is empty. */
 int question_no_answer(const ProtobufCMessage *msg, const struct question_answer *to, void *arg);
 
+/* A question that follows when the first was answered well. */
+struct question_then {
+	const struct question_kind *kind;
+	const ProtobufCMessage *request;
+};
+
 /* request is packed before this returns. timeout_ms 0: 30 s, or none. 0, or -1 and *error. */
 int question_ask(struct telex_client *client, const struct question_kind *kind,
     const ProtobufCMessage *request, int64_t timeout_ms, const struct question_answer *to,
     telex_done *done, void *arg, struct telex_error *error);
+/* The same with a second one, which has 30 s; `done` is its end, or the first one's failure. */
+int question_ask_both(struct telex_client *client, const struct question_kind *kind,
+    const ProtobufCMessage *request, const struct question_then *then, int64_t timeout_ms,
+    const struct question_answer *to, telex_done *done, void *arg, struct telex_error *error);
 
 #endif

@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ReadOutput: what is held of a process's outputs now. Chunks go to the caller as they are in the
- * packed message, and each holds its window credit until the caller has dealt with it.
+ * packed message, and each holds its window credit until the caller has dealt with it. A reader
+ * whose connection is lost, or whose agent answers no PING, goes on with the next byte over another
+ * one, for as long as a run tries to come back.
  *
  * The reader is freed by its call's end; a callback may cancel it, so whoever calls one holds
  * `busy`.
  */
-#include <event2/buffer.h>
+#include <event2/event.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "common/duration.h"
 #include "common/pb_splice.h"
 #include "common/rpc.h"
 #include "lib/client.h"
 #include "lib/error.h"
 #include "lib/request.h"
+#include "lib/retry.h"
 
 #define FIELD_OUTPUT      1 /* of ReadOutputResponse */
 #define FIELD_OUTPUT_DATA 4 /* of Output */
@@ -24,11 +29,17 @@ struct telex_reader {
 	    const void *data, size_t len, void *arg);
 	telex_done *done;
 	void *arg;
-	size_t held; /* bytes given and not consumed */
-	size_t owed; /* the window credit that they hold */
-	bool busy, cancelled;
-	size_t len;
-	uint8_t request[];
+	char process_id[REQUEST_ID_SIZE];
+	enum telex_stream stream; /* 0: both */
+	uint64_t next[2];         /* offset of the next byte wanted, by telex_stream - 1 */
+	bool known[2];            /* that is; else: from the oldest */
+	size_t held;              /* bytes given and not consumed */
+	size_t stale;             /* of these, the first ones: they came with an earlier call */
+	size_t owed;              /* the window credit that the others hold */
+	struct event *watchdog;
+	bool opened;     /* once */
+	int64_t lost_ns; /* since when; 0: it is not lost */
+	bool busy, cancelled, over;
 };
 
 static struct telex_reader *reader_of(struct call *c)
@@ -36,18 +47,64 @@ static struct telex_reader *reader_of(struct call *c)
 	return (struct telex_reader *)((char *)c - offsetof(struct telex_reader, call));
 }
 
+static void reader_free(struct telex_reader *r)
+{
+	if (r->watchdog != NULL)
+		event_free(r->watchdog);
+	free(r);
+}
+
+/* ---- is the agent there? ---- */
+
+static void arm_watchdog(struct telex_reader *r)
+{
+	const struct timeval tv = duration_timeval(r->call.client->heartbeat_ms * NS_PER_MS);
+
+	evtimer_add(r->watchdog, &tv);
+}
+
+static void on_watchdog(evutil_socket_t fd, short what, void *arg)
+{
+	struct telex_reader *r = arg;
+	struct conn *conn = r->call.conn;
+	const int64_t now = clock_monotonic_ns();
+	struct telex_error error;
+	int64_t since;
+
+	(void)fd;
+	(void)what;
+	if (call_rpc(&r->call) == NULL)
+		return;
+	since = conn_ping(conn);
+	arm_watchdog(r);
+	if (since == 0 || now - since <= r->call.client->heartbeat_ms * NS_PER_MS * 5 / 2)
+		return;
+	error_set(&error, TELEX_ERROR_LOST, "the agent at %s has been silent for %.3g s",
+	    r->call.client->address.authority, (double)(now - since) / (double)NS_PER_S);
+	call_fail(&r->call, &error);
+	conn_abandon(conn);
+}
+
+/* ---- the call ---- */
+
 static void on_opened(struct call *c)
 {
+	Telex__V1__ReadOutputRequest request = TELEX__V1__READ_OUTPUT_REQUEST__INIT;
+	Telex__V1__Resume from = TELEX__V1__RESUME__INIT;
 	struct telex_reader *r = reader_of(c);
 	struct rpc_call *rpc = call_rpc(c);
-	struct evbuffer *message = evbuffer_new();
 	struct telex_error error;
-	int rc = TX_ENOMEM;
+	int rc;
 
-	if (message != NULL && evbuffer_add(message, r->request, r->len) == 0)
-		rc = rpc_send_encoded(rpc, message);
-	if (message != NULL)
-		evbuffer_free(message);
+	r->opened = true;
+	arm_watchdog(r);
+	request.process_id = r->process_id;
+	request.stream = (Telex__V1__OutputStream)r->stream;
+	from.stdout_offset = r->known[0] ? r->next[0] : UINT64_MAX;
+	from.stderr_offset = r->known[1] ? r->next[1] : UINT64_MAX;
+	if (r->known[0] || r->known[1])
+		request.from = &from;
+	rc = rpc_send(rpc, &request.base);
 	if (rc == TX_ENOMEM) {
 		error_no_memory(&error);
 		call_fail(c, &error);
@@ -59,13 +116,24 @@ static void on_opened(struct call *c)
 static void give(struct telex_reader *r, enum telex_stream stream, uint64_t offset,
     const struct pb_span *span, size_t size)
 {
+	r->next[stream - 1] = offset + span->data_len;
+	r->known[stream - 1] = true;
 	r->held += span->data_len;
 	r->owed += size;
 	r->busy = true;
 	r->output(r, stream, offset, span->data, span->data_len, r->arg);
 	r->busy = false;
 	if (r->cancelled)
-		free(r);
+		reader_free(r);
+}
+
+static void broken(struct call *c, const char *what)
+{
+	struct telex_error error;
+
+	error_set(&error, TELEX_ERROR_STATUS, "the agent broke the protocol: %s", what);
+	error.code = RPC_INTERNAL;
+	call_fail(c, &error);
 }
 
 static void on_raw(struct call *c, const uint8_t *msg, size_t len)
@@ -74,15 +142,13 @@ static void on_raw(struct call *c, const uint8_t *msg, size_t len)
 	struct rpc_call *rpc = call_rpc(c);
 	const size_t size = rpc_message_size(rpc);
 	uint64_t varints[3] = {0};
-	struct telex_error error;
 	struct pb_span span;
 	int rc = pb_splice_find(msg, len, FIELD_OUTPUT, FIELD_OUTPUT_DATA, &span, varints, 3);
 
+	r->lost_ns = c->give_up_ns = 0;
+	c->tries = 0;
 	if (rc < 0) {
-		error_set(&error, TELEX_ERROR_STATUS,
-		    "the agent broke the protocol: a message cannot be read");
-		error.code = RPC_INTERNAL;
-		call_fail(c, &error);
+		broken(c, "a message cannot be read");
 		return;
 	}
 	/* A heartbeat, an end, or what a later agent has. */
@@ -91,21 +157,55 @@ static void on_raw(struct call *c, const uint8_t *msg, size_t len)
 		rpc_credit(rpc, size);
 		return;
 	}
+	if (varints[1] > UINT64_MAX - span.data_len) {
+		broken(c, "an offset is out of range");
+		return;
+	}
 	give(r, (enum telex_stream)varints[0], varints[1], &span, size);
+}
+
+/* A connection that never was is no loss. */
+static bool may_come_back(struct telex_reader *r, const struct telex_error *error)
+{
+	const int64_t reconnect_ns = r->call.client->reconnect_ns, now = clock_monotonic_ns();
+
+	if (!r->opened || reconnect_ns < 0 || !retry_may_pass(error))
+		return false;
+	if (r->lost_ns == 0)
+		r->lost_ns = now;
+	r->call.give_up_ns = r->lost_ns + reconnect_ns;
+	r->stale = r->held;
+	r->owed = 0;
+	return now < r->call.give_up_ns;
 }
 
 static void on_done(struct call *c, const struct telex_error *error)
 {
 	struct telex_reader *r = reader_of(c);
+	struct telex_error why;
+	int rc = TX_ETIMEOUT;
 
+	if (error != NULL) {
+		why = *error;
+		error = &why;
+		if (may_come_back(r, &why))
+			rc = call_again(c, &why);
+		if (rc == 0)
+			return;
+		if (rc == TX_ENOMEM)
+			error_no_memory(&why);
+		else if (r->lost_ns != 0 && retry_may_pass(&why))
+			error_given_up(&why, clock_monotonic_ns() - r->lost_ns);
+	}
+	r->over = true;
 	if (r->done != NULL)
 		r->done(error, r->arg);
-	free(r);
+	reader_free(r);
 }
 
 static void on_drop(struct call *c)
 {
-	free(reader_of(c));
+	reader_free(reader_of(c));
 }
 
 static const struct call_ops reader_ops = {
@@ -118,24 +218,22 @@ static const struct call_method read_method = {
     .server_stream = true,
 };
 
-static struct telex_reader *reader_new(const struct telex_read *read)
+static struct telex_reader *reader_new(struct event_base *base, const struct telex_read *read)
 {
-	Telex__V1__ReadOutputRequest request = TELEX__V1__READ_OUTPUT_REQUEST__INIT;
-	Telex__V1__Resume from = TELEX__V1__RESUME__INIT;
-	struct telex_reader *r;
-	size_t len;
+	struct telex_reader *r = calloc(1, sizeof(*r));
 
-	request.process_id = request_text(read->process_id);
-	request.stream = (Telex__V1__OutputStream)read->stream;
-	from.stdout_offset = read->stdout_offset;
-	from.stderr_offset = read->stderr_offset;
-	if (read->from == TELEX_FROM_OFFSET)
-		request.from = &from;
-	len = protobuf_c_message_get_packed_size(&request.base);
-	r = calloc(1, sizeof(*r) + len);
-	if (r != NULL)
-		r->len = protobuf_c_message_pack(&request.base, r->request);
-	return r;
+	if (r == NULL)
+		return NULL;
+	memcpy(r->process_id, read->process_id, strlen(read->process_id) + 1);
+	r->stream = read->stream;
+	r->next[0] = read->stdout_offset;
+	r->next[1] = read->stderr_offset;
+	r->known[0] = r->known[1] = read->from == TELEX_FROM_OFFSET;
+	r->watchdog = evtimer_new(base, on_watchdog, r);
+	if (r->watchdog != NULL)
+		return r;
+	reader_free(r);
+	return NULL;
 }
 
 int telex_read_output(struct telex_client *client, struct telex_reader **out,
@@ -152,14 +250,14 @@ int telex_read_output(struct telex_client *client, struct telex_reader **out,
 	    (read->from != TELEX_FROM_OLDEST && read->from != TELEX_FROM_OFFSET))
 		return error_set(error, TELEX_ERROR_USAGE,
 		    "reading needs output, a stream or none, and from the oldest or an offset");
-	r = reader_new(read);
+	r = reader_new(client->base, read);
 	if (r == NULL)
 		return error_no_memory(error);
 	r->output = output;
 	r->done = done;
 	r->arg = arg;
 	if (call_start(&r->call, client, &read_method, &reader_ops, 0, error) < 0) {
-		free(r);
+		reader_free(r);
 		return -1;
 	}
 	*out = r;
@@ -169,25 +267,30 @@ int telex_read_output(struct telex_client *client, struct telex_reader **out,
 void telex_reader_consumed(struct telex_reader *r, size_t n)
 {
 	struct rpc_call *rpc = call_rpc(&r->call);
-	size_t credit;
+	size_t old, fresh, of, credit = 0;
 
 	if (n > r->held)
 		n = r->held;
-	if (n == 0)
-		return;
-	credit = n == r->held ? r->owed : (size_t)((unsigned __int128)r->owed * n / r->held);
+	old = n < r->stale ? n : r->stale;
+	fresh = n - old;
+	of = r->held - r->stale;
+	if (fresh == of)
+		credit = r->owed;
+	else if (fresh > 0)
+		credit = (size_t)((unsigned __int128)r->owed * fresh / of);
+	r->stale -= old;
 	r->held -= n;
 	r->owed -= credit;
-	if (rpc != NULL)
+	if (rpc != NULL && credit > 0)
 		rpc_credit(rpc, credit);
 }
 
 void telex_reader_cancel(struct telex_reader *r)
 {
-	if (r == NULL || r->cancelled)
+	if (r == NULL || r->cancelled || r->over)
 		return;
 	r->cancelled = true;
 	call_cancel(&r->call);
 	if (!r->busy)
-		free(r);
+		reader_free(r);
 }

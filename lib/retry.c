@@ -32,6 +32,12 @@ bool retry_elsewhere(const struct telex_error *error)
 	           strcmp(error->reason, "KEEPER_GONE") == 0);
 }
 
+bool retry_undone(const struct telex_error *error)
+{
+	return error->kind == TELEX_ERROR_STATUS && error->code == RPC_UNAVAILABLE &&
+	       strcmp(error->reason, "SHUTTING_DOWN") == 0;
+}
+
 /* The clock is random enough where there are no random bits. */
 static uint32_t random_bits(void)
 {

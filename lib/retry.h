@@ -12,6 +12,8 @@
 bool retry_may_pass(const struct telex_error *error);
 /* An agent that says so is to be asked again on another connection. */
 bool retry_elsewhere(const struct telex_error *error);
+/* The same, and what was asked is certainly not done. */
+bool retry_undone(const struct telex_error *error);
 
 /*
  * Before the n-th try, from 0: up to 10 ms at first, then a random part of 50 ms, doubled with each

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Output goes from the packed message to the caller without a copy; everything else is unpacked by
  * protobuf-c. */
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/pb_splice.h"
 #include "common/rpc.h"
+#include "common/rpc_arena.h"
 #include "lib/convert.h"
 #include "lib/error.h"
 #include "lib/run.h"
@@ -21,6 +22,9 @@ static void broken(struct telex_run *run, const char *what)
 
 	error_set(&error, TELEX_ERROR_STATUS, "the agent broke the protocol: %s", what);
 	error.code = RPC_INTERNAL;
+	/* Whatever it said of the end is not believed either. */
+	free(run->exit);
+	run->exit = NULL;
 	run_fail(run, &error);
 }
 
@@ -62,6 +66,14 @@ static void receive_output(struct telex_run *run, struct chunk c, size_t size)
 		return; /* a stream that a later agent has */
 	}
 	o = &run->out[c.stream - 1];
+	if (c.offset > UINT64_MAX - c.len) {
+		broken(run, "an offset is out of range");
+		return;
+	}
+	if (c.offset + c.len > o->next && (o->eof || run->exit != NULL)) {
+		broken(run, "output comes after its end");
+		return;
+	}
 	if (!o->begun)
 		run_output_begin(o, c.offset);
 	if (c.offset > o->next && !fill_gap(run, c))
@@ -228,7 +240,9 @@ void run_receive(struct telex_run *run, const uint8_t *msg, size_t len)
 {
 	size_t size = rpc_message_size(call_rpc(&run->call));
 	uint64_t varints[3] = {0};
-	Telex__V1__RunResponse *m;
+	const Telex__V1__RunResponse *m;
+	struct rpc_arena arena = {0};
+	struct telex_error error;
 	struct pb_span span;
 	struct chunk c;
 
@@ -243,11 +257,14 @@ void run_receive(struct telex_run *run, const uint8_t *msg, size_t len)
 		receive_output(run, c, size);
 		return;
 	}
-	m = telex__v1__run_response__unpack(NULL, len, msg);
-	if (m == NULL) {
+	m = (const void *)rpc_arena_unpack(&arena, &telex__v1__run_response__descriptor, msg, len);
+	if (m != NULL) {
+		receive_unpacked(run, m, size);
+	} else if (arena.exhausted) {
+		error_no_memory(&error);
+		run_fail(run, &error);
+	} else {
 		broken(run, "a message cannot be read");
-		return;
 	}
-	receive_unpacked(run, m, size);
-	telex__v1__run_response__free_unpacked(m, NULL);
+	rpc_arena_clear(&arena);
 }

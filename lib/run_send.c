@@ -94,8 +94,10 @@ size_t telex_run_write(struct telex_run *run, const void *data, size_t len)
 	struct telex_error error;
 	size_t taken = 0;
 
-	if (run->detached || run->eof_wanted)
+	if (run->detached)
 		return 0;
+	if (run->eof_wanted)
+		return len;
 	if (stdin_queue_put(run->in, data, len, &taken) < 0) {
 		error_no_memory(&error);
 		run_fail(run, &error);

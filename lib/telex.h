@@ -270,7 +270,8 @@ TELEX_API const char *telex_run_id(const struct telex_run *run);
 /*
  * Takes up to len bytes for stdin and returns how many; less than len: wait for stdin_room. May be
  * called before started. At most 1 MiB is held that the process has not been given. Without
- * stdin_pipe, and once the process has closed its stdin, everything is taken and dropped.
+ * stdin_pipe, after telex_run_write_eof, and once the process has closed its stdin, everything is
+ * taken and dropped.
  */
 TELEX_API size_t telex_run_write(struct telex_run *run, const void *data, size_t len);
 /* Stdin ends after what was written. Once. */
@@ -410,7 +411,8 @@ TELEX_API int telex_start(struct telex_client *client, const struct telex_comman
     int64_t timeout_ms, void (*each)(const struct telex_process *process, void *arg),
     telex_done *done, void *arg, struct telex_error *error);
 /* Waits for the end, for as long as it takes when timeout_ms is 0, and across lost connections as
- * telex_options.reconnect_ms says. forget: the agent need not hold it any longer. */
+ * telex_options.reconnect_ms says. forget: after each() the agent is asked to hold it no longer,
+ * and an error of done() is that one's when each() was called. */
 TELEX_API int telex_wait(struct telex_client *client, const char *process_id, bool forget,
     int64_t timeout_ms, void (*each)(const struct telex_exit *exit, void *arg), telex_done *done,
     void *arg, struct telex_error *error);
@@ -440,7 +442,9 @@ struct telex_read {
  * What is held of the outputs at the time of the call, to its end, and then done() with a NULL
  * error. Nothing is acknowledged and nobody waits for this reader, which may be overtaken: the
  * error OFFSET_DROPPED. output(): the bytes live during the call; when they are where they belong,
- * now or later, say so with telex_reader_consumed. done() frees the reader.
+ * now or later, say so with telex_reader_consumed. done() frees the reader. A lost connection is
+ * overcome as telex_options.reconnect_ms says: it goes on with the next byte of each output, and
+ * ends with what is held then.
  */
 TELEX_API int telex_read_output(struct telex_client *client, struct telex_reader **out,
     const struct telex_read *read,
@@ -448,7 +452,9 @@ TELEX_API int telex_read_output(struct telex_client *client, struct telex_reader
         const void *data, size_t len, void *arg),
     telex_done *done, void *arg, struct telex_error *error);
 TELEX_API void telex_reader_consumed(struct telex_reader *reader, size_t n);
-/* No callback comes any more; frees it. Allowed in output(). NULL is allowed. */
+/* No callback comes any more; frees it. Allowed in output(), and nothing in done(). NULL is
+ * allowed.
+ */
 TELEX_API void telex_reader_cancel(struct telex_reader *reader);
 
 TELEX_API int telex_group_get(struct telex_client *client, const char *name, int64_t timeout_ms,

@@ -128,6 +128,49 @@ static void act_bad(struct act_run *r)
 		abort();
 }
 
+static void act_after_eof(struct act_run *r)
+{
+	act_started(r);
+	say_at(r, 1, 0, "abc", 3, true);
+	say_at(r, 1, 3, "d", 1, false);
+}
+
+static void act_after_exit(struct act_run *r)
+{
+	act_started(r);
+	say_at(r, 1, 0, "abc", 3, false);
+	fake_say_exit(r->call, 0, 0, 3, 0);
+	say_at(r, 1, 3, "d", 1, false);
+}
+
+static void act_far(struct act_run *r)
+{
+	act_started(r);
+	say_at(r, 1, UINT64_MAX - 1, "abc", 3, false);
+}
+
+/* Few bytes that would be very many in memory: fields that nobody knows. */
+static void act_swollen(struct act_run *r)
+{
+	static const ProtobufCMessageUnknownField field = {
+	    .tag = 15, .wire_type = PROTOBUF_C_WIRE_TYPE_VARINT, .len = 1};
+	Telex__V1__RunResponse m = TELEX__V1__RUN_RESPONSE__INIT;
+	const size_t n = 1000000;
+	uint8_t zero = 0;
+
+	m.base.unknown_fields = calloc(n, sizeof(field));
+	if (m.base.unknown_fields == NULL)
+		abort();
+	m.base.n_unknown_fields = (unsigned)n;
+	for (size_t i = 0; i < n; i++) {
+		m.base.unknown_fields[i] = field;
+		m.base.unknown_fields[i].data = &zero;
+	}
+	if (rpc_send(r->call, &m.base) == TX_ENOMEM)
+		abort();
+	free(m.base.unknown_fields);
+}
+
 /* Another has given it 1000 bytes, and had them back. */
 static void act_fed(struct act_run *r)
 {
@@ -256,6 +299,10 @@ static const struct act acts[] = {
     {"gap", act_gap, ignores_input, ignores_it},
     {"again", act_again, ignores_input, ignores_it},
     {"bad", act_bad, ignores_input, ignores_it},
+    {"after-eof", act_after_eof, ignores_input, ignores_it},
+    {"after-exit", act_after_exit, ignores_input, ignores_it},
+    {"far", act_far, ignores_input, ignores_it},
+    {"swollen", act_swollen, ignores_input, ignores_it},
     {"fed", act_fed, cat_input, ignores_it},
     {"found", act_found, cat_input, ignores_it},
     {"fail", act_fail, ignores_input, ignores_it},

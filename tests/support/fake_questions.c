@@ -94,6 +94,8 @@ static void read_send(struct rpc_call *c, int stream, uint64_t offset)
 	out.response_case = TELEX__V1__READ_OUTPUT_RESPONSE__RESPONSE_OUTPUT;
 	out.output = &piece;
 	piece.stream = (Telex__V1__OutputStream)stream;
+	if (offset == UINT64_MAX)
+		offset = 0; /* the oldest */
 	while (offset < READ_LEN) {
 		size_t n = READ_LEN - offset < READ_PIECE ? READ_LEN - offset : READ_PIECE;
 
@@ -123,6 +125,12 @@ static void read_message(struct rpc_call *c, const ProtobufCMessage *msg)
 	}
 	if (strcmp(m->process_id, "gone") == 0) {
 		rpc_fail(c, RPC_OUT_OF_RANGE, "OFFSET_DROPPED", "offset 0 is no longer held");
+		return;
+	}
+	if (strcmp(m->process_id, "later") == 0 &&
+	    !fake_agent_seen(rpc_call_context(c))->released) {
+		note(c, "read", m->from != NULL ? "from" : "oldest");
+		read_send(c, 1, m->from != NULL ? m->from->stdout_offset : READ_LEN - 1000);
 		return;
 	}
 	if (m->stream != TELEX__V1__OUTPUT_STREAM__OUTPUT_STREAM_STDERR)
@@ -179,7 +187,11 @@ static void remove_message(struct rpc_call *c, const ProtobufCMessage *msg)
 	Telex__V1__RemoveResponse out = TELEX__V1__REMOVE_RESPONSE__INIT;
 	struct fake_seen *seen = note(c, "remove", m->process_id);
 
-	if (strcmp(m->process_id, "later") != 0 || seen->released)
+	if (strcmp(m->process_id, "shut") == 0 && seen->questions % 3 != 0)
+		rpc_fail(c, RPC_UNAVAILABLE, "SHUTTING_DOWN", "another takes over");
+	else if (strcmp(m->process_id, "gone") == 0)
+		rpc_fail(c, RPC_NOT_FOUND, "NO_SUCH_PROCESS", "there is none");
+	else if (strcmp(m->process_id, "later") != 0 || seen->released)
 		answer(c, &out.base);
 }
 

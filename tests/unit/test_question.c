@@ -234,7 +234,7 @@ static void each_question_about_a_process_is_answered(void **state)
 	expect_answer(f, telex_wait(c, "p1", false, 0, on_exit_is, on_done, &a[1], NULL), &a[1], 1,
 	    "wait p1");
 	expect_answer(f, telex_wait(c, "p1", true, 0, on_exit_is, on_done, &a[2], NULL), &a[2], 1,
-	    "wait-forget p1");
+	    "remove p1");
 	expect_answer(f, telex_remove(c, "p1", 0, on_done, &a[3], NULL), &a[3], 0, "remove p1");
 	expect_answer(f, telex_update(c, "p1", &update, 0, on_done, &a[4], NULL), &a[4], 0,
 	    "update p1 limits=1 nice=0 memory=1048576");
@@ -350,6 +350,48 @@ static void what_is_not_to_be_repeated_is_not(void **state)
 	fixture_until(f, &a.done);
 	assert_int_equal(a.error.kind, TELEX_ERROR_LOST);
 	assert_int_equal(fake_agent_seen(f->agent)->questions, 1);
+}
+
+static void what_was_certainly_not_done_is_asked_again(void **state)
+{
+	struct fixture *f = *state;
+	struct answer a = {0};
+
+	assert_int_equal(telex_remove(f->client, "shut", 0, on_done, &a, NULL), 0);
+	fixture_until(f, &a.done);
+	assert_false(a.failed);
+	assert_int_equal(fake_agent_seen(f->agent)->questions, 3);
+	assert_int_equal(fake_agent_seen(f->agent)->connections, 3);
+}
+
+/* The ending is told first: a cut before that loses nothing. */
+static void a_wait_forgets_when_its_answer_is_here(void **state)
+{
+	struct fixture *f = *state;
+	struct answer a[3] = {0};
+
+	assert_int_equal(
+	    telex_wait(f->client, "later", true, 0, on_exit_is, on_done, &a[0], NULL), 0);
+	FIXTURE_UNTIL(f, fake_agent_seen(f->agent)->questions == 1);
+	assert_string_equal(fake_agent_seen(f->agent)->asked, "wait later");
+	fake_agent_cut(f->agent);
+	fake_agent_release(f->agent);
+	fixture_until(f, &a[0].done);
+	assert_string_equal(fake_agent_seen(f->agent)->asked, "remove later");
+	assert_false(a[0].failed);
+	assert_int_equal(a[0].n, 1);
+	/* Somebody else has removed it meanwhile. */
+	assert_int_equal(
+	    telex_wait(f->client, "gone", true, 0, on_exit_is, on_done, &a[1], NULL), 0);
+	fixture_until(f, &a[1].done);
+	assert_false(a[1].failed);
+	assert_int_equal(a[1].n, 1);
+	/* The client goes between the two. */
+	assert_int_equal(telex_wait(f->client, "p1", true, 0, on_exit_is, on_done, &a[2], NULL), 0);
+	FIXTURE_UNTIL(f, a[2].n == 1);
+	fixture_again(f, NULL);
+	fixture_settle(f);
+	assert_false(a[2].done);
 }
 
 static void silence_ends_a_wait_for_a_group(void **state)
@@ -527,6 +569,8 @@ int main(void)
 	    QUESTION_TEST(a_wait_ends_with_its_own_deadline),
 	    QUESTION_TEST(a_wait_does_not_come_back_for_ever),
 	    QUESTION_TEST(what_is_not_to_be_repeated_is_not),
+	    QUESTION_TEST(what_was_certainly_not_done_is_asked_again),
+	    QUESTION_TEST(a_wait_forgets_when_its_answer_is_here),
 	    QUESTION_TEST(silence_ends_a_wait_for_a_group),
 	    QUESTION_TEST(a_wait_asks_whether_the_agent_is_there),
 	    QUESTION_TEST(nobody_need_listen_to_the_answer),

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "lib/client.h"
 #include "tests/support/client_fixture.h"
 
 #define WHOLE 1000000 /* bytes of each output, see fake_agent.c */
@@ -16,7 +17,7 @@ struct reading {
 	uint64_t next[3];
 	size_t held;
 	bool keeps, cancels; /* does not say that it has dealt with them; cancels at the first */
-	bool wrong, done, failed;
+	bool wrong, done, failed, cancels_late;
 	struct telex_error error;
 };
 
@@ -46,6 +47,8 @@ static void on_done(const struct telex_error *error, void *arg)
 
 	r->wrong = r->wrong || r->done;
 	r->done = true;
+	if (r->cancels_late)
+		telex_reader_cancel(r->reader); /* it is ending already */
 	r->failed = error != NULL;
 	if (error != NULL)
 		r->error = *error;
@@ -137,6 +140,80 @@ static void a_callback_may_cancel(void **state)
 	telex_reader_cancel(NULL);
 }
 
+static void cancelling_what_is_done_is_nothing(void **state)
+{
+	struct fixture *f = *state;
+	const struct telex_read read = {.process_id = "gone"};
+	struct reading r = {.cancels_late = true};
+
+	assert_int_equal(begin(f, &r, &read), 0);
+	fixture_until(f, &r.done);
+	assert_true(r.failed);
+}
+
+static void it_goes_on_across_lost_connections(void **state)
+{
+	struct fixture *f = *state;
+	const struct telex_read read = {.process_id = "later"};
+	struct reading r = {.next = {0, WHOLE - 1000, 0}, .keeps = true};
+
+	assert_int_equal(begin(f, &r, &read), 0);
+	FIXTURE_UNTIL(f, r.next[TELEX_STDOUT] == WHOLE);
+	assert_string_equal(fake_agent_seen(f->agent)->asked, "read oldest");
+	fake_agent_cut(f->agent);
+	FIXTURE_UNTIL(f, fake_agent_seen(f->agent)->connections == 2);
+	telex_reader_consumed(r.reader, 400); /* what came over the other one */
+	fake_agent_cut(f->agent);
+	fake_agent_release(f->agent);
+	fixture_until(f, &r.done);
+	/* Of stdout all was there; stderr begins with its oldest byte. */
+	assert_false(r.failed || r.wrong);
+	assert_int_equal(r.next[TELEX_STDERR], WHOLE);
+}
+
+static void silence_is_a_loss(void **state)
+{
+	struct fixture *f = *state;
+	const struct telex_read read = {.process_id = "later"};
+	struct reading r = {.next = {0, WHOLE - 1000, 0}};
+
+	f->client->heartbeat_ms = 100;
+	assert_int_equal(begin(f, &r, &read), 0);
+	FIXTURE_UNTIL(f, r.next[TELEX_STDOUT] == WHOLE);
+	fake_agent_stop(f->agent);
+	FIXTURE_UNTIL(f, fake_agent_seen(f->agent)->connections == 2);
+	fake_agent_release(f->agent);
+	f->client->heartbeat_ms = 15000;
+	FIXTURE_UNTIL(f, fake_agent_seen(f->agent)->questions >= 2 || r.done);
+	fake_agent_cut(f->agent);
+	fixture_until(f, &r.done);
+	assert_false(r.failed || r.wrong);
+}
+
+static void it_does_not_come_back_for_ever(void **state)
+{
+	const struct telex_options soon = {.reconnect_ms = 200}, off = {.reconnect_ms = -1};
+	struct fixture *f = *state;
+	const struct telex_read read = {.process_id = "later"};
+	struct reading r = {.next = {0, WHOLE - 1000, 0}}, s = r;
+
+	fixture_again(f, &off);
+	assert_int_equal(begin(f, &s, &read), 0);
+	FIXTURE_UNTIL(f, s.next[TELEX_STDOUT] == WHOLE);
+	fake_agent_cut(f->agent);
+	fixture_until(f, &s.done);
+	assert_int_equal(s.error.kind, TELEX_ERROR_LOST);
+	fixture_again(f, &soon);
+	assert_int_equal(begin(f, &r, &read), 0);
+	FIXTURE_UNTIL(f, r.next[TELEX_STDOUT] == WHOLE);
+	while (!r.done) {
+		fake_agent_cut(f->agent);
+		fixture_turn(f);
+	}
+	assert_int_equal(r.error.kind, TELEX_ERROR_LOST);
+	assert_non_null(strstr(r.error.message, "coming back was tried for"));
+}
+
 static void freeing_the_client_frees_readers(void **state)
 {
 	struct fixture *f = *state;
@@ -176,6 +253,10 @@ int main(void)
 	    READ_TEST(a_refusal_has_its_reason),
 	    READ_TEST(what_is_no_message_is_an_error),
 	    READ_TEST(a_callback_may_cancel),
+	    READ_TEST(cancelling_what_is_done_is_nothing),
+	    READ_TEST(it_goes_on_across_lost_connections),
+	    READ_TEST(silence_is_a_loss),
+	    READ_TEST(it_does_not_come_back_for_ever),
 	    READ_TEST(freeing_the_client_frees_readers),
 	    READ_TEST(bad_arguments_are_refused_at_once),
 	};

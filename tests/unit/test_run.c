@@ -241,7 +241,7 @@ static void empty_stdin_ends(void **state)
 	heard_run(f, &h, true, "cat", NULL, NULL);
 	telex_run_write_eof(h.run);
 	telex_run_write_eof(h.run);
-	assert_int_equal(telex_run_write(h.run, "x", 1), 0);
+	assert_int_equal(telex_run_write(h.run, "x", 1), 1); /* and dropped */
 	finish(f, &h);
 	assert_true(h.exited);
 	assert_int_equal(h.length[TELEX_STDOUT], 0);
@@ -338,6 +338,36 @@ static void stdin_of_a_named_process_goes_on_behind_what_it_has(void **state)
 	assert_int_equal(h.stdin_offset, 1000);
 	assert_false(fake_agent_seen(f->agent)->stdin_wrong);
 	assert_int_equal(fake_agent_seen(f->agent)->stdin_bytes, 3000);
+}
+
+/* ---- an agent that is wrong ---- */
+
+static void output_where_none_can_be_breaks_the_protocol(void **state)
+{
+	static const char *const acts[] = {"after-eof", "after-exit", "far"};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < 3; i++) {
+		struct heard h = {.keep = true};
+
+		heard_run(f, &h, false, acts[i], NULL, NULL);
+		finish(f, &h);
+		assert_false(h.exited);
+		assert_int_equal(h.error.kind, TELEX_ERROR_STATUS);
+		assert_non_null(strstr(h.error.message, "broke the protocol"));
+		assert_true(h.length[TELEX_STDOUT] <= 3);
+	}
+}
+
+static void a_message_that_swells_is_not_taken(void **state)
+{
+	struct fixture *f = *state;
+	struct heard h = {0};
+
+	heard_run(f, &h, false, "swollen", NULL, NULL);
+	finish(f, &h);
+	assert_false(h.started || h.exited);
+	assert_int_equal(h.error.kind, TELEX_ERROR_NO_MEMORY);
 }
 
 /* ---- signals and failures ---- */
@@ -659,6 +689,8 @@ int main(void)
 	    RUN_TEST(stdin_that_the_process_closed_is_dropped),
 	    RUN_TEST(without_a_pipe_writes_are_dropped),
 	    RUN_TEST(a_process_that_was_there_already_has_some_stdin),
+	    RUN_TEST(output_where_none_can_be_breaks_the_protocol),
+	    RUN_TEST(a_message_that_swells_is_not_taken),
 	    RUN_TEST(stdin_of_a_named_process_goes_on_behind_what_it_has),
 	    RUN_TEST(a_signal_arrives_and_its_death_is_typed),
 	    RUN_TEST(a_signal_before_the_start_waits_for_it),
