@@ -20,9 +20,11 @@
 	((size_t)8 << 20) /* bytes, packed; the kernel's own limit on argv + env is 6 MiB at most  \
 	                   */
 #define JOB_STOP_GRACE_MAX_NS (INT64_C(3600) * 1000000000)
-#define JOB_WAIT_MAX_NS       (INT64_C(30) * 86400 * 1000000000)
-#define JOB_RLIMITS_MAX       16
-#define JOB_STRINGS_MAX       ((size_t)700000) /* argv + env: more than the kernel takes in any case */
+/* Ten years: clocks and sums of them do not overflow. */
+#define JOB_RUN_TIMEOUT_MAX_NS (INT64_C(3650) * 86400 * 1000000000)
+#define JOB_WAIT_MAX_NS        (INT64_C(30) * 86400 * 1000000000)
+#define JOB_RLIMITS_MAX        16
+#define JOB_STRINGS_MAX        ((size_t)700000) /* argv + env: more than the kernel takes in any case */
 
 #define JOB_KEEP_MIN_NS     (INT64_C(1) * 1000000000)
 #define JOB_KEEP_MAX_NS     (INT64_C(30) * 86400 * 1000000000)
@@ -59,7 +61,7 @@ struct job_spec {
 	uint16_t umask;            /* 0..0777 */
 	int8_t nice;               /* -20..19, added to the agent's plain priority */
 	uint64_t blocked, ignored; /* signals, bit n-1 for signal n; SIGKILL and SIGSTOP never */
-	int64_t run_timeout_ns;    /* 0: none */
+	int64_t run_timeout_ns;    /* 0: none; to JOB_RUN_TIMEOUT_MAX_NS */
 	int stop_signal;           /* 1..64 */
 	int64_t stop_grace_ns;     /* 0..JOB_STOP_GRACE_MAX_NS */
 	enum job_disconnect disconnect;

@@ -109,8 +109,8 @@ static int check_start(const struct job_spec *s, const struct job_spec_head *h, 
 
 static int check_numbers(const struct job_spec *s, const struct job_spec_head *h, struct err *e)
 {
-	if (s->run_timeout_ns < 0)
-		return err_set(e, TX_EINVAL, "the run timeout is negative");
+	if (s->run_timeout_ns < 0 || s->run_timeout_ns > JOB_RUN_TIMEOUT_MAX_NS)
+		return err_set(e, TX_EINVAL, "the run timeout is not between 0 and 3650d");
 	if (s->stop_signal < 1 || s->stop_signal > 64)
 		return err_set(e, TX_EINVAL, "stop signal %d is not in 1..64", s->stop_signal);
 	if (s->stop_grace_ns < 0 || s->stop_grace_ns > JOB_STOP_GRACE_MAX_NS)

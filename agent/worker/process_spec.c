@@ -252,8 +252,8 @@ static int parse_stop(
 static int parse_run_timeout(
     struct job_spec *out, const Telex__V1__ProcessSpec *in, struct rpc_status *refuse)
 {
-	return process_duration_check(in->run_timeout, "spec.run_timeout", 0, INT64_MAX - 1, true,
-	    &out->run_timeout_ns, refuse);
+	return process_duration_check(in->run_timeout, "spec.run_timeout", 0,
+	    JOB_RUN_TIMEOUT_MAX_NS, true, &out->run_timeout_ns, refuse);
 }
 
 static int parse_disconnect(struct job_spec *out, const Telex__V1__ProcessSpec *in, bool attached,

@@ -308,7 +308,9 @@ static void numbers_out_of_range_are_refused(void **state)
 
 	(void)state;
 	assert_int_equal(WITH(run_timeout_ns, 0), 0);
-	assert_int_equal(WITH(run_timeout_ns, INT64_MAX), 0);
+	assert_int_equal(WITH(run_timeout_ns, JOB_RUN_TIMEOUT_MAX_NS), 0);
+	assert_int_equal(WITH(run_timeout_ns, JOB_RUN_TIMEOUT_MAX_NS + 1), TX_EINVAL);
+	assert_int_equal(WITH(run_timeout_ns, INT64_MAX), TX_EINVAL);
 	assert_int_equal(WITH(run_timeout_ns, -1), TX_EINVAL);
 	assert_int_equal(WITH(stop_signal, 64), 0);
 	assert_int_equal(WITH(stop_signal, 0), TX_EINVAL);
