@@ -223,8 +223,11 @@ enum store_room store_make_room(struct store *st, const struct store_readers *r,
 		to = limit < most ? limit : most;
 	} else {
 		to = to_spool(st, most, drop, &disk_full);
-		if (to == tail && drop)
+		if (to == tail && drop) {
+			/* One that was there before an upgrade, and goes on nowhere: no gap. */
+			end_spool(st);
 			to = most;
+		}
 	}
 	if (to == tail)
 		return disk_full ? STORE_DISK_FULL : STORE_FULL;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "agent/keeper/spool.h"
+#include "agent/keeper/state_io.h"
 #include "agent/keeper/store.h"
 #include "common/ring.h"
 
@@ -25,7 +26,7 @@
 static const struct store_readers nobody = {.hold = UINT64_MAX, .guard = UINT64_MAX};
 
 struct fixture {
-	struct store *st;
+	struct store *st, *before;
 	char dir[64];
 	int folder;
 	bool mounted;
@@ -126,6 +127,7 @@ static int tear_down(void **state)
 	struct fixture *f = *state;
 
 	store_free(f->st);
+	store_free(f->before);
 	close(f->folder);
 	if (f->mounted)
 		assert_int_equal(umount(f->dir), 0);
@@ -421,6 +423,55 @@ static void without_a_folder_there_is_no_spool(void **state)
 	assert_int_equal(make_room(f, UINT64_MAX, UINT64_MAX), STORE_FULL);
 }
 
+/* As an upgrade does; afterwards there is no folder for spools any more. */
+static void restore(struct fixture *f)
+{
+	struct store_config c = {
+	    .drop_oldest = true, .spool = SIZE, .spool_folder = -1, .job = "test"};
+	struct state_out *o = state_out_new();
+	struct store_saved saved;
+	struct state_in *in;
+	enum state_tag tag;
+	struct err e;
+	int memfd;
+
+	assert_non_null(o);
+	state_begin(o, STATE_JOB);
+	store_save(o, f->st);
+	state_end(o);
+	state_begin(o, STATE_END);
+	state_end(o);
+	assert_int_equal(state_seal(o, &memfd, &e), 0);
+	state_out_free(o);
+	assert_int_equal(state_open(&in, memfd, &e), 0);
+	close(memfd);
+	assert_true(state_next(in, &tag));
+	store_load(in, &saved);
+	assert_true(state_record_good(in));
+	state_close(in);
+	saved.ring_fd = dup(saved.ring_fd);
+	saved.spool.fd = dup(saved.spool.fd);
+	saved.spool.reader = dup(saved.spool.reader);
+	f->before = f->st;
+	assert_int_equal(store_restore(&f->st, &c, &saved, &e), 0);
+}
+
+static void a_spool_from_before_leaves_no_gap(void **state)
+{
+	struct fixture *f = *state;
+
+	open_store(f, true, SIZE);
+	put_all(f);
+	assert_int_equal(make_room(f, UINT64_MAX, UINT64_MAX), STORE_ROOM);
+	assert_non_null(store_spool(f->st));
+	restore(f);
+	check_held(f, 0);
+	put_all(f);
+	assert_int_equal(make_room(f, UINT64_MAX, UINT64_MAX), STORE_ROOM);
+	assert_null(store_spool(f->st));
+	check_held(f, ring_tail(store_ring(f->st)));
+}
+
 #define RUN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -440,6 +491,7 @@ int main(void)
 	    RUN_TEST(a_workers_descriptor_can_only_read),
 	    RUN_TEST(a_full_disk_is_a_full_spool),
 	    RUN_TEST(on_a_full_disk_drop_oldest_drops),
+	    RUN_TEST(a_spool_from_before_leaves_no_gap),
 	    RUN_TEST(without_a_folder_there_is_no_spool),
 	};
 
