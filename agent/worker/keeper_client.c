@@ -88,13 +88,28 @@ static void flush_release(struct keeper_attachment *a, enum km_stream stream)
 	send_plain(a->k, KM_RELEASE, &m);
 }
 
-static void flush_input(struct keeper_attachment *a)
+int keeper_input_now(struct keeper_attachment *a)
 {
 	struct km_input m = {
 	    .att = (uint32_t)a->entry.id, .eof = a->input_eof, .head = a->input_head};
+	int rc;
+
+	if (!a->input_due)
+		return 0;
+	if (a->k->chan == NULL)
+		return TX_ECLOSED;
+	rc = km_send(a->k->chan, KM_INPUT, 0, &m, NULL, 0);
+	a->input_due = rc != 0;
+	return rc;
+}
+
+static void flush_input(struct keeper_attachment *a)
+{
+	int rc = keeper_input_now(a);
 
 	a->input_due = false;
-	send_plain(a->k, KM_INPUT, &m);
+	if (rc != 0 && rc != TX_ECLOSED)
+		log_warn("keeper: input was not told: %s", err_name(rc));
 }
 
 /* Tells all that is due of one attachment, and frees it after the last. */

@@ -91,6 +91,9 @@ int keeper_attach(struct keeper_attachment **out, struct keeper_client *k, struc
 /* As KM_RELEASE and KM_INPUT. */
 void keeper_release(
     struct keeper_attachment *a, enum km_stream stream, uint64_t acked, uint64_t seen);
+/* What keeper_input said goes now, before what is asked after it, and not at the end of this turn.
+ * 0, or as km_send: then it is still due. */
+int keeper_input_now(struct keeper_attachment *a);
 void keeper_input(struct keeper_attachment *a, uint64_t head, bool eof);
 /* Ends it, in whatever state it is, and frees it; no callback follows. NULL is allowed. */
 void keeper_detach(struct keeper_attachment *a, enum km_delivered delivered);

@@ -95,7 +95,10 @@ static void on_ask(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (w->over || w->question != NULL)
 		return;
-	rc = keeper_call(worker->keeper, KM_INFO, &m, -1, on_answered, w, &w->question);
+	/* An end without bytes is seen in no ring: it must come before the question. */
+	rc = keeper_input_now(w->att);
+	if (rc == 0)
+		rc = keeper_call(worker->keeper, KM_INFO, &m, -1, on_answered, w, &w->question);
 	if (rc < 0) {
 		process_reply_link(&status, rc);
 		finish(w, &status);

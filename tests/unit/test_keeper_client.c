@@ -265,6 +265,29 @@ static void a_full_link_refuses_questions_and_loses_no_news(void **state)
 	assert_int_equal(msg.detach.delivered, KM_DELIVERED_LIKELY);
 }
 
+/* What was said to be flushed comes before what is asked after it, however full the link is. */
+static void input_can_be_told_before_a_question(void **state)
+{
+	struct fixture *f = *state;
+	struct km_info info = {0};
+	const unsigned asked = 600;
+	union km_any msg;
+	struct keeper_attachment *a = begin(f, &msg);
+
+	accept_it(f, &msg);
+	for (unsigned i = 0; i < asked; i++)
+		assert_int_equal(keeper_call(f->client, KM_INFO, &info, -1, on_answer, f, NULL), 0);
+	keeper_input(a, 0, true);
+	assert_int_equal(keeper_input_now(a), 0);
+	assert_int_equal(keeper_call(f->client, KM_INFO, &info, -1, on_answer, f, NULL), 0);
+	while (fake_keeper_count(f->keeper, KM_INFO) < asked + 1)
+		event_base_loop(f->base, EVLOOP_ONCE);
+	assert_int_equal(fake_keeper_count(f->keeper, KM_INPUT), 1);
+	keeper_detach(a, KM_DELIVERED_NOT);
+	settle(f);
+	assert_int_equal(fake_keeper_count(f->keeper, KM_INPUT), 1);
+}
+
 static void who_lets_go_before_the_answer_is_detached_after_it(void **state)
 {
 	struct fixture *f = *state;
@@ -349,6 +372,7 @@ int main(void)
 	    TEST(what_finds_no_room_ends_whom_it_was_for_alone),
 	    TEST(news_are_merged_until_they_can_be_sent),
 	    TEST(a_full_link_refuses_questions_and_loses_no_news),
+	    TEST(input_can_be_told_before_a_question),
 	    TEST(who_lets_go_before_the_answer_is_detached_after_it),
 	    TEST(who_was_refused_has_nothing_to_detach_from),
 	    TEST(an_answer_that_is_forgotten_is_dropped),
