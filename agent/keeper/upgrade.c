@@ -153,7 +153,7 @@ static void on_limit(evutil_socket_t fd, short what, void *arg)
 		(void)kill(u->pid, SIGKILL);
 }
 
-/* The arguments as they were, and --check-state. */
+/* --check-state, and the arguments as they were. */
 static char **check_argv(const struct upgrade *u)
 {
 	static char flag[] = "--check-state";
@@ -163,10 +163,12 @@ static char **check_argv(const struct upgrade *u)
 	while (u->argv[n] != NULL)
 		n++;
 	argv = calloc(n + 2, sizeof(*argv));
-	if (argv == NULL)
-		return NULL;
-	memcpy(argv, u->argv, n * sizeof(*argv));
-	argv[n] = flag;
+	if (argv == NULL || n == 0)
+		return argv;
+	/* The first one: behind "--" it would be no option. */
+	argv[0] = u->argv[0];
+	argv[1] = flag;
+	memcpy(argv + 2, u->argv + 1, (n - 1) * sizeof(*argv));
 	return argv;
 }
 

@@ -62,7 +62,7 @@ int main(int argc, char **argv)
 	char byte;
 	int fd;
 
-	if (argc > 1 && strcmp(argv[argc - 1], "--check-state") == 0)
+	if (argc > 1 && strcmp(argv[1], "--check-state") == 0)
 		return copy_state(getenv("TELEX_TEST_STATE"));
 	if (fail != NULL)
 		return atoi(fail);

@@ -95,7 +95,7 @@ static void exec_telexd(const struct rig *r)
 	else
 		built("telexd", telexd, sizeof(telexd));
 	built("tests/support/fake_worker", worker, sizeof(worker));
-	execl(telexd, "telexd", "-c", conf, "--worker", worker, (char *)NULL);
+	execl(telexd, "telexd", "-c", conf, "--worker", worker, "--", (char *)NULL);
 	_exit(121);
 }
 
