@@ -8,6 +8,7 @@
 #include "agent/keeper/job.h"
 #include "agent/keeper/pump.h"
 #include "agent/keeper/state_io.h"
+#include "common/duration.h"
 
 /* Those that a process may have to wait for. Of one that has ended nobody need come back in a
  * hurry. */
@@ -28,6 +29,15 @@ static uint64_t count(const struct job *j)
 	return n < READERS_AWAY_MAX ? n : READERS_AWAY_MAX;
 }
 
+/* As of now: what it has earned back since it hindered nobody is taken off. */
+static int64_t hindered(const struct attach_out *out)
+{
+	int64_t now = clock_monotonic_ns();
+	int64_t ns = out->hindered + (out->since != 0 ? now - out->since : out->calm_at - now);
+
+	return ns > 0 ? ns : 0;
+}
+
 static void save_one(struct state_out *o, const struct attachment *a)
 {
 	state_put_text(o, a->owner);
@@ -38,7 +48,7 @@ static void save_one(struct state_out *o, const struct attachment *a)
 	for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
 		state_put(o, a->out[s].acked);
 		state_put_signed(o, a->out[s].acked_at);
-		state_put_signed(o, a->out[s].hindered);
+		state_put_signed(o, hindered(&a->out[s]));
 	}
 }
 
@@ -106,6 +116,7 @@ void readers_restore(struct job *j, const struct reader_saved *s, size_t n)
 			a->out[k].acked = s[i].acked[k] < head ? s[i].acked[k] : head;
 			a->out[k].acked_at = s[i].acked_at[k];
 			a->out[k].hindered = s[i].hindered[k];
+			a->out[k].calm_at = clock_monotonic_ns();
 		}
 		readers_go_away(a);
 	}

@@ -17,8 +17,11 @@
 #include <unistd.h>
 
 #include "agent/keeper/attach.h"
+#include "agent/keeper/attach_internal.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/pump.h"
+#include "agent/keeper/readers_save.h"
+#include "agent/keeper/state_io.h"
 #include "common/duration.h"
 #include "common/ring.h"
 
@@ -759,6 +762,46 @@ static void a_link_has_so_many_attachments_and_no_more(void **state)
 	assert_int_equal(attach_add(&a, f->table, ATTACH_MAX + 1, f->j, &want), 0);
 }
 
+/* ---- over an upgrade ---- */
+
+static void what_was_earned_back_is_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct attachment *a = attach(f, 1);
+	struct state_out *o = state_out_new();
+	struct reader_saved *saved;
+	struct state_in *in;
+	enum state_tag tag;
+	struct err e;
+	size_t n;
+	int memfd;
+
+	assert_non_null(o);
+	a->out[KM_STDOUT].hindered = 1000 * NS_PER_S;
+	a->out[KM_STDOUT].calm_at = clock_monotonic_ns() - 100 * NS_PER_S;
+	state_begin(o, STATE_JOB);
+	readers_save(o, f->j);
+	state_end(o);
+	state_begin(o, STATE_END);
+	state_end(o);
+	assert_int_equal(state_seal(o, &memfd, &e), 0);
+	state_out_free(o);
+	assert_int_equal(state_open(&in, memfd, &e), 0);
+	close(memfd);
+	assert_true(state_next(in, &tag));
+	readers_load(in, &saved, &n);
+	state_close(in);
+	assert_int_equal(n, 1);
+	assert_true(saved->hindered[KM_STDOUT] <= 900 * NS_PER_S);
+	assert_true(saved->hindered[KM_STDOUT] > 500 * NS_PER_S);
+	readers_restore(f->j, saved, n);
+	free(saved);
+	a = LIST_FIRST(&f->j->away);
+	assert_non_null(a);
+	/* And not all of it at once. */
+	assert_true(clock_monotonic_ns() - a->out[KM_STDOUT].calm_at < 100 * NS_PER_S);
+}
+
 #define RUN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -786,6 +829,7 @@ int main(void)
 	    RUN_TEST(the_same_key_takes_the_place_and_stdin),
 	    RUN_TEST(one_that_is_there_for_stdin_alone_ends_with_it),
 	    RUN_TEST(one_for_stdin_alone_is_replaced_once_by_its_own_key),
+	    RUN_TEST(what_was_earned_back_is_kept),
 	    RUN_TEST(a_link_has_so_many_attachments_and_no_more),
 	};
 
