@@ -369,10 +369,14 @@ void job_free(struct job *j)
 void job_forget(struct job *j)
 {
 	assert(j->state == KM_STATE_ENDED);
-	if (LIST_EMPTY(&j->attachments))
+	if (LIST_EMPTY(&j->attachments)) {
 		job_free(j);
-	else
-		leave_table(j);
+		return;
+	}
+	leave_table(j);
+	/* An upgrade takes along what is in the table, and pipes of what is not. */
+	pump_out_abandon(j->out[KM_STDOUT]);
+	pump_out_abandon(j->out[KM_STDERR]);
 }
 
 void job_drop(struct job *j)

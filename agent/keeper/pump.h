@@ -63,6 +63,9 @@ uint64_t pump_out_oldest(const struct pump_out *p);
 bool pump_out_full(const struct pump_out *p);
 /* Frees what it holds; only after the end or pump_out_drop. oldest is head then. */
 void pump_out_forget(struct pump_out *p);
+/* Its pipe, if it is open and only drained, is so on its own from now on, as after pump_out_free;
+ * what was read stays here. */
+void pump_out_abandon(struct pump_out *p);
 
 /* Whether the end was seen: all of the stream is in the ring. */
 bool pump_out_ended(const struct pump_out *p);

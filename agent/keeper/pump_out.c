@@ -423,6 +423,30 @@ void pump_out_free(struct pump_out *p)
 	LIST_INSERT_HEAD(&abandoned, p, abandoned);
 }
 
+void pump_out_abandon(struct pump_out *p)
+{
+	struct pump_out *other =
+	    p != NULL && p->dropping && p->fd >= 0 ? calloc(1, sizeof(*other)) : NULL;
+
+	if (other == NULL)
+		return;
+	other->fd = -1;
+	other->dropping = true;
+	other->readable =
+	    event_new(event_get_base(p->readable), p->fd, EV_READ | EV_PERSIST, on_readable, other);
+	other->retry = event_new(event_get_base(p->retry), -1, 0, on_retry, other);
+	if (other->readable == NULL || other->retry == NULL) {
+		destroy(other);
+		return;
+	}
+	event_del(p->readable);
+	other->fd = p->fd;
+	p->fd = -1;
+	if (event_add(other->readable, NULL) != 0)
+		log_error("no memory to drain an output");
+	LIST_INSERT_HEAD(&abandoned, other, abandoned);
+}
+
 void pump_out_end_all(void)
 {
 	struct pump_out *p;

@@ -122,6 +122,44 @@ static void output_and_exits_are_kept(void **state)
 	rig_stop(&r);
 }
 
+static bool is_done(void *arg)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/done", ((struct rig *)arg)->dir);
+	return access(path, F_OK) == 0;
+}
+
+/* Somebody still reads it, and a descendant of its lives: that is not to find its pipe broken. */
+static void the_pipes_of_one_that_was_removed_are_kept(void **state)
+{
+	struct km_remove m = {.id = "removed", .by = PEER_OWNER};
+	struct job_spec spec;
+	struct peer_job pj;
+	struct rig r;
+	struct peer p;
+	char *argv[4];
+	union km_any answer;
+
+	(void)state;
+	rig_start(&r, "workers = 1");
+	rig_accept(&r, &p);
+	peer_spec(&spec, argv,
+	    (char[]){"(while [ ! -e go ]; do sleep 0.01; done; echo late; touch done) & exit 0"});
+	spec.cwd = r.dir;
+	start(&p, "removed", &spec);
+	peer_attach(&p, &pj, 1, "removed", 0, 0, false);
+	peer_finish(&p, &pj);
+	peer_send(&p, KM_REMOVE, 9, &m, -1);
+	peer_expect(&p, KM_DONE, &answer);
+	upgrade(&r, &p);
+	rig_write(&r, "go", "");
+	rig_until(is_done, &r, "the descendant's end");
+	peer_job_free(&pj);
+	peer_close(&p);
+	rig_stop(&r);
+}
+
 /* What is in its spool, and the policy. */
 static void a_spool_is_kept_and_goes_on(void **state)
 {
@@ -747,6 +785,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(output_and_exits_are_kept),
+	    cmocka_unit_test(the_pipes_of_one_that_was_removed_are_kept),
 	    cmocka_unit_test(a_spool_is_kept_and_goes_on),
 	    cmocka_unit_test(readers_are_waited_for_until_they_are_back),
 	    cmocka_unit_test(input_is_kept_byte_for_byte),
