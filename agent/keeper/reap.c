@@ -137,6 +137,18 @@ static void fill_exit(struct km_exit *x, int status, const struct rusage *ru)
 	x->nivcsw = (uint64_t)ru->ru_nivcsw;
 }
 
+/* A signal to its tree goes on: without a control group, its orphans are known by the leader. */
+static bool is_needed(const struct job *j)
+{
+	return j->cgroup == NULL && tree_strike_pending(j);
+}
+
+static void look_later(struct reap *r)
+{
+	if (!event_pending(r->later, EV_TIMEOUT, NULL) && event_add(r->later, &LATER) != 0)
+		log_error("no memory for a timer");
+}
+
 static void reap_job(struct job *j)
 {
 	struct rusage ru;
@@ -198,7 +210,8 @@ static bool run_any(struct reap *r, bool *any)
 		if (si.si_pid == 0)
 			return true;
 		j = jobs_find_pid(r->jobs, si.si_pid);
-		if (j != NULL && j->kill_at != 0 && (j->cgroup == NULL || tree_lives(j)))
+		if (j != NULL &&
+		    (is_needed(j) || (j->kill_at != 0 && (j->cgroup == NULL || tree_lives(j)))))
 			return false;
 		if (j != NULL)
 			reap_job(j);
@@ -262,7 +275,9 @@ static bool run_listed(struct reap *r)
 	for (size_t i = 0; i < look.n; i++) {
 		struct job *j = jobs_find_pid(r->jobs, look.dead[i]);
 
-		if (j != NULL && is_kept(r, j)) {
+		if (j != NULL && (is_needed(j) || is_kept(r, j))) {
+			if (is_needed(j))
+				look_later(r);
 			r->zombies = true;
 			continue;
 		}
@@ -298,7 +313,7 @@ static void run_dead(struct reap *r)
 	struct job *j;
 
 	while ((j = jobs_find_dead(r->jobs)) != NULL) {
-		if (j->kill_at != 0) {
+		if (j->kill_at != 0 || is_needed(j)) {
 			reap_run(r);
 			break;
 		}

@@ -22,6 +22,7 @@
 
 #include "agent/keeper/ending.h"
 #include "agent/keeper/job.h"
+#include "agent/keeper/reap.h"
 #include "agent/keeper/tree.h"
 #include "agent/keeper/tree_walk.h"
 #include "common/duration.h"
@@ -436,6 +437,34 @@ static void what_takes_long_goes_on_in_later_turns(void **state)
 	tree_strike_set_slice(20 * NS_PER_MS);
 }
 
+/* By it its orphans are known. */
+static void a_leader_stays_while_its_tree_is_being_signalled(void **state)
+{
+	static const struct reap_ops none = {NULL, NULL};
+	struct scene s;
+	siginfo_t si;
+	struct reap *r;
+	struct err e;
+	pid_t pid = start_many(50);
+	int sys_errno;
+
+	(void)state;
+	scene_open(&s, pid);
+	assert_int_equal(reap_new(&r, s.base, s.jobs, &none, NULL, &e), 0);
+	tree_strike_set_slice(0);
+	assert_int_equal(tree_signal(s.j, SIGCONT, &sys_errno), 0);
+	assert_true(tree_strike_pending(s.j));
+	kill(pid, SIGKILL);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT), 0);
+	reap_run(r);
+	assert_false(s.j->reaped);
+	assert_true(tree_strike_pending(s.j));
+	reap_free(r);
+	tree_strike_set_slice(20 * NS_PER_MS);
+	end_many(&s, pid);
+	prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -445,6 +474,7 @@ int main(void)
 	    cmocka_unit_test(the_mark_counts_for_those_born_later),
 	    cmocka_unit_test(a_tree_is_looked_at_as_often_whatever_its_size),
 	    cmocka_unit_test(what_takes_long_goes_on_in_later_turns),
+	    cmocka_unit_test(a_leader_stays_while_its_tree_is_being_signalled),
 	    cmocka_unit_test(usage_of_a_process_is_read),
 	};
 
