@@ -141,6 +141,11 @@ struct job *jobs_find_dead(struct jobs *js)
 	return epoll_wait(js->dead_fd, &dead, 1, 0) == 1 ? dead.data.ptr : NULL;
 }
 
+void job_hide_dead(struct job *j)
+{
+	(void)epoll_ctl(j->jobs->dead_fd, EPOLL_CTL_DEL, j->pidfd, NULL);
+}
+
 struct job *jobs_first(struct jobs *js)
 {
 	return TAILQ_FIRST(&js->order);

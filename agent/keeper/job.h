@@ -175,6 +175,7 @@ struct job *jobs_first(struct jobs *js);               /* oldest first */
 struct job *jobs_next(struct job *j);
 /* One whose leader has died and that was not reaped yet, if its pidfd says so; else NULL. */
 struct job *jobs_find_dead(struct jobs *js);
+void job_hide_dead(struct job *j);            /* it is not found so any more */
 uint32_t jobs_running(const struct jobs *js); /* not ENDED: also those that are queued */
 uint32_t jobs_queued(const struct jobs *js);
 uint32_t jobs_held(const struct jobs *js);          /* ENDED */

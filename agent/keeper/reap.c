@@ -24,7 +24,8 @@
 /* From so many jobs on, a look at all children is worth being put off. */
 #define MANY 64
 
-static const struct timeval LATER = {0, 20000};
+#define LATER_NS (20 * NS_PER_MS)
+#define SHARE    10 /* a look at all takes no more than this part of the time */
 
 struct reap {
 	struct signal_watch *sigchld;
@@ -34,6 +35,8 @@ struct reap {
 	bool zombies; /* some are kept: waiting for any child would show the same one for ever */
 	uint64_t rounds;
 	struct event *later;
+	int64_t later_ns;
+	uint64_t looked; /* children, one after the other */
 };
 
 static void run_dead(struct reap *r);
@@ -43,7 +46,7 @@ static void on_sigchld(int signo, void *arg)
 	struct reap *r = arg;
 
 	(void)signo;
-	if (jobs_running(r->jobs) < MANY)
+	if (!r->zombies && jobs_running(r->jobs) < MANY)
 		reap_run(r);
 	else
 		run_dead(r);
@@ -51,9 +54,14 @@ static void on_sigchld(int signo, void *arg)
 
 static void on_later(evutil_socket_t fd, short what, void *arg)
 {
+	struct reap *r = arg;
+	int64_t took = clock_monotonic_ns();
+
 	(void)fd;
 	(void)what;
-	reap_run(arg);
+	reap_run(r);
+	took = clock_monotonic_ns() - took;
+	r->later_ns = took * SHARE > LATER_NS ? took * SHARE : LATER_NS;
 }
 
 int reap_new(struct reap **out, struct event_base *base, struct jobs *js,
@@ -67,6 +75,7 @@ int reap_new(struct reap **out, struct event_base *base, struct jobs *js,
 	r->jobs = js;
 	r->ops = ops;
 	r->arg = arg;
+	r->later_ns = LATER_NS;
 	r->later = evtimer_new(base, on_later, r);
 	if (r->later == NULL) {
 		reap_free(r);
@@ -143,9 +152,17 @@ static bool is_needed(const struct job *j)
 	return j->cgroup == NULL && tree_strike_pending(j);
 }
 
+/* Others of it live, or that is not known yet. */
+static bool may_be_kept(const struct job *j)
+{
+	return is_needed(j) || (j->kill_at != 0 && (j->cgroup == NULL || tree_lives(j)));
+}
+
 static void look_later(struct reap *r)
 {
-	if (!event_pending(r->later, EV_TIMEOUT, NULL) && event_add(r->later, &LATER) != 0)
+	struct timeval tv = duration_timeval(r->later_ns);
+
+	if (!event_pending(r->later, EV_TIMEOUT, NULL) && event_add(r->later, &tv) != 0)
 		log_error("no memory for a timer");
 }
 
@@ -210,8 +227,7 @@ static bool run_any(struct reap *r, bool *any)
 		if (si.si_pid == 0)
 			return true;
 		j = jobs_find_pid(r->jobs, si.si_pid);
-		if (j != NULL &&
-		    (is_needed(j) || (j->kill_at != 0 && (j->cgroup == NULL || tree_lives(j)))))
+		if (j != NULL && may_be_kept(j))
 			return false;
 		if (j != NULL)
 			reap_job(j);
@@ -242,6 +258,7 @@ static void note_child(pid_t pid, void *arg)
 	siginfo_t si = {.si_pid = 0};
 	struct job *j;
 
+	look->r->looked++;
 	if (waitid(P_PID, (id_t)pid, &si, WEXITED | WNOHANG | WNOWAIT) != 0)
 		return;
 	if (si.si_pid == 0) {
@@ -313,15 +330,26 @@ static void run_dead(struct reap *r)
 	struct job *j;
 
 	while ((j = jobs_find_dead(r->jobs)) != NULL) {
-		if (j->kill_at != 0 || is_needed(j)) {
-			reap_run(r);
-			break;
+		/* One that is kept, as it seems, is not to be shown again and again. */
+		if (may_be_kept(j)) {
+			job_hide_dead(j);
+			r->zombies = true;
+			continue;
 		}
 		reap_job(j);
 		any = true;
 	}
 	if (any && r->ops->round != NULL)
 		r->ops->round(r->arg);
-	if (!event_pending(r->later, EV_TIMEOUT, NULL) && event_add(r->later, &LATER) != 0)
-		reap_run(r);
+	look_later(r);
+}
+
+uint64_t reap_looked(const struct reap *r)
+{
+	return r->looked;
+}
+
+void reap_set_later(struct reap *r, int64_t ns)
+{
+	r->later_ns = ns;
 }

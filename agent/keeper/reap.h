@@ -9,6 +9,7 @@
 #define TX_KEEPER_REAP_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "common/err.h"
@@ -36,5 +37,10 @@ void reap_run(struct reap *r);
 /* Calls each() for every child that is there, orphans too; also zombies. Returns how many, or
  * TX_ESYS. */
 int reap_children(void (*each)(pid_t pid, void *arg), void *arg);
+
+/* For tests: how many children it has looked at, one after the other; and how long a look at all is
+ * put off. */
+uint64_t reap_looked(const struct reap *r);
+void reap_set_later(struct reap *r, int64_t ns);
 
 #endif

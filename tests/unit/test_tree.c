@@ -465,6 +465,59 @@ static void a_leader_stays_while_its_tree_is_being_signalled(void **state)
 	prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
+static int on_gone(pid_t pid, int status, void *arg)
+{
+	(void)pid;
+	(void)status;
+	++*(int *)arg;
+	return 1;
+}
+
+static void a_kept_leader_makes_no_other_end_cost_more(void **state)
+{
+	enum { N = 10 };
+	static const struct reap_ops counted = {on_gone, NULL};
+	pid_t pid = start_child(NULL), other = start_child(NULL);
+	uint64_t looked;
+	struct scene s;
+	siginfo_t si;
+	struct reap *r;
+	struct err e;
+	int gone = 0;
+
+	(void)state;
+	assert_int_equal(setpgid(pid, pid), 0);
+	assert_int_equal(setpgid(other, pid), 0);
+	scene_open(&s, pid);
+	assert_int_equal(reap_new(&r, s.base, s.jobs, &counted, &gone, &e), 0);
+	reap_set_later(r, 3600 * NS_PER_S);
+	s.j->kill_at = INT64_MAX;
+	kill(pid, SIGKILL);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT), 0);
+	reap_run(r);
+	assert_false(s.j->reaped);
+	looked = reap_looked(r);
+	assert_true(looked >= 2);
+	for (int i = 0; i < N; i++) {
+		pid_t child = fork();
+
+		if (child == 0)
+			_exit(0);
+		assert_int_equal(waitid(P_PID, (id_t)child, &si, WEXITED | WNOWAIT), 0);
+		event_base_loop(s.base, EVLOOP_ONCE);
+	}
+	assert_int_equal(reap_looked(r), looked);
+	/* The one look at all finds them, and what other tests left. */
+	reap_run(r);
+	assert_true(gone >= N);
+	assert_false(s.j->reaped);
+	reap_free(r);
+	end_child(other);
+	end_child(pid);
+	scene_close(&s);
+	prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -475,6 +528,7 @@ int main(void)
 	    cmocka_unit_test(a_tree_is_looked_at_as_often_whatever_its_size),
 	    cmocka_unit_test(what_takes_long_goes_on_in_later_turns),
 	    cmocka_unit_test(a_leader_stays_while_its_tree_is_being_signalled),
+	    cmocka_unit_test(a_kept_leader_makes_no_other_end_cost_more),
 	    cmocka_unit_test(usage_of_a_process_is_read),
 	};
 
