@@ -15,12 +15,16 @@
 #define QUESTION_TIMEOUT_MS     30000
 #define QUESTION_TIMEOUT_MAX_MS INT64_C(31536000000) /* a year */
 #define QUESTION_TRIES          3
+#define GIVEN_BUCKETS           4096
+#define GIVEN_MAX               ((size_t)1 << 18) /* names; an agent holds fewer processes */
 
 /* An answer that was given. */
 struct given {
-	STAILQ_ENTRY(given) entry;
+	SLIST_ENTRY(given) entry;
 	char name[];
 };
+
+SLIST_HEAD(given_list, given);
 
 struct question {
 	struct call call;
@@ -32,8 +36,9 @@ struct question {
 	unsigned tries;  /* again, without an answer */
 	int64_t lost_ns; /* since when; 0: it is not lost */
 	int64_t heard_ns;
-	struct event *watchdog; /* of kinds that wait */
-	STAILQ_HEAD(, given) given;
+	struct event *watchdog;   /* of kinds that wait */
+	struct given_list *given; /* GIVEN_BUCKETS; NULL: none yet */
+	size_t n_given;
 	const struct question_kind *then; /* NULL: nothing follows */
 	size_t at, len, then_len;         /* the request that is asked, and what is behind it */
 	uint8_t request[];
@@ -48,10 +53,12 @@ static void question_free(struct question *q)
 {
 	struct given *g;
 
-	while ((g = STAILQ_FIRST(&q->given)) != NULL) {
-		STAILQ_REMOVE_HEAD(&q->given, entry);
-		free(g);
-	}
+	for (size_t i = 0; i < GIVEN_BUCKETS && q->given != NULL; i++)
+		while ((g = SLIST_FIRST(&q->given[i])) != NULL) {
+			SLIST_REMOVE_HEAD(&q->given[i], entry);
+			free(g);
+		}
+	free(q->given);
 	if (q->watchdog != NULL)
 		event_free(q->watchdog);
 	free(q);
@@ -114,24 +121,42 @@ static void on_opened(struct call *c)
 	}
 }
 
-/* 1: for the first time; 0: it was given before a connection was lost; or TX_ENOMEM. */
+static struct given_list *bucket_of(struct question *q, const char *name)
+{
+	uint32_t hash = 2166136261;
+
+	for (; *name != '\0'; name++)
+		hash = (hash ^ (uint8_t)*name) * 16777619;
+	return &q->given[hash % GIVEN_BUCKETS];
+}
+
+/* 1: for the first time; 0: it was given before a connection was lost; TX_ENOMEM or TX_ELIMIT. */
 static int note_given(struct question *q, const ProtobufCMessage *msg)
 {
 	const char *name = q->kind->name != NULL ? q->kind->name(msg) : NULL;
+	struct given_list *bucket;
 	struct given *g;
 	size_t size;
 
 	if (name == NULL)
 		return 1;
-	STAILQ_FOREACH(g, &q->given, entry)
+	if (q->given == NULL)
+		q->given = calloc(GIVEN_BUCKETS, sizeof(*q->given));
+	if (q->given == NULL)
+		return TX_ENOMEM;
+	bucket = bucket_of(q, name);
+	SLIST_FOREACH(g, bucket, entry)
 	if (strcmp(g->name, name) == 0)
 		return 0;
+	if (q->n_given == GIVEN_MAX)
+		return TX_ELIMIT;
 	size = strlen(name) + 1;
 	g = malloc(sizeof(*g) + size);
 	if (g == NULL)
 		return TX_ENOMEM;
 	memcpy(g->name, name, size);
-	STAILQ_INSERT_TAIL(&q->given, g, entry);
+	SLIST_INSERT_HEAD(bucket, g, entry);
+	q->n_given++;
 	return 1;
 }
 
@@ -153,7 +178,9 @@ static void on_message(struct call *c, const ProtobufCMessage *msg)
 	if (rc == TX_ENOMEM) {
 		error_no_memory(&error);
 	} else {
-		error_set(&error, TELEX_ERROR_STATUS, "the agent's answer is incomplete");
+		error_set(&error, TELEX_ERROR_STATUS,
+		    rc == TX_ELIMIT ? "the agent names more processes than it can have"
+		                    : "the agent's answer is incomplete");
 		error.code = RPC_INTERNAL;
 	}
 	call_fail(c, &error);
@@ -273,7 +300,6 @@ int question_ask_both(struct telex_client *client, const struct question_kind *k
 	q = calloc(1, sizeof(*q) + len + then_len);
 	if (q == NULL)
 		return error_no_memory(error);
-	STAILQ_INIT(&q->given);
 	q->kind = kind;
 	q->to = *to;
 	q->done = done;

@@ -68,8 +68,13 @@ void run_fail(struct telex_run *run, const struct telex_error *error)
  * know of those has ended it already. */
 static void finish(struct telex_run *run, const struct telex_exit *exit)
 {
+	const struct timeval tv = duration_timeval(RUN_ACK_AGAIN_NS);
 	struct rpc_call *rpc = call_rpc(&run->call);
 
+	if (rpc == NULL && run->exit != NULL && run_acknowledge_again(run)) {
+		evtimer_add(run->watchdog, &tv);
+		return;
+	}
 	if (rpc != NULL)
 		(void)run_message_exit_ack(rpc);
 	if (rpc != NULL)
@@ -88,6 +93,8 @@ void run_exited(struct telex_run *run, const struct telex_exit *exit)
 {
 	struct telex_error error;
 
+	if (run->acking)
+		finish(run, &run->exit->exit);
 	if (run->exit != NULL)
 		return;
 	if (all_consumed(run)) {
@@ -103,7 +110,7 @@ void run_exited(struct telex_run *run, const struct telex_exit *exit)
 
 void run_settled(struct telex_run *run)
 {
-	if (run->exit != NULL && !run->detached && all_consumed(run))
+	if (run->exit != NULL && !run->acking && !run->detached && all_consumed(run))
 		finish(run, &run->exit->exit);
 }
 
@@ -135,6 +142,13 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (run->acking) { /* it takes too long */
+		run_enter(run);
+		call_cancel(&run->call);
+		run_done(run, &run->exit->exit, NULL);
+		run_leave(run);
+		return;
+	}
 	if (call_rpc(&run->call) == NULL || run->exit != NULL)
 		return;
 	if (run_holds_back(run))
@@ -169,7 +183,8 @@ static void on_opened(struct call *c)
 		evbuffer_free(message);
 	run_send_check(run, rc);
 	run->heard_ns = clock_monotonic_ns();
-	arm_watchdog(run);
+	if (!run->acking)
+		arm_watchdog(run);
 	/* An attachment does not know yet where its stdin goes on; nor does a start that may find
 	 * its process running. */
 	if (!run->attaching && !run->named && !run->started && run_stdin_from(run, 0) == 0)
@@ -182,8 +197,10 @@ static void on_raw(struct call *c, const uint8_t *msg, size_t len)
 
 	run->heard_ns = clock_monotonic_ns();
 	run->excused = false;
-	if (run->here)
+	if (run->here) {
 		run->call.tries = 0;
+		run_signals_arrived(run);
+	}
 	run_enter(run);
 	run_receive(run, msg, len);
 	run_leave(run);
@@ -194,12 +211,14 @@ static void on_done(struct call *c, const struct telex_error *error)
 	struct telex_run *run = run_of(c);
 	struct telex_error why;
 
-	if (run->exit != NULL) {
+	if (run->exit != NULL && !run->acking) {
 		call_park(c); /* until the output is consumed */
 		return;
 	}
 	run_enter(run);
-	if (error == NULL) {
+	if (run->exit != NULL) {
+		run_done(run, &run->exit->exit, NULL);
+	} else if (error == NULL) {
 		error_set(&why, TELEX_ERROR_LOST,
 		    "the agent ended the call and did not say how the process ended");
 		run_done(run, NULL, &why);

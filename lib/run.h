@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/duration.h"
 #include "lib/client.h"
 #include "lib/run_request.h"
 #include "lib/telex.h"
@@ -25,7 +26,8 @@ struct event;
 struct run_exit;
 struct stdin_queue;
 
-#define RUN_SIGNALS_MAX 16
+#define RUN_SIGNALS_MAX  16
+#define RUN_ACK_AGAIN_NS (3 * NS_PER_S) /* for an exit whose connection was lost */
 
 struct run_output {
 	uint64_t next;  /* offset of the next byte wanted */
@@ -64,6 +66,8 @@ struct telex_run {
 		enum telex_target target;
 	} signals[RUN_SIGNALS_MAX]; /* until it has started */
 	size_t n_signals;
+	int unsure[RUN_SIGNALS_MAX]; /* sent, and the agent has said nothing since */
+	size_t n_unsure;
 
 	uint16_t rows, columns; /* the last that was wanted */
 	bool resize_wanted;     /* as soon as it can be sent */
@@ -81,6 +85,7 @@ struct telex_run {
 	bool interrupted;        /* the caller was told so */
 	int64_t lost_ns;         /* since when; 0: it is not lost */
 	struct run_exit *exit;   /* waits until all output is consumed */
+	bool acking;             /* comes back for nothing but to acknowledge it */
 	bool detached;
 	unsigned busy;
 };
@@ -101,6 +106,10 @@ void run_fail(struct telex_run *run, const struct telex_error *error);
 
 /* ---- run_send.c ---- */
 
+/* The agent has spoken: what was sent before has, as far as one can see, arrived. */
+void run_signals_arrived(struct telex_run *run);
+/* Tells of those that may not have. */
+void run_tell_unsure(struct telex_run *run);
 /* Sends the signals and the size that waited for the start. */
 void run_started(struct telex_run *run);
 /* The present call's stdin goes on at this offset of the process's. 0, or TX_EPROTO: not with what
@@ -125,6 +134,8 @@ void run_send_on_acks(evutil_socket_t fd, short what, void *arg);
 /* The call has ended with this error. True: the run goes on with another one, or was detached.
  * False: *error, which may have been changed, is final. */
 bool run_come_back(struct telex_run *run, struct telex_error *error);
+/* Begins a call that is to acknowledge the exit. False: that cannot be. */
+bool run_acknowledge_again(struct telex_run *run);
 /* `started` has come: the run is where it was. Tells the caller so, and what was skipped. */
 void run_came_back(struct telex_run *run);
 /* [next, to) of an output is lost. False: that is an error, which *error says. */

@@ -215,4 +215,23 @@ void run_came_back(struct telex_run *run)
 	run->call.give_up_ns = 0;
 	if (told && run->ops.resumed != NULL)
 		run->ops.resumed(run, run->arg);
+	if (told && !run->detached)
+		run_tell_unsure(run);
+}
+
+bool run_acknowledge_again(struct telex_run *run)
+{
+	struct telex_error error;
+
+	if (run->acking || run->call.client->reconnect_ns < 0)
+		return false;
+	call_cancel(&run->call); /* it may be parked */
+	forget_call(run);
+	run->acking = true;
+	run->call.tries = 0;
+	error_set(&error, TELEX_ERROR_LOST, "there was no time to acknowledge the exit");
+	if (make_attach(run, &error) < 0)
+		return false;
+	run->call.give_up_ns = clock_monotonic_ns() + RUN_ACK_AGAIN_NS;
+	return call_again(&run->call, &error) == 0;
 }

@@ -210,6 +210,30 @@ void telex_run_consumed(struct telex_run *run, enum telex_stream stream, size_t 
 
 /* ---- signals and the size ---- */
 
+/* 0 or a negative code. */
+static int send_signal(struct telex_run *run, struct rpc_call *rpc, int signo, enum telex_target to)
+{
+	int rc = run_message_signal(rpc, signo, to);
+
+	if (rc == 0 && run->n_unsure < RUN_SIGNALS_MAX)
+		run->unsure[run->n_unsure++] = signo;
+	return rc;
+}
+
+void run_signals_arrived(struct telex_run *run)
+{
+	run->n_unsure = 0;
+}
+
+void run_tell_unsure(struct telex_run *run)
+{
+	size_t n = run->n_unsure;
+
+	run->n_unsure = 0;
+	for (size_t i = 0; i < n && !run->detached && run->ops.signal_unsure != NULL; i++)
+		run->ops.signal_unsure(run, run->unsure[i], run->arg);
+}
+
 int telex_run_signal(struct telex_run *run, int signo, enum telex_target target)
 {
 	struct rpc_call *rpc = call_rpc(&run->call);
@@ -218,7 +242,7 @@ int telex_run_signal(struct telex_run *run, int signo, enum telex_target target)
 	    run->call.state == CALL_ENDING)
 		return -1;
 	if (run->here && rpc != NULL)
-		return run_message_signal(rpc, signo, target) == 0 ? 0 : -1;
+		return send_signal(run, rpc, signo, target) == 0 ? 0 : -1;
 	if (run->n_signals == RUN_SIGNALS_MAX)
 		return -1;
 	run->signals[run->n_signals].signo = signo;
@@ -257,6 +281,6 @@ void run_started(struct telex_run *run)
 
 	for (size_t i = 0; rpc != NULL && i < run->n_signals; i++)
 		run_send_check(
-		    run, run_message_signal(rpc, run->signals[i].signo, run->signals[i].target));
+		    run, send_signal(run, rpc, run->signals[i].signo, run->signals[i].target));
 	run->n_signals = 0;
 }

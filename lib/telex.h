@@ -251,11 +251,15 @@ struct telex_run_ops {
 	 */
 	void (*skipped)(
 	    struct telex_run *run, enum telex_stream stream, uint64_t from, uint64_t to, void *arg);
+	/* After resumed: this signal was sent on the connection that was lost, and nothing came
+	 * back after it; whether it arrived is not known, and it is not sent again. May be NULL. */
+	void (*signal_unsure)(struct telex_run *run, int signo, void *arg);
 	/*
 	 * The end, once, last; the run is freed after it returns. Exactly one of exit and error is
 	 * given. An exit comes when all output was delivered and consumed (telex_run_consumed), and
 	 * is acknowledged to the agent then: of a process whose policy is not KEEP, nothing is held
-	 * after it. telex_client_free sees to it that the acknowledgement goes out.
+	 * after it. Where the connection is lost by then, another one is tried for 3 s to
+	 * acknowledge it. telex_client_free sees to it that the acknowledgement goes out.
 	 */
 	void (*done)(struct telex_run *run, const struct telex_exit *exit,
 	    const struct telex_error *error, void *arg);

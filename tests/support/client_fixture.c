@@ -249,6 +249,16 @@ static void on_resumed(struct telex_run *run, void *arg)
 	leave(h, 'm');
 }
 
+static void on_unsure(struct telex_run *run, int signo, void *arg)
+{
+	struct heard *h = arg;
+
+	(void)run;
+	h->wrong = h->wrong || h->is_interrupted || h->done || h->detached;
+	h->unsure++;
+	h->unsure_signo = signo;
+}
+
 static void on_skipped(
     struct telex_run *run, enum telex_stream stream, uint64_t from, uint64_t to, void *arg)
 {
@@ -291,6 +301,7 @@ const struct telex_run_ops heard_ops = {.started = on_started,
     .running = on_running,
     .interrupted = on_interrupted,
     .resumed = on_resumed,
+    .signal_unsure = on_unsure,
     .done = on_done};
 
 void heard_command(struct fixture *f, struct heard *h, const struct telex_command *command)

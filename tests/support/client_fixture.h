@@ -36,6 +36,8 @@ struct heard {
 	struct telex_error why; /* of the last interruption */
 	uint32_t pid;
 	uint64_t stdin_offset;
+	unsigned unsure;
+	int unsure_signo;
 	enum telex_disconnect on_disconnect;
 	int64_t disconnect_wait_ms;
 	bool counts;

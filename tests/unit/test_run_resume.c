@@ -149,6 +149,34 @@ static void a_cut_is_told_and_overcome(void **state)
 	assert_int_equal(h.length[TELEX_STDOUT], 50000);
 }
 
+static void a_signal_that_may_be_lost_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct heard h = {.pattern = true};
+
+	flow_hold(fake_agent_flows(f->agent), true);
+	heard_run(f, &h, true, "flow", "50000", "0");
+	fixture_until(f, &h.started);
+	assert_int_equal(telex_run_signal(h.run, SIGUSR1, TELEX_TARGET_GROUP), 0);
+	FIXTURE_UNTIL(f, seen(f)->signals == 1);
+	/* Something comes back: it has arrived. */
+	assert_int_equal(telex_run_write(h.run, "\0", 1), 1);
+	FIXTURE_UNTIL(f, seen(f)->stdin_bytes == 1);
+	fixture_settle(f);
+	fake_agent_cut(f->agent);
+	FIXTURE_UNTIL(f, h.resumed == 1);
+	assert_int_equal(h.unsure, 0);
+	assert_int_equal(telex_run_signal(h.run, SIGINT, TELEX_TARGET_GROUP), 0);
+	fake_agent_cut(f->agent);
+	FIXTURE_UNTIL(f, h.resumed == 2);
+	FIXTURE_UNTIL(f, h.unsure == 1);
+	assert_int_equal(h.unsure_signo, SIGINT);
+	telex_run_write_eof(h.run);
+	fake_agent_release(f->agent);
+	finish(f, &h);
+	assert_int_equal(h.unsure, 1);
+}
+
 static void before_it_has_started_the_start_is_sent_again(void **state)
 {
 	struct fixture *f = *state;
@@ -233,6 +261,37 @@ static void output_that_is_held_is_no_obstacle(void **state)
 	telex_run_consumed(h.run, TELEX_STDOUT, 40000);
 	finish(f, &h);
 	assert_true(h.exited);
+}
+
+/* What was to be consumed takes longer than the connection lives. */
+static void an_exit_is_acknowledged_over_another_connection(void **state)
+{
+	struct fixture *f = *state;
+	struct heard h = {.pattern = true, .keep = true}, late = h;
+
+	heard_run(f, &h, false, "flow", "5000", "0");
+	FIXTURE_UNTIL(f, h.eof[TELEX_STDOUT] && h.eof[TELEX_STDERR]);
+	fixture_settle(f); /* the exit is there, too */
+	fake_agent_cut(f->agent);
+	fixture_settle(f);
+	assert_false(h.done);
+	telex_run_consumed(h.run, TELEX_STDOUT, 5000);
+	finish(f, &h);
+	assert_true(h.exited);
+	assert_int_equal(h.interrupted, 0);
+	FIXTURE_UNTIL(f, seen(f)->exit_acks == 1);
+	assert_int_equal(seen(f)->attaches, 1);
+	/* One that knows it no longer: the exit stays what it was. */
+	heard_run(f, &late, false, "flow", "5000", "0");
+	FIXTURE_UNTIL(f, late.eof[TELEX_STDOUT] && late.eof[TELEX_STDERR]);
+	fixture_settle(f);
+	flow_forget(fake_agent_flows(f->agent));
+	fake_agent_cut(f->agent);
+	fixture_settle(f);
+	telex_run_consumed(late.run, TELEX_STDOUT, 5000);
+	finish(f, &late);
+	assert_true(late.exited);
+	assert_int_equal(seen(f)->exit_acks, 1);
 }
 
 /* ---- what is final ---- */
@@ -412,6 +471,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    RESUME_TEST(cut_anywhere_nothing_is_lost_or_given_twice),
 	    RESUME_TEST(a_cut_is_told_and_overcome),
+	    RESUME_TEST(a_signal_that_may_be_lost_is_told),
+	    RESUME_TEST(an_exit_is_acknowledged_over_another_connection),
 	    RESUME_TEST(before_it_has_started_the_start_is_sent_again),
 	    RESUME_TEST(an_agent_that_drains_is_left_for_the_next),
 	    RESUME_TEST(silence_is_a_loss_too),
