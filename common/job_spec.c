@@ -345,7 +345,15 @@ size_t job_spec_memory(const struct job_spec *spec)
 
 void job_spec_free(struct job_spec *spec)
 {
-	free(spec); /* the first member of its block */
+	if (spec != NULL && spec->holds > 0)
+		spec->holds--;
+	else
+		free(spec); /* the first member of its block */
+}
+
+void job_spec_hold(struct job_spec *spec)
+{
+	spec->holds++;
 }
 
 /* ---- names ---- */

@@ -77,6 +77,7 @@ struct job_spec {
 	uint64_t memory, pids;
 	size_t n_rlimits; /* at most JOB_RLIMITS_MAX, each resource once */
 	struct job_rlimit *rlimits;
+	unsigned holds; /* of an opened one, beside its owner's: see job_spec_hold */
 };
 
 /* The worker: packs into a new sealed memfd, the caller's to close. TX_ETOOBIG above JOB_SPEC_MAX.
@@ -105,6 +106,8 @@ const uint8_t *job_spec_bytes(const struct job_spec *spec, size_t *len);
 /* How much memory an opened one takes. */
 size_t job_spec_memory(const struct job_spec *spec);
 void job_spec_free(struct job_spec *spec);
+/* One more job_spec_free is needed then. */
+void job_spec_hold(struct job_spec *spec);
 
 /* "nofile" -> RLIMIT_NOFILE, or -1; and back, or NULL. */
 int job_rlimit_by_name(const char *name);

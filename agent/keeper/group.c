@@ -204,7 +204,8 @@ static void look(struct group *g)
 {
 	struct groups *gs = g->gs;
 
-	if (gs->stopped || g->ready || g->stalled || TAILQ_EMPTY(&g->queue) || !has_room(g))
+	if (gs->stopped || g->ready || g->stalled || TAILQ_EMPTY(&g->queue) || !has_room(g) ||
+	    TAILQ_FIRST(&g->queue)->starting)
 		return;
 	g->ready = true;
 	TAILQ_INSERT_TAIL(&gs->ready, g, in_ready);
@@ -218,6 +219,17 @@ void group_set_maximum(struct group *g, uint32_t maximum)
 	g->maximum = maximum;
 	look(g);
 	free_if_done(g);
+}
+
+void group_on_started(struct job *j)
+{
+	struct group *g = j->group;
+
+	if (g == NULL)
+		return;
+	unqueue(g, j);
+	g->running++;
+	look(g);
 }
 
 void group_on_ended(struct job *j)
@@ -307,6 +319,8 @@ static void start_next(struct group *g)
 
 	if (start_launch(g->gs->starter, j, &why) == 0) {
 		g->gs->stall_ns = STALL_MIN_NS;
+		if (j->state == KM_STATE_QUEUED)
+			return; /* group_on_started follows, or its end */
 		unqueue(g, j);
 		g->running++;
 		attach_on_started(j);
@@ -334,7 +348,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	while (n < STARTS_A_TURN && !gs->stopped && (g = TAILQ_FIRST(&gs->ready)) != NULL) {
 		TAILQ_REMOVE(&gs->ready, g, in_ready);
 		g->ready = false;
-		if (TAILQ_EMPTY(&g->queue) || !has_room(g))
+		if (TAILQ_EMPTY(&g->queue) || !has_room(g) || TAILQ_FIRST(&g->queue)->starting)
 			continue;
 		start_next(g);
 		n++;

@@ -58,6 +58,8 @@ void groups_each(const struct groups *gs,
 int group_restore(struct groups *gs, const char *owner, const char *name, uint32_t maximum);
 int group_adopt(struct groups *gs, struct job *j);
 
+/* One that start_launch left QUEUED runs now. */
+void group_on_started(struct job *j);
 /* Of struct job_ops. */
 void group_on_ended(struct job *j);
 void group_on_forgotten(struct job *j);

@@ -76,6 +76,10 @@ struct job {
 	struct pump_in *in;      /* NULL: no stdin, or it never ran */
 	struct pump_out *out[3]; /* [0] unused; NULL: it never ran */
 	bool was_attached;       /* started by a client that stayed */
+	/* start_later.c: QUEUED because of its start alone. */
+	bool starting;
+	int64_t starting_at; /* monotonic; since then */
+	TAILQ_ENTRY(job) in_starting;
 
 	/* reap.c */
 	bool reaped;

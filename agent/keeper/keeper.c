@@ -54,6 +54,7 @@ static void job_ended(struct job *j, void *arg)
 {
 	struct keeper *k = arg;
 
+	start_later_drop(k->env.starter, j);
 	group_on_ended(j);
 	attach_on_ended(j);
 	shutdown_poke(k->shutdown);
@@ -75,7 +76,9 @@ static void job_gone(struct job *j, void *arg)
 
 static void job_forgotten(struct job *j, void *arg)
 {
-	(void)arg;
+	struct keeper *k = arg;
+
+	start_later_drop(k->env.starter, j);
 	attach_on_forgotten(j);
 	group_on_forgotten(j);
 }
@@ -101,6 +104,20 @@ static void job_patience(struct job *j, void *arg)
 static const struct job_ops job_ops = {job_output, job_input, job_ended, job_timer, job_gone,
     job_forgotten, job_readers, job_full, job_patience};
 
+static void started_later(struct job *j, void *arg)
+{
+	(void)arg;
+	group_on_started(j);
+	attach_on_started(j);
+}
+
+static void reap_unknown(pid_t pid, void *arg)
+{
+	struct keeper *k = arg;
+
+	start_later_died(k->env.starter, pid);
+}
+
 static int reaped_other(pid_t pid, int status, void *arg)
 {
 	struct keeper *k = arg;
@@ -116,7 +133,7 @@ static void reap_round(void *arg)
 	shutdown_poke(k->shutdown);
 }
 
-static const struct reap_ops reap_ops = {reaped_other, reap_round};
+static const struct reap_ops reap_ops = {reap_unknown, reaped_other, reap_round};
 
 static void all_ready(void *arg)
 {
@@ -179,6 +196,8 @@ static int new_starter(struct keeper *k, const struct config *c, struct err *e)
 
 	k->spool_dir = state_dir_spool(k->self.state_dir, c->state_directory);
 	config.spool_folder = k->spool_dir;
+	config.started = started_later;
+	config.arg = k;
 	return starter_new(&k->env.starter, k->env.jobs, &config, e);
 }
 
@@ -311,11 +330,11 @@ void keeper_free(struct keeper *k)
 	jobs_free(k->env.jobs);
 	groups_free(k->env.groups);
 	budget_free(k->env.looks);
+	starter_free(k->env.starter);
 	cgroups_free(k->cgroups);
 	tree_forget();
 	reserve_free();
 	pump_out_end_all();
-	starter_free(k->env.starter);
 	listeners_unref(k->listeners);
 	config_unref(k->config);
 	if (k->published)

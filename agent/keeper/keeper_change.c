@@ -107,6 +107,14 @@ static struct state_out *save_state(void *arg)
 	return state_save(&k->self, &p);
 }
 
+static const char *hindered(void *arg)
+{
+	const struct keeper *k = arg;
+
+	return start_later_busy(k->env.starter) ? "a process is being started, and that takes long"
+	                                        : NULL;
+}
+
 static void leaving(void *arg)
 {
 	struct keeper *k = arg;
@@ -121,7 +129,7 @@ static void not_upgraded(const char *why, void *arg)
 	notify_send("READY=1");
 }
 
-const struct upgrade_ops keeper_upgrade_ops = {save_state, leaving, not_upgraded};
+const struct upgrade_ops keeper_upgrade_ops = {save_state, hindered, leaving, not_upgraded};
 
 void keeper_upgrade(struct keeper *k)
 {

@@ -59,7 +59,7 @@ static int reaped(pid_t pid, int status, void *arg)
 	return workers_reaped(t->workers, pid, status);
 }
 
-static const struct reap_ops reap_ops = {reaped, NULL};
+static const struct reap_ops reap_ops = {NULL, reaped, NULL};
 
 static void on_limit(evutil_socket_t fd, short what, void *arg)
 {

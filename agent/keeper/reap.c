@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/keeper/reap.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
@@ -104,23 +105,40 @@ void reap_free(struct reap *r)
 
 /* ---- the list of children ---- */
 
-int reap_children(void (*each)(pid_t pid, void *arg), void *arg)
+/* Adds to *n; false: there is no such list (any more). */
+static bool list_task(const char *task, void (*each)(pid_t pid, void *arg), void *arg, int *n)
 {
 	char path[64];
 	FILE *f;
-	int n = 0;
 	int pid;
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	snprintf(path, sizeof(path), "/proc/self/task/%.20s/children", task);
 	f = fopen(path, "re");
 	if (f == NULL)
-		return TX_ESYS;
+		return false;
 	while (fscanf(f, "%d", &pid) == 1) {
-		n++;
+		++*n;
 		each((pid_t)pid, arg);
 	}
 	fclose(f);
-	return n;
+	return true;
+}
+
+/* Each thread has a list of its own: of those that it has made, or that were handed to it. */
+int reap_children(void (*each)(pid_t pid, void *arg), void *arg)
+{
+	DIR *dir = opendir("/proc/self/task");
+	const struct dirent *d;
+	bool any = false;
+	int n = 0;
+
+	if (dir == NULL)
+		return TX_ESYS;
+	while ((d = readdir(dir)) != NULL)
+		if (d->d_name[0] != '.' && list_task(d->d_name, each, arg, &n))
+			any = true;
+	closedir(dir);
+	return any ? n : TX_ESYS;
 }
 
 /* ---- one child ---- */
@@ -196,6 +214,17 @@ static void reap_job(struct job *j)
 	log_info("job %s: pid %d %s", j->id, (int)j->pid, how);
 }
 
+/* One whose start is not over yet is a job only after that. */
+static struct job *find_job(struct reap *r, pid_t pid)
+{
+	struct job *j = jobs_find_pid(r->jobs, pid);
+
+	if (j != NULL || r->ops->unknown == NULL)
+		return j;
+	r->ops->unknown(pid, r->arg);
+	return jobs_find_pid(r->jobs, pid);
+}
+
 static void reap_other(struct reap *r, pid_t pid)
 {
 	int status = 0;
@@ -226,7 +255,7 @@ static bool run_any(struct reap *r, bool *any)
 		}
 		if (si.si_pid == 0)
 			return true;
-		j = jobs_find_pid(r->jobs, si.si_pid);
+		j = find_job(r, si.si_pid);
 		if (j != NULL && may_be_kept(j))
 			return false;
 		if (j != NULL)
@@ -290,7 +319,7 @@ static bool run_listed(struct reap *r)
 		log_warn("cannot list the children: %s", strerror(errno));
 	r->zombies = false;
 	for (size_t i = 0; i < look.n; i++) {
-		struct job *j = jobs_find_pid(r->jobs, look.dead[i]);
+		struct job *j = find_job(r, look.dead[i]);
 
 		if (j != NULL && (is_needed(j) || is_kept(r, j))) {
 			if (is_needed(j))

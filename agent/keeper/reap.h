@@ -19,6 +19,9 @@ struct jobs;
 struct reap;
 
 struct reap_ops {
+	/* A dead child that is no job, before it is reaped: it may become one by this. May be
+	 * NULL. */
+	void (*unknown)(pid_t pid, void *arg);
 	/* A child that is no job. status: as of waitpid. Returns whether it was known. May be NULL.
 	 */
 	int (*other)(pid_t pid, int status, void *arg);

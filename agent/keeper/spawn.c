@@ -30,6 +30,7 @@
 
 static int own_nice;
 static bool own_oom_protected;
+static bool low_is_lent;
 
 void spawn_init(void)
 {
@@ -57,25 +58,34 @@ static const char *find_path(const struct spawn_plan *p)
 	return p->default_path;
 }
 
-/* The one stack of all children, one after the other. NULL: no memory. */
+char *spawn_stack_new(void)
+{
+	void *p = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+
+	return p != MAP_FAILED ? p : NULL;
+}
+
+void spawn_stack_free(char *stack)
+{
+	if (stack != NULL)
+		(void)munmap(stack, STACK_SIZE);
+}
+
+/* The one stack of all children of the loop itself, one after the other. NULL: no memory. */
 static char *child_stack(void)
 {
 	static char *stack;
 
-	if (stack == NULL) {
-		void *p = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-
-		if (p != MAP_FAILED)
-			stack = p;
-	}
+	if (stack == NULL)
+		stack = spawn_stack_new();
 	return stack;
 }
 
 /* A plain fork where the system does not let us choose. */
-static pid_t clone_child(struct spawn_child *c, int *pidfd)
+static pid_t clone_child(struct spawn_child *c, const struct spawn_way *way, int *pidfd)
 {
-	char *stack = child_stack();
+	char *stack = way->stack;
 	int flags = CLONE_PIDFD | SIGCHLD;
 	pid_t pid;
 
@@ -83,7 +93,7 @@ static pid_t clone_child(struct spawn_child *c, int *pidfd)
 		return -1;
 	if (!c->plan->change_user)
 		flags |= CLONE_VM | CLONE_VFORK;
-	if ((flags & CLONE_VFORK) != 0 && spawn_low_take(c))
+	if ((flags & CLONE_VFORK) != 0 && way->low && spawn_low_take(c))
 		flags |= CLONE_FILES;
 	*pidfd = -1;
 	if (c->plan->born_in)
@@ -101,12 +111,10 @@ static pid_t clone_child(struct spawn_child *c, int *pidfd)
 }
 
 /* Where it hangs in the kernel it is reaped later, as any child that is no job. */
-static void reap_failed(pid_t pid, int pidfd, bool hangs)
+static void reap_failed(pid_t pid, bool hangs)
 {
 	while (waitpid(pid, NULL, hangs ? WNOHANG : 0) < 0 && errno == EINTR)
 		;
-	if (pidfd >= 0)
-		close(pidfd);
 }
 
 __attribute__((no_sanitize_address)) static int child_nothing(void *arg)
@@ -137,13 +145,13 @@ bool spawn_can_be_born_in(int cgroup_fd)
 }
 
 /* 0: it runs; 1: *r says why not. Whoever does not come to execute in time is killed. */
-static int await_report(int fd, pid_t pid, struct spawn_report *r)
+static int await_report(int fd, pid_t pid, int limit_ms, struct spawn_report *r)
 {
 	struct pollfd pfd = {.fd = fd, .events = POLLIN};
 	ssize_t n;
 
 	do
-		n = poll(&pfd, 1, EXEC_LIMIT_MS);
+		n = poll(&pfd, 1, limit_ms);
 	while (n < 0 && errno == EINTR);
 	if (n == 0) {
 		(void)kill(pid, SIGKILL);
@@ -171,47 +179,73 @@ static void unprotect(pid_t pid)
 	close(fd);
 }
 
-int spawn_run(const struct spawn_plan *plan, struct spawn_result *out, struct spawn_failure *why)
+void spawn_attempt(
+    const struct spawn_plan *plan, const struct spawn_way *way, struct spawn_got *got)
 {
-	struct spawn_child c = {
-	    .plan = plan, .path = find_path(plan), .own_nice = own_nice, .file_fd = plan->file_fd};
+	struct spawn_child c = {.plan = plan,
+	    .path = find_path(plan),
+	    .own_nice = own_nice,
+	    .file_fd = plan->file_fd,
+	    .pid_at = way->pid};
 	struct spawn_report r = {KM_STAGE_FORK, 0, 0};
 	struct signals_held held;
 	int status[2];
-	int failed = 1;
-	int pidfd = -1;
-	pid_t pid;
 
+	*got = (struct spawn_got){.failed = true, .pidfd = -1, .r = r};
 	if (pipe2(status, O_CLOEXEC) != 0) {
-		r.sys_errno = errno;
-		goto out;
+		got->r.sys_errno = errno;
+		return;
 	}
 	c.status_fd = status[1];
 	memcpy(c.fds, plan->fds, sizeof(c.fds));
 	memcpy(c.cgroup_fds, plan->cgroup_fds, sizeof(c.cgroup_fds));
 	signals_block(&held);
-	pid = clone_child(&c, &pidfd);
-	spawn_low_release();
-	if (pid < 0)
+	got->pid = clone_child(&c, way, &got->pidfd);
+	if (got->pid < 0)
 		r.sys_errno = errno;
+	else if (way->pid != NULL)
+		atomic_store(way->pid, got->pid);
+	if (way->low)
+		spawn_low_release();
 	signals_restore(&held);
 	close(status[1]);
-	if (pid > 0) {
-		failed = await_report(status[0], pid, &r);
-		if (failed)
-			reap_failed(pid, pidfd, r.sys_errno == ETIMEDOUT);
-	}
+	if (got->pid > 0)
+		got->failed = await_report(status[0], got->pid, way->limit_ms, &r) != 0;
 	close(status[0]);
-out:
-	if (!failed) {
+	got->r = r;
+}
+
+int spawn_conclude(const struct spawn_plan *plan, const struct spawn_got *got,
+    struct spawn_result *out, struct spawn_failure *why)
+{
+	if (!got->failed) {
 		if (plan->plain_priority && own_oom_protected)
-			unprotect(pid);
-		out->pid = pid;
-		out->pidfd = pidfd;
+			unprotect(got->pid);
+		out->pid = got->pid;
+		out->pidfd = got->pidfd;
 		return 0;
 	}
-	why->stage = r.stage;
-	why->sys_errno = r.sys_errno;
-	spawn_describe(plan, &r, why);
+	if (got->pid > 0 && got->pidfd >= 0)
+		close(got->pidfd);
+	why->stage = got->r.stage;
+	why->sys_errno = got->r.sys_errno;
+	spawn_describe(plan, &got->r, why);
 	return TX_ESYS;
+}
+
+void spawn_low_lend(bool lent)
+{
+	low_is_lent = lent;
+}
+
+int spawn_run(const struct spawn_plan *plan, struct spawn_result *out, struct spawn_failure *why)
+{
+	const struct spawn_way way = {
+	    .stack = child_stack(), .low = !low_is_lent, .limit_ms = EXEC_LIMIT_MS};
+	struct spawn_got got;
+
+	spawn_attempt(plan, &way, &got);
+	if (got.failed && got.pid > 0)
+		reap_failed(got.pid, got.r.sys_errno == ETIMEDOUT);
+	return spawn_conclude(plan, &got, out, why);
 }

@@ -4,7 +4,8 @@
  * costs the same however large the keeper is. Therefore: it runs on a stack of its own, all signals
  * are blocked while it has the keeper's handlers, it changes ids by raw system calls (glibc's would
  * change all threads of the keeper), it calls only what is async-signal-safe, allocates nothing and
- * writes to nothing but its stack. What fails is told over a close-on-exec pipe.
+ * writes to nothing but its stack (and its pid where that is wanted). What fails is told over a
+ * close-on-exec pipe.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -115,15 +116,29 @@ IN_CHILD void child_own_table(const struct spawn_child *c)
 		child_fail(c, KM_STAGE_FORK, errno);
 }
 
-/* Everything but 0..n-1 is closed at exec, if it was not to be already: the status pipe tells of
- * that moment. */
+/*
+ * Everything but 0..n-1 is closed: at exec the status pipe, that tells of that moment, and the
+ * program; the others now. Where the table is a copy of the keeper's a start that hangs would keep
+ * others' pipes open.
+ */
 IN_CHILD void child_close_rest(const struct spawn_child *c)
 {
 	unsigned first = (unsigned)c->plan->n_fds;
+	unsigned low = (unsigned)c->status_fd, high = low;
 	struct rlimit limit;
 
-	if (syscall(SYS_close_range, first, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
+	if (c->plan->file != NULL && (unsigned)c->file_fd < low)
+		low = (unsigned)c->file_fd;
+	else if (c->plan->file != NULL)
+		high = (unsigned)c->file_fd;
+	if (syscall(SYS_close_range, first, ~0u, CLOSE_RANGE_CLOEXEC) == 0) {
+		if (low > first)
+			(void)syscall(SYS_close_range, first, low - 1, 0);
+		if (high > low + 1)
+			(void)syscall(SYS_close_range, low + 1, high - 1, 0);
+		(void)syscall(SYS_close_range, high + 1, ~0u, 0);
 		return;
+	}
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > 1u << 20)
 		limit.rlim_cur = 1u << 20;
 	for (unsigned fd = first; fd < limit.rlim_cur; fd++)
@@ -237,6 +252,8 @@ __attribute__((no_sanitize_address)) int spawn_child_main(void *arg)
 	const struct spawn_plan *p = c.plan;
 	const char *file = p->argv[0];
 
+	if (c.pid_at != NULL)
+		atomic_store(c.pid_at, (int)getpid());
 	child_own_table(&c);
 	child_cgroups(&c);
 	child_fds(&c);

@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+#include <stdatomic.h>
+
 #include "agent/keeper/spawn.h"
 
 /* What the stages that do several things were at: a RLIMIT_… or one of these. */
@@ -31,7 +33,34 @@ struct spawn_child {
 	int cgroup_fds[SPAWN_CGROUPS_MAX]; /* likewise */
 	unsigned keep_below; /* not 0: the table of descriptors is shared; see spawn_low.c */
 	int what;            /* that is being set */
+	atomic_int *pid_at;  /* NULL: nobody wants to know before it executes */
 };
+
+/* How a start is done. */
+struct spawn_way {
+	char *stack;     /* of spawn_stack_new; NULL fails */
+	bool low;        /* the low descriptors are this one's to use */
+	int limit_ms;    /* to come to execute, where we do not stand still meanwhile; -1: none */
+	atomic_int *pid; /* is set as soon as there is one; NULL: not wanted */
+};
+
+/* What came of it. */
+struct spawn_got {
+	bool failed;
+	struct spawn_report r;
+	pid_t pid; /* not positive: there is none; not reaped */
+	int pidfd;
+};
+
+/* The parts of spawn_run: spawn_attempt in whatever thread, the rest in the loop's. */
+void spawn_attempt(
+    const struct spawn_plan *plan, const struct spawn_way *way, struct spawn_got *got);
+int spawn_conclude(const struct spawn_plan *plan, const struct spawn_got *got,
+    struct spawn_result *out, struct spawn_failure *why);
+char *spawn_stack_new(void); /* NULL: no memory */
+void spawn_stack_free(char *stack);
+/* They are another's: spawn_run does without. */
+void spawn_low_lend(bool lent);
 
 /* Runs in the child, which may share the keeper's memory; `arg`: a struct spawn_child, which is
  * copied. Never returns. */

@@ -26,8 +26,6 @@
 #include "common/duration.h"
 #include "common/log.h"
 
-#define RLIMITS_MAX 17 /* of a spec, and nofile */
-
 int starter_new(
     struct starter **out, struct jobs *js, const struct starter_config *config, struct err *e)
 {
@@ -45,6 +43,8 @@ int starter_new(
 	st->tty = terminal_group();
 	st->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	rc = st->null_fd < 0 ? err_sys(e, errno, "/dev/null") : user_lookup(&st->own, NULL, e);
+	if (rc == 0)
+		rc = start_later_init(st, e);
 	if (rc == 0)
 		*out = st;
 	else
@@ -64,6 +64,7 @@ void starter_free(struct starter *st)
 {
 	if (st == NULL)
 		return;
+	start_later_free(st);
 	if (st->null_fd >= 0)
 		close(st->null_fd);
 	user_free(st->own);
@@ -137,7 +138,7 @@ static size_t fill_rlimits(
 
 	out[n].resource = RLIMIT_NOFILE;
 	out[n++].value = st->c.nofile;
-	for (size_t i = 0; i < spec->n_rlimits && n < RLIMITS_MAX; i++) {
+	for (size_t i = 0; i < spec->n_rlimits && n < START_RLIMITS_MAX; i++) {
 		const struct job_rlimit *l = &spec->rlimits[i];
 
 		out[n].resource = l->resource;
@@ -169,48 +170,27 @@ static int plan_cgroup(
 	}
 }
 
-/* Starts what is planned, in the job's group. */
-static int run_plan(
-    struct starter *st, struct job *j, struct spawn_plan *plan, struct km_refused *why)
+/* Points into the spec, the user and l. */
+static int make_plan(
+    struct starter *st, struct launch *l, const struct user *user, struct km_refused *why)
 {
-	struct spawn_result got;
-	struct spawn_failure failure;
-	int rc = plan_cgroup(st, j, plan, why);
-
-	j->start_ns = clock_realtime_ns();
-	j->born_ns = tree_now_ns();
-	if (rc == 0 && spawn_run(plan, &got, &failure) != 0)
-		rc =
-		    start_refuse(why, KM_WHY_START, failure.stage, failure.sys_errno, failure.text);
-	cgroup_unplan(plan);
-	if (rc != 0) {
-		cgroup_put(j->cgroup);
-		j->cgroup = NULL;
-		return rc;
-	}
-	j->pid = got.pid;
-	j->pidfd = got.pidfd;
-	return 0;
-}
-
-static int spawn_job(struct starter *st, struct job *j, const struct user *user,
-    const struct start_ends *ends, struct km_refused *why)
-{
-	struct spawn_rlimit limits[RLIMITS_MAX];
-	struct job_spec *spec = j->spec;
+	const struct job_spec *spec = l->job->spec;
 	const struct environment_plan env_plan = {
 	    .user = user,
-	    .process_id = j->id,
+	    .process_id = l->job->id,
 	    .clean = spec->clean_env,
 	    .extra = spec->env,
 	    .n_extra = spec->envc,
 	};
-	char **env = environment_new(&env_plan);
-	struct spawn_plan plan = {
+
+	l->env = environment_new(&env_plan);
+	if (l->env == NULL)
+		return start_refuse_system(why, ENOMEM, "cannot make the environment");
+	l->plan = (struct spawn_plan){
 	    .argv = spec->argv,
-	    .envp = env,
+	    .envp = l->env,
 	    .default_path = environment_path(user),
-	    .fds = {ends->fds[0], ends->fds[1], ends->fds[2]},
+	    .fds = {l->ends.fds[0], l->ends.fds[1], l->ends.fds[2]},
 	    .n_fds = 3,
 	    .terminal = spec->terminal,
 	    .cwd = spec->cwd,
@@ -220,8 +200,8 @@ static int spawn_job(struct starter *st, struct job *j, const struct user *user,
 	    .gid = user->gid,
 	    .groups = user->groups,
 	    .n_groups = user->n_groups,
-	    .rlimits = limits,
-	    .n_rlimits = fill_rlimits(st, spec, limits),
+	    .rlimits = l->limits,
+	    .n_rlimits = fill_rlimits(st, spec, l->limits),
 	    .umask = spec->umask,
 	    .nice = spec->nice,
 	    .no_new_privs = spec->no_new_privs,
@@ -229,13 +209,72 @@ static int spawn_job(struct starter *st, struct job *j, const struct user *user,
 	    .ignored = spec->ignored,
 	    .plain_priority = true,
 	};
+	return plan_cgroup(st, l->job, &l->plan, why);
+}
+
+static void launch_free(struct starter *st, struct launch *l, int terminal)
+{
+	start_close_ends(st, terminal, &l->ends);
+	cgroup_unplan(&l->plan);
+	user_free(l->found);
+	free(l->env);
+	job_spec_free(l->spec);
+	free(l);
+}
+
+int start_prepare(struct starter *st, struct launch **out, struct job *j, struct km_refused *why)
+{
+	struct launch *l = calloc(1, sizeof(*l));
+	const struct user *user;
 	int rc;
 
-	if (env == NULL)
-		return start_refuse_system(why, ENOMEM, "cannot make the environment");
-	rc = run_plan(st, j, &plan, why);
-	free(env);
-	return rc;
+	if (l == NULL)
+		return start_refuse_system(why, ENOMEM, "cannot start a process");
+	l->job = j;
+	l->ends = (struct start_ends){{-1, -1, -1}};
+	l->terminal = -1;
+	rc = find_user(j->spec, &l->found, why);
+	user = l->found != NULL ? l->found : st->own;
+	if (rc == 0)
+		rc = start_streams(st, j, user, &l->ends, why);
+	if (rc == 0)
+		rc = make_plan(st, l, user, why);
+	l->start_ns = clock_realtime_ns();
+	l->born_ns = tree_now_ns();
+	if (rc != 0) {
+		start_fail(st, l);
+		return rc;
+	}
+	*out = l;
+	return 0;
+}
+
+void start_fail(struct starter *st, struct launch *l)
+{
+	struct job *j = l->job;
+
+	launch_free(st, l, j->terminal);
+	start_drop_pumps(j);
+	cgroup_put(j->cgroup);
+	j->cgroup = NULL;
+}
+
+void start_succeed(struct starter *st, struct launch *l, const struct spawn_result *got)
+{
+	struct job *j = l->job;
+
+	j->pid = got->pid;
+	j->pidfd = got->pidfd;
+	j->start_ns = l->start_ns;
+	j->born_ns = l->born_ns;
+	launch_free(st, l, j->terminal);
+	if (j->state == KM_STATE_QUEUED)
+		job_started(j);
+	else
+		job_insert(j);
+	ending_started(j);
+	log_info(
+	    "job %s: started %s as pid %d for %s", j->id, j->spec->argv[0], (int)j->pid, j->owner);
 }
 
 int start_admit(struct starter *st, const char *id, const char *owner, struct job_spec *spec,
@@ -274,30 +313,13 @@ int start_check(struct job *j, struct km_refused *why)
 
 int start_launch(struct starter *st, struct job *j, struct km_refused *why)
 {
-	struct start_ends ends = {{-1, -1, -1}};
-	struct user *found = NULL;
-	const struct user *user;
-	int rc = find_user(j->spec, &found, why);
+	struct launch *l;
+	int rc;
 
-	user = found != NULL ? found : st->own;
-	if (rc == 0)
-		rc = start_streams(st, j, user, &ends, why);
-	if (rc == 0)
-		rc = spawn_job(st, j, user, &ends, why);
-	start_close_ends(st, j, &ends);
-	user_free(found);
-	if (rc != 0) {
-		start_drop_pumps(j);
+	if (start_later_waits(st, j, why, &rc))
 		return rc;
-	}
-	if (j->state == KM_STATE_QUEUED)
-		job_started(j);
-	else
-		job_insert(j);
-	ending_started(j);
-	log_info(
-	    "job %s: started %s as pid %d for %s", j->id, j->spec->argv[0], (int)j->pid, j->owner);
-	return 0;
+	rc = start_prepare(st, &l, j, why);
+	return rc == 0 ? start_later_run(st, l, why) : rc;
 }
 
 int start_job(struct starter *st, const char *id, const char *owner, struct job_spec *spec,

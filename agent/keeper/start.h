@@ -3,8 +3,10 @@
 #ifndef TX_KEEPER_START_H
 #define TX_KEEPER_START_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/resource.h>
+#include <sys/types.h>
 
 #include "common/err.h"
 #include "common/job_spec.h"
@@ -21,6 +23,9 @@ struct starter_config {
 	int spool_folder;        /* stays the caller's; -1: none */
 	struct rlimit nofile;    /* the limit that the agent itself was started with */
 	struct cgroups *cgroups; /* the caller's, too */
+	/* One that start_launch left QUEUED is RUNNING. From the loop, or start_later_died. */
+	void (*started)(struct job *j, void *arg);
+	void *arg;
 };
 
 int starter_new(
@@ -39,12 +44,20 @@ int start_admit(struct starter *st, const char *id, const char *owner, struct jo
 /* One that was admitted is not wanted after all; its spec is the caller's again. */
 void start_withdraw(struct job *j);
 /*
- * Runs a job that was admitted, or is queued: it is RUNNING in the table. Else negative, *why is
+ * Runs a job that was admitted, or is queued: it is RUNNING in the table; or QUEUED, where it does
+ * not come to execute at once, or another one does not (start_later.c). Else negative, *why is
  * filled, and the job is as it was.
  */
 int start_launch(struct starter *st, struct job *j, struct km_refused *why);
 /* Whether its user can be found, for a job that is to wait; else as start_launch. */
 int start_check(struct job *j, struct km_refused *why);
+
+/* Whether there are such that are QUEUED because of their start. */
+bool start_later_busy(const struct starter *st);
+/* A child that is no job is dead. If it is one's whose start is on its way, that is over now. */
+void start_later_died(struct starter *st, pid_t pid);
+/* The job has ended without having run, or is forgotten. */
+void start_later_drop(struct starter *st, struct job *j);
 
 /*
  * Both. 0: *out is in the table and has taken spec. Else negative, and *why is filled (why, stage,

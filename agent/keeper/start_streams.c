@@ -28,10 +28,10 @@ void start_drop_pumps(struct job *j)
 
 /* ---- pipes ---- */
 
-void start_close_ends(const struct starter *st, const struct job *j, struct start_ends *ends)
+void start_close_ends(const struct starter *st, int terminal, struct start_ends *ends)
 {
 	for (int i = 0; i < 3; i++)
-		if (ends->fds[i] >= 0 && ends->fds[i] != st->null_fd && ends->fds[i] != j->terminal)
+		if (ends->fds[i] >= 0 && ends->fds[i] != st->null_fd && ends->fds[i] != terminal)
 			close(ends->fds[i]);
 }
 
@@ -175,7 +175,7 @@ int start_streams(struct starter *st, struct job *j, const struct user *user,
 	int rc = try_streams(st, j, user, ends, why);
 
 	while (rc != 0 && why->sys_errno == EMFILE && jobs_give_descriptors(st->jobs, GIVE) > 0) {
-		start_close_ends(st, j, ends);
+		start_close_ends(st, j->terminal, ends);
 		start_drop_pumps(j);
 		*ends = (struct start_ends){{-1, -1, -1}};
 		*why = (struct km_refused){.hdr = why->hdr};

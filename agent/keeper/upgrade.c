@@ -238,6 +238,15 @@ static int take_state(struct upgrade *u, struct state_out **o, int *memfd, struc
 	return rc;
 }
 
+static bool is_hindered(struct upgrade *u)
+{
+	const char *why = u->ops->hindered(u->arg);
+
+	if (why != NULL)
+		refuse(u, why);
+	return why != NULL;
+}
+
 void upgrade_request(struct upgrade *u)
 {
 	struct state_out *o;
@@ -249,6 +258,8 @@ void upgrade_request(struct upgrade *u)
 		log_info("an upgrade is on its way already");
 		return;
 	}
+	if (is_hindered(u))
+		return;
 	u->n_said = 0;
 	u->timed_out = false;
 	u->program_fd = open(u->program, O_PATH | O_CLOEXEC);
@@ -368,6 +379,8 @@ static void on_go(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (is_hindered(u))
+		return;
 	log_info("executing %s", u->program);
 	signals_block(&held);
 	execute(u, &e);

@@ -23,6 +23,8 @@ struct upgrade;
 struct upgrade_ops {
 	/* The state, now. NULL: no memory. */
 	struct state_out *(*save)(void *arg);
+	/* Why the state cannot be taken now; NULL: it can. */
+	const char *(*hindered)(void *arg);
 	/* The moment before: whoever is connected is told. */
 	void (*leaving)(void *arg);
 	/* It does not come to it: why is logged by the callee. Nothing has changed. */
