@@ -3,8 +3,6 @@
  * `telex dev`: an agent for this machine alone, with a throwaway CA, and the context `dev` for it.
  * May be repeated: what runs is left running, what expired is made anew.
  */
-#include <errno.h>
-#include <event2/event.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -14,7 +12,7 @@
 #include "certs/provision.h"
 #include "cli/context.h"
 #include "cli/dev_agent.h"
-#include "cli/forward.h"
+#include "cli/dev_stay.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/say.h"
@@ -218,63 +216,6 @@ static int started_badly(struct dev *d, struct err *e)
 	return CLI_TELEX;
 }
 
-struct foreground {
-	struct dev *dev;
-	struct event_base *base;
-};
-
-static void on_end(evutil_socket_t fd, short what, void *arg)
-{
-	struct foreground *f = arg;
-
-	(void)fd;
-	(void)what;
-	event_base_loopbreak(f->base);
-}
-
-/* All that ends a program ends the agent; a closed terminal (HUP) too, which the agent would take
- * for "reload". */
-static void on_signal(struct forward *forward, int signo, void *arg)
-{
-	struct foreground *f = arg;
-	bool ends = signo != SIGUSR1 && signo != SIGUSR2;
-	struct err e;
-
-	(void)forward;
-	if (ends)
-		say_note("ending the agent and its processes");
-	if (dev_agent_signal(&f->dev->agent, ends ? SIGTERM : signo, &e) < 0)
-		fail(&e);
-}
-
-static const struct forward_ops forward_ops = {.signal = on_signal, .leave = on_signal};
-
-/* Stays until the agent has ended, and answers how. */
-static int stay(struct dev *d)
-{
-	struct foreground f = {.dev = d, .base = event_base_new()};
-	struct event *end;
-	struct forward *forward;
-	int how = 0;
-
-	end = f.base ? event_new(f.base, d->agent.pidfd, EV_READ, on_end, &f) : NULL;
-	if (!end || event_add(end, NULL) < 0)
-		abort();
-	forward = forward_new(f.base, FORWARD_DEFAULT, 0, &forward_ops, &f);
-	event_base_dispatch(f.base);
-	forward_free(forward);
-	event_free(end);
-	event_base_free(f.base);
-	while (waitpid(d->agent.pid, &how, 0) < 0 && errno == EINTR)
-		;
-	dev_agent_forget(&d->agent);
-	if (WIFEXITED(how) && WEXITSTATUS(how) == 0)
-		return CLI_OK;
-	say_error("dev: the agent ended with %s %d", WIFSIGNALED(how) ? "signal" : "status",
-	    WIFSIGNALED(how) ? WTERMSIG(how) : WEXITSTATUS(how));
-	return CLI_TELEX;
-}
-
 static int start(struct dev *d)
 {
 	struct err e;
@@ -287,7 +228,7 @@ static int start(struct dev *d)
 		return started_badly(d, &e);
 	announce(d, "is ready");
 	dev_agent_unlock(&d->agent);
-	return d->detach ? CLI_OK : stay(d);
+	return d->detach ? CLI_OK : dev_stay(&d->agent);
 }
 
 static void stopped_json(const struct dev *d, bool was_running)
