@@ -39,6 +39,7 @@ struct follow {
 	struct loss *loss;
 	struct redraw *redraw;
 	struct event *lost_timer;
+	struct telex_started what; /* its strings apart */
 	bool started, over;
 	bool interrupted; /* at least once */
 	bool missing;     /* some of the output */
@@ -94,7 +95,7 @@ static void leave(struct follow *f, int status)
 	if (f->over)
 		return;
 	if (f->started && !f->how->only_output) {
-		follow_words_left(f->session->address, f->id, f->how->command);
+		follow_words_left(f->session->address, f->id, &f->what);
 		tell(f, run_json_left(f->id));
 	}
 	telex_run_detach(f->handle);
@@ -188,6 +189,7 @@ static void on_started(struct telex_run *run, const struct telex_started *starte
 	const struct telex_command *command = f->how->command;
 
 	f->started = true;
+	f->what = *started;
 	tell(f, run_json_started(started));
 	if (started->queued && command && command->group) {
 		/* For the words alone: no answer, no words. */
@@ -195,8 +197,10 @@ static void on_started(struct telex_run *run, const struct telex_started *starte
 		    f->session->client, command->group, 0, follow_words_queued, NULL, NULL, NULL);
 		return;
 	}
-	say_detail("process %s, pid %u%s", started->process_id, started->pid,
-	    started->created ? "" : ", was running already");
+	if (started->created)
+		say_detail("process %s, pid %u", started->process_id, started->pid);
+	else if (command)
+		follow_words_joined(started);
 	if (!command && f->how->terminal)
 		redraw(f->redraw, run); /* and the size is the one here */
 }

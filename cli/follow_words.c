@@ -3,6 +3,7 @@
 #include "cli/follow_words.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/end.h"
@@ -12,8 +13,7 @@
 #include "common/duration.h"
 #include "common/signame.h"
 
-#define DISCONNECT_WAIT_MS 60000
-#define RECONNECT_MS       60000
+#define RECONNECT_MS 60000
 
 static void say_reason(const struct telex_exit *exit, int64_t run_timeout_ms, bool ours)
 {
@@ -68,33 +68,38 @@ void follow_words_end(const struct telex_exit *exit, int64_t run_timeout_ms, boo
 	say_detail("%s, %s", end_reason(exit->reason), end_text(how, sizeof(how), exit));
 }
 
-void follow_words_left(const char *address, const char *id, const struct telex_command *command)
+static void say_left(const char *id, const char *address, const char *what)
 {
-	char wait[48];
-	int64_t wait_ms;
+	say_note("left process %s at %s%s; come back with `telex attach %s`, end it with `telex "
+	         "kill %s`",
+	    id, address, what, id, id);
+}
 
-	if (!command) {
-		say_note(
-		    "left process %s at %s; come back with `telex attach %s`", id, address, id);
-		return;
-	}
-	switch (command->on_disconnect) {
-	case TELEX_DISCONNECT_KEEP:
-		say_note("left process %s, which goes on at %s; come back with `telex attach %s`, "
-		         "end it with `telex kill %s`",
-		    id, address, id, id);
-		break;
+void follow_words_left(const char *address, const char *id, const struct telex_started *started)
+{
+	char what[80], wait[48];
+	const int64_t wait_ms = started->disconnect_wait_ms;
+
+	enum telex_disconnect policy = started->on_disconnect;
+
+	/* Who only watches is not asked for. */
+	if (!started->counts && policy != TELEX_DISCONNECT_DEFAULT)
+		policy = TELEX_DISCONNECT_KEEP;
+	switch (policy) {
 	case TELEX_DISCONNECT_KILL:
 		say_note("left process %s at %s, which is killed now (--on-disconnect kill)", id,
 		    address);
 		break;
+	case TELEX_DISCONNECT_HANGUP:
+		snprintf(what, sizeof(what), ", which is hung up in %s",
+		    duration_format(wait, sizeof(wait), wait_ms < 0 ? 0 : wait_ms * NS_PER_MS));
+		say_left(id, address, what);
+		break;
+	case TELEX_DISCONNECT_KEEP:
+		say_left(id, address, ", which goes on");
+		break;
 	default:
-		wait_ms =
-		    command->disconnect_wait_ms ? command->disconnect_wait_ms : DISCONNECT_WAIT_MS;
-		duration_format(wait, sizeof(wait), wait_ms < 0 ? 0 : wait_ms * NS_PER_MS);
-		say_note("left process %s at %s, which is hung up in %s; come back with `telex "
-		         "attach %s`, end it with `telex kill %s`",
-		    id, address, wait, id, id);
+		say_left(id, address, "");
 		break;
 	}
 }
@@ -154,4 +159,15 @@ void follow_words_escapes(void)
 {
 	for (const char *const *line = keys_help; *line; line++)
 		say_error("%s", *line);
+}
+
+void follow_words_joined(const struct telex_started *started)
+{
+	if (started->stdin_held && started->stdin_offset > 0)
+		say_note("process %s was running already; what is typed here follows the %" PRIu64
+		         " bytes that its stdin was given before",
+		    started->process_id, started->stdin_offset);
+	else
+		say_detail(
+		    "process %s, pid %u, was running already", started->process_id, started->pid);
 }

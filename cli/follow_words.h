@@ -12,8 +12,10 @@
 /* What the exit status alone does not tell. run_timeout_ms 0: not known; ours: a signal of ours
  * ended it, so that whose it was need not be said. */
 void follow_words_end(const struct telex_exit *exit, int64_t run_timeout_ms, bool ours);
-/* We go, the process stays. command: of a run; NULL: somebody else's. */
-void follow_words_left(const char *address, const char *id, const struct telex_command *command);
+/* We go, and what becomes of the process then. */
+void follow_words_left(const char *address, const char *id, const struct telex_started *started);
+/* It was there before us. */
+void follow_words_joined(const struct telex_started *started);
 /* A signal goes there; waits: not before the connection is back. */
 void follow_words_signal(const char *id, int signo, bool waits);
 /* The agent was not to be reached any more. */

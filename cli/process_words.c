@@ -98,6 +98,18 @@ static void set_usage(json_t *o, const struct telex_process *p)
 	set(o, "usage", usage);
 }
 
+static void set_disconnect(json_t *o, const struct telex_process *p)
+{
+	static const char *const names[] = {NULL, "hangup", "keep", "kill"};
+	const size_t i = (size_t)p->on_disconnect;
+
+	if (i < 1 || i >= sizeof(names) / sizeof(names[0]))
+		return;
+	set(o, "on_disconnect", json_string(names[i]));
+	if (p->on_disconnect == TELEX_DISCONNECT_HANGUP)
+		set(o, "disconnect_wait_ms", json_integer(p->disconnect_wait_ms));
+}
+
 json_t *process_words_json(const struct telex_process *p)
 {
 	char time[40];
@@ -115,6 +127,7 @@ json_t *process_words_json(const struct telex_process *p)
 	set(o, "pid", json_integer(p->pid));
 	set(o, "attached", json_integer(p->attached));
 	set(o, "terminal", json_boolean(p->terminal));
+	set_disconnect(o, p);
 	if (p->start_ns > 0)
 		set(o, "start_time", json_string(output_time(time, sizeof(time), p->start_ns)));
 	set(o, "argv", argv);
