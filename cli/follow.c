@@ -84,7 +84,6 @@ static void tell(struct follow *f, json_t *event)
 static void send_signal(struct follow *f, int signo)
 {
 	f->signalled = signo;
-	loss_signal(f->loss, signo);
 	telex_run_signal(f->handle, signo, TELEX_TARGET_GROUP);
 }
 
@@ -262,6 +261,13 @@ static void on_resumed(struct telex_run *run, void *arg)
 	tell(f, run_json_resumed(f->id));
 }
 
+static void on_signal_unsure(struct telex_run *run, int signo, void *arg)
+{
+	(void)run;
+	(void)arg;
+	follow_words_unsure(signo);
+}
+
 static void on_skipped(
     struct telex_run *run, enum telex_stream stream, uint64_t from, uint64_t to, void *arg)
 {
@@ -321,6 +327,7 @@ static const struct telex_run_ops run_ops = {
     .running = on_running,
     .interrupted = on_interrupted,
     .resumed = on_resumed,
+    .signal_unsure = on_signal_unsure,
     .skipped = on_skipped,
     .done = on_done,
 };

@@ -115,6 +115,14 @@ void follow_words_signal(const char *id, int signo, bool waits)
 		say_detail("%s goes to process %s", name, id);
 }
 
+void follow_words_unsure(int signo)
+{
+	char name[24];
+
+	say_note(
+	    "%s may not have arrived; send it again", signame_format(name, sizeof(name), signo));
+}
+
 void follow_words_lost(const char *address, const char *id)
 {
 	say_note("what became of process %s is not known here; when %s is there again, come back "

@@ -18,6 +18,8 @@ void follow_words_left(const char *address, const char *id, const struct telex_s
 void follow_words_joined(const struct telex_started *started);
 /* A signal goes there; waits: not before the connection is back. */
 void follow_words_signal(const char *id, int signo, bool waits);
+/* A signal may have gone with the connection. */
+void follow_words_unsure(int signo);
 /* The agent was not to be reached any more. */
 void follow_words_lost(const char *address, const char *id);
 void follow_words_interrupted(const struct session *s, const struct telex_error *why);

@@ -22,8 +22,6 @@ void loss_free(struct loss *l);
 void loss_begins(struct loss *l, const struct telex_error *why);
 /* From telex_run_ops.resumed. Whether the loss had been said; then, that it is back, too. */
 bool loss_ends(struct loss *l);
-/* A signal was sent: one that the connection may have taken with it is told when it is back. */
-void loss_signal(struct loss *l, int signo);
 /* Whether the connection is lost now. */
 bool loss_now(const struct loss *l);
 
