@@ -440,7 +440,7 @@ static void what_takes_long_goes_on_in_later_turns(void **state)
 /* By it its orphans are known. */
 static void a_leader_stays_while_its_tree_is_being_signalled(void **state)
 {
-	static const struct reap_ops none = {NULL, NULL};
+	static const struct reap_ops none = {.other = NULL};
 	struct scene s;
 	siginfo_t si;
 	struct reap *r;
@@ -476,7 +476,7 @@ static int on_gone(pid_t pid, int status, void *arg)
 static void a_kept_leader_makes_no_other_end_cost_more(void **state)
 {
 	enum { N = 10 };
-	static const struct reap_ops counted = {on_gone, NULL};
+	static const struct reap_ops counted = {.other = on_gone};
 	pid_t pid = start_child(NULL), other = start_child(NULL);
 	uint64_t looked;
 	struct scene s;
