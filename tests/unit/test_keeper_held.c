@@ -406,5 +406,10 @@ int main(void)
 	    cmocka_unit_test(what_has_ended_keeps_nobody_from_starting),
 	};
 
+	/* valgrind: its limit of descriptors is not the kernel's. */
+	if (getenv("TELEX_TEST_SLOW") != NULL) {
+		puts("# left out under valgrind: what_has_ended_keeps_nobody_from_starting");
+		cmocka_set_skip_filter("what_has_ended_keeps_nobody_from_starting");
+	}
 	return cmocka_run_group_tests_name("keeper_held", tests, NULL, NULL);
 }
