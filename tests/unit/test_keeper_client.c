@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -379,5 +380,10 @@ int main(void)
 	    TEST(the_keepers_death_reaches_everybody_once),
 	};
 
+	/* valgrind: its limit of descriptors is not the kernel's. */
+	if (getenv("TELEX_TEST_SLOW") != NULL) {
+		puts("# left out under valgrind: what_finds_no_room_ends_whom_it_was_for_alone");
+		cmocka_set_skip_filter("what_finds_no_room_ends_whom_it_was_for_alone");
+	}
 	return cmocka_run_group_tests_name("keeper_client", tests, NULL, NULL);
 }
