@@ -592,6 +592,7 @@ static void what_a_dead_keeper_left_is_removed(void **state)
 		scene_run(&s);
 		assert_int_equal(sscanf(modes[i].config, "cgroup = \"%255[^\"]", path), 1);
 		snprintf(dead, sizeof(dead), "%s/telex-%d", path, (int)s.r.pid);
+		assert_int_equal(access(dead, F_OK), 0);
 		kill(s.r.pid, SIGKILL);
 		rig_wait(&s.r);
 		kill((pid_t)s.pj.job.pid, SIGKILL);
@@ -599,7 +600,7 @@ static void what_a_dead_keeper_left_is_removed(void **state)
 		peer_close(&s.p);
 		rig_stop(&s.r);
 		expect_gone(&(int){(int)s.pj.job.pid}, 1);
-		assert_int_equal(access(dead, F_OK), 0);
+		/* Another keeper of this machine may have come before ours. */
 		scene_open(&s, &modes[i]);
 		assert_int_equal(access(dead, F_OK), -1);
 		peer_close(&s.p);
