@@ -34,7 +34,7 @@
 /* clang-format off */
 const struct km_row km_table[] = {
     /* type          sender     fds  size                          states      name          strings */
-    {KM_CONFIG,     KM_KEEPER, 3, sizeof(struct km_config),     NEW,        "config",     {STRING(km_config, default_user)}},
+    {KM_CONFIG,     KM_KEEPER, 3, sizeof(struct km_config),     NEW,        "config",     {STRING(km_config, default_user), STRING(km_config, trusted_proxy)}},
     {KM_LISTEN,     KM_KEEPER, 1, sizeof(struct km_listen),     NEW,        "listen",     {STRING(km_listen, address)}},
     {KM_GO,         KM_KEEPER, 0, sizeof(struct km_go),         NEW,        "go",         NONE},
     {KM_PING,       KM_KEEPER, 0, sizeof(struct km_ping),       AWAKE,      "ping",       NONE},
@@ -52,6 +52,7 @@ const struct km_row km_table[] = {
     {KM_RUNNING,    KM_KEEPER, 0, sizeof(struct km_running),    WORKING,    "running",    NONE},
     {KM_GROUP_REPLY, KM_KEEPER, 0, sizeof(struct km_group_reply), WORKING,  "group_reply", NONE},
     {KM_DETACHED,   KM_KEEPER, 0, sizeof(struct km_detached),   WORKING,    "detached",   NONE},
+    {KM_FILE,       KM_KEEPER, 1, sizeof(struct km_file),       ANY,        "file",       NONE},
     {KM_READY,      KM_WORKER, 0, sizeof(struct km_ready),      CONFIGURED, "ready",      NONE},
     {KM_FAILED,     KM_WORKER, 0, sizeof(struct km_failed),     ANY,        "failed",     {STRING(km_failed, text)}},
     {KM_PONG,       KM_WORKER, 0, sizeof(struct km_pong),       AWAKE,      "pong",       NONE},
@@ -66,6 +67,7 @@ const struct km_row km_table[] = {
     {KM_UPDATE,     KM_WORKER, 0, sizeof(struct km_update),     WORKING,    "update",     {STRING(km_update, id), STRING(km_update, by)}},
     {KM_RESIZE,     KM_WORKER, 0, sizeof(struct km_resize),     WORKING,    "resize",     {STRING(km_resize, id), STRING(km_resize, by)}},
     {KM_GROUP,      KM_WORKER, 0, sizeof(struct km_group),      WORKING,    "group",      {STRING(km_group, name), STRING(km_group, by)}},
+    {KM_REVOCATIONS, KM_WORKER, 1, sizeof(struct km_revocations), WORKING,  "revocations", NONE},
     {KM_INFO,       KM_WORKER, 0, sizeof(struct km_info),       WORKING,    "info",       NONE},
 };
 /* clang-format on */
@@ -77,8 +79,10 @@ const size_t km_table_rows = sizeof(km_table) / sizeof(km_table[0]);
 _Static_assert(HDR == 16, "km_hdr");
 _Static_assert(
     sizeof(struct km_exit) == 8 + 4 * 8 + 9 * 8 + 8 + KM_IDENTITY_SIZE + KM_TEXT_SIZE, "km_exit");
-_Static_assert(sizeof(struct km_config) == HDR + 40 + 24 + 8 + KM_USER_SIZE, "km_config");
-_Static_assert(sizeof(struct km_listen) == HDR + KM_TEXT_SIZE, "km_listen");
+_Static_assert(
+    sizeof(struct km_config) == HDR + 40 + 24 + 8 + 24 + 8 + KM_USER_SIZE + KM_IDENTITY_SIZE,
+    "km_config");
+_Static_assert(sizeof(struct km_listen) == HDR + 8 + KM_TEXT_SIZE, "km_listen");
 _Static_assert(
     sizeof(struct km_job) == HDR + 16 + 24 + 48 + KM_ID_SIZE + KM_IDENTITY_SIZE + 7, "km_job");
 _Static_assert(sizeof(struct km_refused) == HDR + 16 + 16 + KM_TEXT_SIZE, "km_refused");
@@ -110,6 +114,10 @@ _Static_assert(sizeof(struct km_group) == HDR + 24 + KM_ID_SIZE + KM_IDENTITY_SI
 _Static_assert(sizeof(struct km_spool) == HDR + 16, "km_spool");
 _Static_assert(sizeof(struct km_detached) == HDR + 8, "km_detached");
 _Static_assert(sizeof(struct km_running) == HDR + 16, "km_running");
+_Static_assert(sizeof(struct km_file) == HDR + 8, "km_file");
+_Static_assert(sizeof(struct km_ready) == HDR + 16, "km_ready");
+_Static_assert(sizeof(struct km_pong) == HDR + 8 + KM_HASH_SIZE, "km_pong");
+_Static_assert(sizeof(struct km_revocations) == HDR, "km_revocations");
 _Static_assert(sizeof(struct km_group_reply) == HDR + 24, "km_group_reply");
 
 const struct km_row *km_row(uint16_t type)

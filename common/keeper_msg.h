@@ -31,11 +31,12 @@
 #include "common/err.h"
 #include "common/job_spec.h"
 
-#define KM_VERSION       2
+#define KM_VERSION       3
 #define KM_ID_SIZE       65  /* process_id and its NUL */
 #define KM_IDENTITY_SIZE 256 /* an identity and its NUL */
 #define KM_TEXT_SIZE     256
 #define KM_USER_SIZE     64
+#define KM_HASH_SIZE     32 /* SHA-256 */
 #define KM_LISTEN_MAX    16
 #define KM_WORKER_FD     3 /* where a worker finds its end of the pair */
 
@@ -60,6 +61,8 @@ enum km_type {
 	KM_RUNNING = 16,     /* a job that was queued was started */
 	KM_GROUP_REPLY = 17, /* answer to KM_GROUP */
 	KM_DETACHED = 18,    /* an attachment was withdrawn for another's sake */
+	KM_FILE = 19, /* what a worker may not open itself; fd: the file, or a socket; between
+	                 KM_CONFIG and KM_GO, KM_FILE_REVOCATIONS also later */
 	/* worker -> keeper */
 	KM_READY = 64,
 	KM_FAILED = 65, /* cannot serve; the worker exits */
@@ -76,6 +79,8 @@ enum km_type {
 	KM_UPDATE = 76, /* new limits */
 	KM_RESIZE = 77, /* a terminal's size */
 	KM_GROUP = 78,  /* about a group */
+	KM_REVOCATIONS =
+	    79, /* newer revocations, which this worker has verified; fd: sealed memfd, PEM */
 };
 /* clang-format on */
 
@@ -109,7 +114,29 @@ enum km_can {
 	KM_CAN_LIMIT_MEMORY = 8,
 	KM_CAN_LIMIT_CPU = 16,
 	KM_CAN_LIMIT_PIDS = 32,
+	KM_CAN_EMPTY_NETWORK = 64, /* its workers are in a network namespace without any network */
 };
+
+/* What KM_FILE brings. */
+enum km_file_kind {
+	KM_FILE_POLICY = 1,      /* policy.h; to be read */
+	KM_FILE_CEILING = 2,     /* ceiling.h, packed, sealed memfd */
+	KM_FILE_REVOCATIONS = 3, /* PEM, to be read; may be empty */
+	KM_FILE_AUDIT = 4,       /* opened O_WRONLY|O_APPEND; audit.h */
+	KM_FILE_CA = 5, /* a SOCK_SEQPACKET socket to telex-ca; only with a listener for it */
+	KM_FILE_KINDS
+};
+
+/* What a listening socket serves. */
+enum km_listen_kind {
+	KM_LISTEN_API = 0,    /* everything, for who has a certificate */
+	KM_LISTEN_ENROLL = 1, /* CertificateService alone, and no certificate is asked for */
+};
+
+/* What becomes of a call whose audit record cannot be written; of a certificate when the
+ * revocations that we hold are too old. */
+enum km_audit_full { KM_AUDIT_STOP = 0, KM_AUDIT_DROP = 1 };
+enum km_stale { KM_STALE_FAIL_CLOSED = 0, KM_STALE_WARN = 1 };
 
 /* The stages of a start, in order, for KM_REFUSED with KM_WHY_START. */
 enum km_stage {
@@ -142,6 +169,8 @@ enum km_why {
 	KM_WHY_NO_CGROUP,   /* this host cannot: text says what */
 	KM_WHY_BAD_FIELD,   /* a value out of range: text says which */
 	KM_WHY_REPLACED,    /* another attachment with its key took its place */
+	KM_WHY_CEILING,     /* the agent's ceiling forbids it: text says what */
+	KM_WHY_QUOTA,       /* the identity runs as many as it may: newest says how many */
 };
 
 enum km_end_kind {
@@ -194,13 +223,33 @@ struct km_config {
 	    gid; /* to become, when `drop`; the keeper has done so already: to be checked */
 	uint8_t drop;
 	uint8_t log_level, log_json;
-	uint8_t listeners; /* how many KM_LISTEN follow */
-	uint32_t pad;
+	uint8_t listeners;                   /* how many KM_LISTEN follow */
+	uint32_t max_connections_per_source; /* of this worker; 0: as max_connections */
+	int64_t first_call_ns;               /* from accept to the first call's headers; 0: 10 s */
+	/* Unique among all workers of this agent, also across its restarts: the `writer` of its
+	 * audit records (audit.h). */
+	uint64_t audit_writer;
+	int64_t revocations_max_age_ns; /* 0: any age will do */
+	uint8_t audit_fsync, audit_syslog;
+	uint8_t audit_full;        /* enum km_audit_full */
+	uint8_t revocations_stale; /* enum km_stale */
+	uint8_t pad[4];
 	char default_user[KM_USER_SIZE];
+	/* The identity of a proxy that may speak for others ("": none): the identity of its calls
+	 * is in their header x-telex-identity. */
+	char trusted_proxy[KM_IDENTITY_SIZE];
+};
+
+struct km_file {
+	struct km_hdr hdr;
+	uint32_t kind; /* enum km_file_kind */
+	uint32_t pad;
 };
 
 struct km_listen {
 	struct km_hdr hdr;
+	uint32_t kind; /* enum km_listen_kind */
+	uint32_t pad;
 	char address[KM_TEXT_SIZE]; /* "127.0.0.1:8359", for the log */
 };
 
@@ -333,6 +382,8 @@ struct km_ended {
 
 struct km_ready {
 	struct km_hdr hdr;
+	/* Of the agent's certificate: seconds since the epoch. The keeper renews by them. */
+	int64_t not_before, not_after;
 };
 
 struct km_failed {
@@ -340,14 +391,18 @@ struct km_failed {
 	char text[KM_TEXT_SIZE]; /* "certificate: …" */
 };
 
+/* With the end of this worker's chain of audit records so far, which the keeper keeps in its own
+ * record: what is cut off the end of the file is missed then. */
 struct km_pong {
 	struct km_hdr hdr;
+	uint64_t audit_seq; /* of its last record; 0: none yet */
+	uint8_t audit_hash[KM_HASH_SIZE];
 };
 
 struct km_start {
 	struct km_hdr hdr;
-	uint32_t att; /* 0: start, do not attach */
-	uint32_t pad;
+	uint32_t att;         /* 0: start, do not attach */
+	uint32_t max_running; /* of the owner's processes, this one included; 0: no such limit */
 	uint64_t
 	    offset[3]; /* outputs: where to read from, for a start that finds the job running */
 	uint64_t key;  /* of the attachment; 0: none */
@@ -375,7 +430,7 @@ struct km_attach {
 	uint8_t want_stdin;
 	uint8_t from;  /* enum km_from; not OFFSET: offset[] is ignored */
 	uint8_t flags; /* enum km_attach_flag */
-	uint8_t pad;
+	uint8_t any;   /* 1: whosever process it is (policy allows it; the ceiling must, too) */
 	uint64_t offset[3]; /* UINT64_MAX: not wanted, as from the newest */
 	/* Not 0: an attachment of the same owner with the same key is withdrawn, and this one takes
 	 * its place, stdin included. */
@@ -422,7 +477,8 @@ struct km_signal {
 	uint32_t target; /* enum km_target */
 	int32_t value;   /* with has_value (target PROCESS only): as sigqueue(3) */
 	uint8_t has_value;
-	uint8_t pad[3];
+	uint8_t any; /* as in km_attach */
+	uint8_t pad[2];
 	int64_t kill_after_ns; /* SIGKILL to the tree follows; negative: not */
 	char id[KM_ID_SIZE];
 	char by[KM_IDENTITY_SIZE];
@@ -434,7 +490,8 @@ struct km_list {
 	uint32_t states; /* KM_STATE_BIT()s, ored; 0: all but ENDED */
 	uint8_t one;     /* 1: only `id` (KM_REFUSED with NO_SUCH when there is none) */
 	uint8_t usage;   /* 1: with what each uses now */
-	uint8_t pad[2];
+	uint8_t any;     /* as in km_attach; groups are always the owner's */
+	uint8_t pad;
 	char id[KM_ID_SIZE];
 	char group[KM_ID_SIZE]; /* ""; or only its members (NO_GROUP when there is none) */
 	char owner[KM_IDENTITY_SIZE];
@@ -446,14 +503,16 @@ struct km_remove {
 	struct km_hdr hdr;
 	char id[KM_ID_SIZE];
 	char by[KM_IDENTITY_SIZE];
-	char pad[7];
+	uint8_t any; /* as in km_attach */
+	char pad[6];
 };
 
 /* A terminal's new size. Answer: KM_DONE. */
 struct km_resize {
 	struct km_hdr hdr;
 	uint16_t rows, columns;
-	uint32_t pad;
+	uint8_t any; /* as in km_attach */
+	uint8_t pad[3];
 	char id[KM_ID_SIZE];
 	char by[KM_IDENTITY_SIZE];
 	char pad2[7];
@@ -465,7 +524,8 @@ struct km_update {
 	uint32_t n_rlimits;
 	uint8_t set_nice;
 	int8_t nice;
-	uint8_t pad[2];
+	uint8_t any; /* as in km_attach */
+	uint8_t pad;
 	uint32_t cpu_millis; /* 0: as it is; so memory and pids */
 	uint32_t pad2;
 	uint64_t memory, pids;
@@ -498,10 +558,17 @@ struct km_info {
 	struct km_hdr hdr;
 };
 
+/* Answer: KM_DONE. The keeper keeps them and gives them to every worker (KM_FILE); it knows nothing
+ * of what they say. */
+struct km_revocations {
+	struct km_hdr hdr;
+};
+
 union km_any {
 	struct km_hdr hdr;
 	struct km_config config;
 	struct km_listen listen;
+	struct km_file file;
 	struct km_drain drain;
 	struct km_job job;
 	struct km_refused refused;
@@ -527,6 +594,9 @@ union km_any {
 	struct km_resize resize;
 	struct km_update update;
 	struct km_group group;
+	struct km_ready ready;
+	struct km_pong pong;
+	struct km_revocations revocations;
 };
 
 /* ---- the table ---- */

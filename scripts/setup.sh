@@ -22,6 +22,9 @@ nghttp2 >= 1.43|pkg libnghttp2 >= 1.43|libnghttp2-dev
 protobuf-c >= 1.4|pkg libprotobuf-c >= 1.4|libprotobuf-c-dev
 libconfuse >= 3.3|pkg libconfuse >= 3.3|libconfuse-dev
 jansson >= 2.13|pkg jansson >= 2.13|libjansson-dev
+libmd >= 1.0|pkg libmd >= 1.0|libmd-dev
+libseccomp >= 2.5|pkg libseccomp >= 2.5|libseccomp-dev
+SQLite >= 3.34|pkg sqlite3 >= 3.34|libsqlite3-dev
 zlib|pkg zlib|zlib1g-dev
 LIST
 	if [ ! -x configure ] || [ -e .git ]; then
@@ -42,6 +45,7 @@ cmocka >= 1.1|pkg cmocka >= 1.1|libcmocka-dev
 Python 3|cmd python3|python3
 gRPC for Python|python grpc|python3-grpcio
 protoc for Python|python grpc_tools|python3-grpc-tools
+HTTP/2 for Python|python h2|python3-h2
 pkg_resources for Python|python pkg_resources|python3-pkg-resources
 ps|cmd ps|procps
 tmux|cmd tmux|tmux

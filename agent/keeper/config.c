@@ -53,6 +53,19 @@ static const struct config_key keys[] = {
     SPAN("hang_timeout", hang_timeout_ns, 10 * NS_PER_MS, 3600 * NS_PER_S),
     SPAN("drain_timeout", drain_timeout_ns, 0, 24 * 3600 * NS_PER_S),
     KEY(log_level, KIND_LEVEL, 0, 0),
+    KEY(policy, KIND_PATH, 0, 0),
+    KEY(audit_log, KIND_PATH, 0, 0),
+    KEY(audit_fsync, KIND_BOOL, 0, 0),
+    KEY(audit_syslog, KIND_BOOL, 0, 0),
+    KEY(audit_full, KIND_FULL, 0, 0),
+    KEY(trusted_proxy, KIND_NAME, 0, 0),
+    KEY(max_connections_per_source, KIND_COUNT, 1, 1000000),
+    SPAN("first_call_timeout", first_call_ns, 100 * NS_PER_MS, 600 * NS_PER_S),
+    KEY(renew_from, KIND_NAME, 0, 0),
+    KEY(revocations, KIND_PATH, 0, 0),
+    SPAN("revocations_interval", revocations_interval_ns, NS_PER_S, 24 * 3600 * NS_PER_S),
+    SPAN("revocations_max_age", revocations_max_age_ns, 0, 365 * 24 * 3600 * NS_PER_S),
+    KEY(revocations_stale, KIND_STALE, 0, 0),
     {"log_format", KIND_FORMAT, offsetof(struct config, log_json), 0, 0},
 };
 #define N_KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -252,10 +265,14 @@ static int set_defaults(struct config *c, const char *file)
 	c->hang_timeout_ns = 10 * NS_PER_S;
 	c->drain_timeout_ns = 30 * NS_PER_S;
 	c->log_level = LOG_LEVEL_INFO;
+	c->first_call_ns = 10 * NS_PER_S;
+	c->revocations_interval_ns = 300 * NS_PER_S;
+	c->revocations_stale = KM_STALE_WARN;
 	if (config_set_string(&c->file, file) != 0 ||
 	    config_set_string(&c->certificate, SYSCONFDIR "/telex/agent.pem") != 0 ||
 	    config_set_string(&c->key, SYSCONFDIR "/telex/agent.key") != 0 ||
 	    config_set_string(&c->ca, SYSCONFDIR "/telex/ca.pem") != 0 ||
+	    config_set_string(&c->policy, SYSCONFDIR "/telex/policy.conf") != 0 ||
 	    config_set_string(&c->cgroup, "auto") != 0 ||
 	    config_set_string(&c->state_directory, LOCALSTATEDIR "/lib/telexd") != 0)
 		return TX_ENOMEM;
@@ -348,6 +365,11 @@ void config_unref(struct config *c)
 	free(c->state_directory);
 	free(c->cgroup);
 	free(c->worker_user);
+	free(c->policy);
+	free(c->audit_log);
+	free(c->trusted_proxy);
+	free(c->renew_from);
+	free(c->revocations);
 	free(c->file);
 	free(c);
 }

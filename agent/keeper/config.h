@@ -35,6 +35,21 @@ struct config {
 	int64_t drain_timeout_ns; /* how long calls may go on with a worker that is replaced */
 	enum log_level log_level;
 	bool log_json;
+	/* Who may do what, and what is written down of it. */
+	char *policy;
+	char *audit_log; /* NULL: audit.log in the state directory; the keeper's own, exec.log, is
+	                    beside it */
+	bool audit_fsync, audit_syslog;
+	uint32_t audit_full;                 /* enum km_audit_full */
+	char *trusted_proxy;                 /* an identity, or NULL */
+	uint32_t max_connections_per_source; /* a worker; 0: as max_connections */
+	int64_t first_call_ns;               /* from accept to the first call */
+	/* Certificates: where they are renewed (HOST:PORT of a CA's listener), or NULL; and which
+	 * are revoked. */
+	char *renew_from;
+	char *revocations; /* NULL: revocations.pem in the state directory */
+	int64_t revocations_interval_ns, revocations_max_age_ns;
+	uint32_t revocations_stale; /* enum km_stale */
 };
 
 /* Told once a problem: "telexd.conf:3: unknown key 'lisen'; did you mean 'listen'?" */

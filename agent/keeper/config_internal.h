@@ -16,7 +16,10 @@ enum config_kind {
 	KIND_SIZE,
 	KIND_DURATION,
 	KIND_LEVEL,
-	KIND_FORMAT
+	KIND_FORMAT,
+	KIND_BOOL,
+	KIND_FULL, /* enum km_audit_full */
+	KIND_STALE /* enum km_stale */
 };
 
 struct config_key {

@@ -137,6 +137,43 @@ static const char *take_word(const struct config_key *k, const char *value, void
 	return NULL;
 }
 
+/* Words whose place in the list is their value. */
+struct choice {
+	enum config_kind kind;
+	const char *words[2];
+	const char *wrong, *hint;
+};
+
+static const struct choice choices[] = {
+    {KIND_BOOL, {"false", "true"}, "is neither true nor false", ""},
+    {KIND_FULL, {"stop-serving", "drop-and-count"}, "is no way to go on without an audit log",
+        "; it is stop-serving or drop-and-count"},
+    {KIND_STALE, {"fail-closed", "warn"}, "is no way to take revocations that are too old",
+        "; it is fail-closed or warn"},
+};
+
+static const struct choice *choice_of(enum config_kind kind)
+{
+	for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++)
+		if (choices[i].kind == kind)
+			return &choices[i];
+	return NULL;
+}
+
+static const char *take_choice(const struct choice *c, const char *value, void *where)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		if (strcmp(value, c->words[i]) != 0)
+			continue;
+		if (c->kind == KIND_BOOL)
+			*(bool *)where = i != 0;
+		else
+			*(uint32_t *)where = i;
+		return NULL;
+	}
+	return c->wrong;
+}
+
 static const char *take_text(const struct config_key *k, const char *value, char **where)
 {
 	if (value[0] == '\0')
@@ -153,9 +190,16 @@ void config_hint(enum config_kind kind, const char *value, char *out, size_t siz
 {
 	static const char *const levels[] = {"error", "warn", "info", "debug"};
 	static const char *const formats[] = {"text", "json"};
+	const struct choice *choice = choice_of(kind);
 	const char *near = NULL;
 
 	out[0] = '\0';
+	if (choice != NULL) {
+		near = nearest_word(value, choice->words, 2);
+		snprintf(out, size, near != NULL ? "; did you mean '%s'?" : "%s",
+		    near != NULL ? near : choice->hint);
+		return;
+	}
 	if (kind == KIND_LEVEL) {
 		near = nearest_word(value, levels, 4);
 		snprintf(out, size, near != NULL ? "; did you mean '%s'?" : "%s",
@@ -181,6 +225,10 @@ const char *config_take(struct config *c, const struct config_key *k, const char
 	case KIND_LEVEL:
 	case KIND_FORMAT:
 		return take_word(k, value, where);
+	case KIND_BOOL:
+	case KIND_FULL:
+	case KIND_STALE:
+		return take_choice(choice_of(k->kind), value, where);
 	case KIND_PATH:
 	case KIND_NAME:
 	case KIND_CGROUP:

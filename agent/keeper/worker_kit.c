@@ -196,11 +196,20 @@ static int send_config(
 	    .log_level = (uint8_t)c->log_level,
 	    .log_json = c->log_json,
 	    .listeners = (uint8_t)kit->listeners->n,
+	    .max_connections_per_source = c->max_connections_per_source,
+	    .first_call_ns = c->first_call_ns,
+	    .revocations_max_age_ns = c->revocations_max_age_ns,
+	    .audit_fsync = c->audit_fsync,
+	    .audit_syslog = c->audit_syslog,
+	    .audit_full = (uint8_t)c->audit_full,
+	    .revocations_stale = (uint8_t)c->revocations_stale,
 	};
 	int fds[3] = {-1, -1, -1};
 	int rc = 0;
 
 	memcpy(m.default_user, kit->default_user, sizeof(m.default_user));
+	if (c->trusted_proxy != NULL)
+		snprintf(m.trusted_proxy, sizeof(m.trusted_proxy), "%s", c->trusted_proxy);
 	for (int i = 0; i < 3 && rc == 0; i++) {
 		/* A FIFO without a writer must not hold the keeper up. */
 		fds[i] = open(paths[i], O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -215,6 +224,27 @@ static int send_config(
 	return rc;
 }
 
+/* The files that a worker reads, or writes to, and may not open. */
+static int send_files(const struct worker_kit *kit, struct km_chan *chan)
+{
+	const struct {
+		enum km_file_kind kind;
+		const char *path;
+	} files[] = {{KM_FILE_POLICY, kit->config->policy}};
+	int rc = 0;
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && rc == 0; i++) {
+		struct km_file m = {.kind = files[i].kind};
+		int fd = open(files[i].path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+		if (fd < 0)
+			continue;
+		rc = km_send(chan, KM_FILE, 0, &m, &fd, 1);
+		close(fd);
+	}
+	return rc;
+}
+
 int worker_kit_send(
     const struct worker_kit *kit, struct km_chan *chan, uint32_t index, struct err *e)
 {
@@ -223,6 +253,8 @@ int worker_kit_send(
 
 	*e = (struct err){0};
 	rc = send_config(kit, chan, index, e);
+	if (rc == 0)
+		rc = send_files(kit, chan);
 	for (size_t i = 0; i < kit->listeners->n && rc == 0; i++) {
 		const struct listener *l = &kit->listeners->list[i];
 		struct km_listen m = {0};

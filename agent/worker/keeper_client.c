@@ -428,6 +428,7 @@ static int on_message(struct km_chan *c, const union km_any *msg, int *fds, size
 	switch (msg->hdr.type) {
 	case KM_CONFIG:
 	case KM_LISTEN:
+	case KM_FILE:
 		return k->ops->control(msg, fds, n_fds, k->arg);
 	case KM_GO:
 		km_chan_set_state(c, KM_LINK_CONFIGURED);

@@ -45,7 +45,8 @@ struct program {
 	struct {
 		char *text;
 		size_t len;
-	} pem[PEM_COUNT]; /* from KM_CONFIG to KM_GO */
+	} pem[PEM_COUNT];         /* from KM_CONFIG to KM_GO */
+	int files[KM_FILE_KINDS]; /* by enum km_file_kind; -1: not given */
 	struct event *last_words;
 	struct event *drained; /* calls may go on until then */
 	int status;            /* of the process */
@@ -233,6 +234,20 @@ static void on_drained(evutil_socket_t fd, short what, void *arg)
 	keeper_client_leave(p->worker.keeper);
 }
 
+/* The newest of its kind. */
+static void keep_file(struct program *p, const struct km_file *m, int fd)
+{
+	int *place = m->kind < KM_FILE_KINDS ? &p->files[m->kind] : NULL;
+
+	if (place == NULL) {
+		close(fd);
+		return;
+	}
+	if (*place >= 0)
+		close(*place);
+	*place = fd;
+}
+
 static int on_control(const union km_any *msg, int *fds, size_t n_fds, void *arg)
 {
 	struct program *p = arg;
@@ -244,6 +259,9 @@ static int on_control(const union km_any *msg, int *fds, size_t n_fds, void *arg
 		break;
 	case KM_LISTEN:
 		listeners_add(p->listeners, fds[0], msg->listen.address);
+		return 0;
+	case KM_FILE:
+		keep_file(p, &msg->file, fds[0]);
 		return 0;
 	case KM_GO:
 		rc = go(p);
@@ -317,6 +335,9 @@ static void clean_up(struct program *p)
 	keeper_client_free(p->worker.keeper);
 	svc_reflection_cleanup();
 	forget_pem(p);
+	for (int i = 0; i < KM_FILE_KINDS; i++)
+		if (p->files[i] >= 0)
+			close(p->files[i]);
 	event_free(p->last_words);
 	event_free(p->drained);
 	event_base_free(p->worker.base);
@@ -329,6 +350,8 @@ int main(void)
 	struct err e;
 
 	mem_keep_freed();
+	for (int i = 0; i < KM_FILE_KINDS; i++)
+		p.files[i] = -1;
 	if (!has_link()) {
 		fputs("telex-worker is a part of telexd, which starts it; it is not a command.\n",
 		    stderr);

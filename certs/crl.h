@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Revocation lists (RFC 5280, 5): signed by the CA, PEM, with a number that only grows.
+ */
+#ifndef TX_CERTS_CRL_H
+#define TX_CERTS_CRL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "certs/ca.h"
+#include "certs/ledger.h"
+#include "common/err.h"
+
+#define CRL_MAX ((size_t)8 << 20) /* bytes of PEM */
+
+/* All unexpired revoked certificates of the ledger, with a new number. valid_s: until its
+ * nextUpdate. *pem is the caller's: free. */
+int crl_make(
+    char **pem, size_t *len, const struct ca *ca, struct ledger *l, int64_t valid_s, struct err *e);
+
+/* For who checks certificates. */
+struct crl;
+
+/* Verified against the CA's certificates (PEM; several allowed). TX_ECERT with a sentence: another
+ * CA's, a bad signature, no CRL. Empty text: *out has nothing revoked and age "never". */
+int crl_read(struct crl **out, const char *pem, size_t len, const char *ca_pem, size_t ca_len,
+    struct err *e);
+void crl_free(struct crl *c);
+int64_t crl_number(const struct crl *c);      /* -1: there is none */
+int64_t crl_this_update(const struct crl *c); /* seconds since the epoch; 0: there is none */
+int64_t crl_next_update(const struct crl *c);
+size_t crl_count(const struct crl *c);
+/* serial in hexadecimal as pem_serial gives it. O(log n). */
+bool crl_revoked(const struct crl *c, const char *serial);
+
+#endif

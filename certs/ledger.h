@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The book-keeping of a CA: what it issued, what is revoked, which tokens are out; a SQLite
+ * database in its folder (CA_LEDGER_FILE). Safe under concurrent use by several processes (WAL,
+ * immediate transactions, a busy time-out) and power cut (synchronous FULL): what a call has
+ * returned 0 for is there after it.
+ */
+#ifndef TX_CERTS_LEDGER_H
+#define TX_CERTS_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/identity.h"
+
+#define CA_LEDGER_FILE     "ledger.db"
+#define LEDGER_SERIAL_SIZE 64 /* hexadecimal, with its NUL */
+#define LEDGER_HASH_SIZE   32 /* SHA-256 */
+
+struct ledger;
+
+/* Opens or makes it (0600). TX_ESTATE when it is of a newer version. */
+int ledger_open(struct ledger **out, const char *dir, struct err *e);
+void ledger_close(struct ledger *l);
+
+/* ---- certificates ---- */
+
+struct ledger_certificate {
+	char serial[LEDGER_SERIAL_SIZE];
+	char identity[IDENTITY_SIZE];
+	int64_t not_before, not_after; /* seconds since the epoch */
+	int64_t issued;
+	int64_t revoked; /* 0: it is not */
+	int reason;      /* RFC 5280 5.3.1; 0: unspecified */
+};
+
+/* Before the certificate is given to anybody. `pem` is kept: the same request gets it again. */
+int ledger_add(
+    struct ledger *l, const struct ledger_certificate *c, const char *pem, struct err *e);
+/* Newest first. `one` returns false to end it. */
+int ledger_each(struct ledger *l, bool (*one)(const struct ledger_certificate *c, void *arg),
+    void *arg, struct err *e);
+/* By serial, or all unexpired ones of an identity. *n is how many are revoked now that were not;
+ * TX_ENOENT when there is none of that serial or identity at all. */
+int ledger_revoke(
+    struct ledger *l, const char *serial_or_identity, int reason, size_t *n, struct err *e);
+/* The next CRL number, one higher at each call. */
+int ledger_crl_number(struct ledger *l, int64_t *number, struct err *e);
+
+/* ---- tokens ---- */
+
+struct ledger_token {
+	uint8_t hash[LEDGER_HASH_SIZE]; /* of the secret; the secret itself is nowhere here */
+	enum identity_kind kind;
+	char name[IDENTITY_NAME_MAX + 1];
+	const char *sans; /* the whole set, sorted, one a line; "" for a user */
+	int64_t ttl_s;    /* of the certificate */
+	int64_t expires;  /* of the token, seconds since the epoch */
+};
+
+int ledger_add_token(struct ledger *l, const struct ledger_token *t, struct err *e);
+
+/* What a token is good for; `sans` is malloc'd, the caller's. */
+enum ledger_use {
+	LEDGER_USE_NEW,     /* unused: issue, then ledger_redeem */
+	LEDGER_USE_AGAIN,   /* used by this very CSR: *pem is what it got */
+	LEDGER_USE_UNKNOWN, /* the rest are refusals */
+	LEDGER_USE_EXPIRED,
+	LEDGER_USE_SPENT, /* by another CSR */
+};
+int ledger_look_token(struct ledger *l, const uint8_t hash[LEDGER_HASH_SIZE],
+    const uint8_t csr_hash[LEDGER_HASH_SIZE], int64_t now, enum ledger_use *use,
+    struct ledger_token *t, char **sans, char **pem, struct err *e);
+/*
+ * Spends the token for this CSR and records the certificate, in one transaction: of any number at
+ * the same time one gets LEDGER_USE_NEW, those with the same CSR get AGAIN and its *pem, the others
+ * SPENT.
+ */
+int ledger_redeem(struct ledger *l, const uint8_t hash[LEDGER_HASH_SIZE],
+    const uint8_t csr_hash[LEDGER_HASH_SIZE], const struct ledger_certificate *c,
+    const char *new_pem, int64_t now, enum ledger_use *use, char **pem, struct err *e);
+
+/* A renewal: the same CSR gets the same certificate (LEDGER_USE_AGAIN). */
+int ledger_renewal(
+    struct ledger *l, const uint8_t csr_hash[LEDGER_HASH_SIZE], char **pem, struct err *e);
+int ledger_add_renewal(struct ledger *l, const uint8_t csr_hash[LEDGER_HASH_SIZE],
+    const struct ledger_certificate *c, const char *pem, struct err *e);
+
+#endif

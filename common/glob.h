@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Patterns of identities and absolute paths: '*' is any text without '/', '**' any text, '?' one
+ * character but '/', '\' takes the next character as it is. Nothing else is special. The whole text
+ * must match. Linear in the text for each '*': no pattern takes exponential time.
+ */
+#ifndef TX_COMMON_GLOB_H
+#define TX_COMMON_GLOB_H
+
+#include <stdbool.h>
+
+bool glob_match(const char *pattern, const char *text);
+/* Whether it is a pattern: not empty, no '\' at its end. */
+bool glob_valid(const char *pattern);
+/* Whether `path` begins with '/' and has no empty, "." or ".." component and no '/' at its end
+ * (but "/" itself). */
+bool glob_path_plain(const char *path);
+
+#endif
