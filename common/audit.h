@@ -3,15 +3,18 @@
  * The audit log: JSON lines, appended only, each written before what it tells of is answered.
  *
  * Several processes write to one file, each its own chain: a record says who wrote it (`writer`),
- * its number in that chain (`seq`, from 1) and the SHA-256 of the writer's line before it (`prev`;
- * 64 zeros in the first one). A line is one write(2) to a descriptor opened O_APPEND, so lines
- * never mix. A writer's first record is "begin", its last one, when it ends in order, "end". The
- * keeper keeps a file of its own (exec.log: each exec, each worker's begin and end, and, by
- * KM_PONG, how far each worker's chain was), so what is cut off the end of the workers' file is
- * missed there.
+ * its number in that chain (`seq`, from 1), the hash of the writer's record before it (`prev`; 64
+ * zeros in the first one) and its own (`hash`: SHA-256 of the line up to it, prev included). A line
+ * is one write(2) to a descriptor opened O_APPEND, so lines never mix. A writer's first record is
+ * "begin", its last one, when it ends in order, "end". The keeper keeps a file of its own
+ * (exec.log: each exec, each worker's begin and end, and, by KM_PONG, how far each worker's chain
+ * was), so what is cut off the end of the workers' file is missed there.
  *
- * Names and texts from peers are JSON strings with every control character escaped; payloads,
- * environment values and secrets are never here.
+ * Names and texts from peers are in escape.h's printable form, as JSON strings: no line can be
+ * forged, and none harms a terminal. Payloads, environment values and secrets are never here.
+ * doc/AUDIT has the line's layout and every event.
+ *
+ * In libtxaudit, which needs libmd: libtelex holds nothing of it.
  */
 #ifndef TX_COMMON_AUDIT_H
 #define TX_COMMON_AUDIT_H
@@ -24,28 +27,42 @@
 #include "common/err.h"
 
 #define AUDIT_HASH_SIZE 32
-#define AUDIT_RECORD_MAX                                                                           \
-	((size_t)64 << 10) /* a longer one has its longest texts cut, and says so */
+/* A record with more is cut, text by text, and says so ("cut":true). */
+#define AUDIT_RECORD_MAX ((size_t)64 << 10)
+#define AUDIT_TEXT_MAX   ((size_t)4 << 10) /* of one text */
 
 struct audit;
 
 struct audit_options {
-	uint64_t writer;
-	const char *program; /* "worker", "keeper", "ca" */
+	uint64_t writer;     /* less than 2^53 */
+	const char *program; /* "worker", "keeper", "ca"; outlives it */
 	bool fsync;          /* before audit_end returns */
 	bool syslog;         /* each line there, too (LOG_AUTHPRIV) */
 	bool drop;           /* a full disk: count what is dropped and go on, instead of TX_ESYS */
+	const char *syslog_path; /* its socket; NULL: /dev/log */
+	/* A chain that an earlier image of this process began goes on: the end of it. 0: a new one.
+	 */
+	uint64_t seq;
+	uint8_t hash[AUDIT_HASH_SIZE];
 };
 
-/* Takes fd (O_WRONLY|O_APPEND). Writes "begin". TX_ENOMEM, TX_ESYS. */
+/*
+ * Takes fd (O_WRONLY|O_APPEND), on success. Writes "begin"; where that cannot be written it is
+ * tried again before each record. Opens the syslog's socket; that it is not there is logged. From
+ * then on only write(2), fdatasync(2), sendto(2) and clock_gettime(2) are used. TX_ENOMEM.
+ */
 int audit_new(struct audit **out, int fd, const struct audit_options *o, struct err *e);
 /* Writes "end" and closes. NULL is allowed. */
 void audit_free(struct audit *a);
+/* Closes without an "end": the chain goes on in another image (audit_options.seq), or another
+ * process. NULL is allowed. */
+void audit_leave(struct audit *a);
 
 /*
  * One record: audit_begin, then members, then audit_end, which writes it. Nothing fails before
  * audit_end. `event`: "handshake", "call", "start", "signal", "exit", "file", "certificate", … as
- * in doc/AUDIT. Time, writer, seq and prev are added.
+ * in doc/AUDIT; events and keys are plain words of ours. Time, writer, seq, prev and hash are
+ * added. `a` may be NULL everywhere: nothing is written then.
  */
 void audit_begin(struct audit *a, const char *event);
 void audit_text(struct audit *a, const char *key, const char *text); /* NULL: left out */
@@ -54,35 +71,65 @@ void audit_bytes(
 void audit_number(struct audit *a, const char *key, int64_t number);
 void audit_flag(struct audit *a, const char *key, bool flag);
 void audit_list(struct audit *a, const char *key, char *const *texts, size_t n);
+/* In hexadecimal. */
+void audit_hex(struct audit *a, const char *key, const void *bytes, size_t len);
+/* A list's parts one by one, for those that are no array: open, any number of items, close. */
+void audit_list_open(struct audit *a, const char *key);
+void audit_list_item(struct audit *a, const void *bytes, size_t len);
+void audit_list_close(struct audit *a);
 /* 0, or TX_ESYS when it could not be written: then what it tells of must not happen. With `drop` it
- * is counted instead, and the next record that can be written says how many were dropped. */
+ * is counted instead. The next record that can be written says how many could not ("lost"). */
 int audit_end(struct audit *a, struct err *e);
 
 /* The end of the chain: for KM_PONG. */
 uint64_t audit_seq(const struct audit *a);
 void audit_hash(const struct audit *a, uint8_t out[AUDIT_HASH_SIZE]);
+/* How many records could not be written since audit_new. */
+uint64_t audit_lost(const struct audit *a);
+bool audit_drops(const struct audit *a);
 
 /* ---- reading ---- */
 
 struct audit_finding {
-	uint64_t line; /* in the file, from 1; 0: of the file as a whole */
+	const char *file; /* as audit_source.name */
+	uint64_t line;    /* in it, from 1; 0: of the file as a whole */
 	uint64_t writer, seq;
-	const char
-	    *what; /* "a record is missing", "a record was changed", "the end is cut off", … */
-	char text[256]; /* the sentence */
+	/* "a record is missing", "a record was changed", "the end is cut off", … */
+	const char *what;
+	char text[256]; /* the sentence, printable */
 };
 
 struct audit_result {
 	uint64_t records, writers, findings;
 	uint64_t open_writers; /* whose chain has no "end": running, or killed */
-	uint64_t dropped;      /* as the records say */
+	uint64_t lost;         /* as the records say */
+	uint64_t torn; /* pieces of records that were being written when the disk was full or the
+	                  writer died */
+	/* Of the last whole record: to be noted elsewhere. */
+	uint64_t head_writer, head_seq;
+	char head[2 * AUDIT_HASH_SIZE + 1]; /* "": no record */
+	bool expected;                      /* `expect` was found in it */
+};
+
+struct audit_source {
+	const char *name;
+	FILE *file;
+};
+
+struct audit_check {
+	const struct audit_source *logs; /* oldest first; a chain may go on in the next */
+	size_t n_logs;
+	const struct audit_source *exec_logs; /* the keeper's; oldest first */
+	size_t n_exec_logs;
+	const char *expect; /* a hash noted before, 64 hexadecimal digits; NULL: none */
 };
 
 /*
- * Checks `log` and, when given, the keeper's `exec_log` against it. `found` may be NULL. 0: read
- * through, see result->findings; TX_ESYS, TX_ENOMEM.
+ * Checks the logs, each exec log by itself, and the logs against the exec logs. `found` may be
+ * NULL. 0: read through, see result->findings (result is of the logs; findings of all); TX_ESYS,
+ * TX_ENOMEM.
  */
-int audit_verify(FILE *log, FILE *exec_log, struct audit_result *result,
+int audit_verify(const struct audit_check *c, struct audit_result *result,
     void (*found)(const struct audit_finding *f, void *arg), void *arg, struct err *e);
 
 #endif

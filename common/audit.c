@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The writer. A record is made in a buffer that is there from the beginning, so a call costs one
+ * write(2) and no memory. A write that fails, or is short, counts as none: its number and the
+ * chain's end stay as they were, and the next record has that number. What a short one left in the
+ * file has no newline; the reader knows it by that.
+ */
+#include "common/audit.h"
+
+#include <errno.h>
+#include <sha2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/audit_internal.h"
+#include "common/duration.h"
+#include "common/escape.h"
+#include "common/log.h"
+
+#define SYSLOG_PRIORITY "<86>" /* LOG_AUTHPRIV | LOG_INFO */
+#define SYSLOG_MAX      8000   /* what is longer is cut there: the file has it whole */
+
+struct audit {
+	int fd;
+	int syslog; /* -1: not asked for, or not there */
+	struct audit_options o;
+	uint64_t seq;
+	uint8_t hash[AUDIT_HASH_SIZE]; /* of the last record */
+	uint64_t lost, untold;         /* in all; since the last record */
+	bool begun;                    /* "begin" is in the file */
+	bool cut, refused; /* of this record: texts were cut; "begin" could not be written */
+	bool in_list, first_item;
+	bool trouble;   /* the last write failed: it is logged once */
+	int64_t second; /* that `when` is of */
+	char when[24];  /* "2026-01-31T12:00:00" */
+	size_t used;
+	char line[AUDIT_RECORD_MAX];
+};
+
+/* What is kept free for the tail. */
+#define ROOM_MAX (AUDIT_RECORD_MAX - LINE_TAIL_SIZE - sizeof(LINE_CUT))
+/* What a long list leaves for the members after it. */
+#define LIST_KEEPS_FREE (2 * AUDIT_TEXT_MAX)
+
+/* ---- pieces; each is put whole or, where there is no room, not at all ---- */
+
+static bool put(struct audit *a, const char *bytes, size_t len)
+{
+	if (a->used + len > ROOM_MAX) {
+		a->cut = true;
+		return false;
+	}
+	memcpy(a->line + a->used, bytes, len);
+	a->used += len;
+	return true;
+}
+
+static void put_word(struct audit *a, const char *word)
+{
+	put(a, word, strlen(word));
+}
+
+static void put_u64(struct audit *a, uint64_t n)
+{
+	char digits[24];
+	size_t at = sizeof(digits);
+
+	do
+		digits[--at] = (char)('0' + n % 10);
+	while ((n /= 10) != 0);
+	put(a, digits + at, sizeof(digits) - at);
+}
+
+static bool put_key(struct audit *a, const char *key)
+{
+	size_t len = strlen(key);
+
+	/* The longest of what is not a text follows, and a list's or text's end. */
+	if (a->used + len + 64 > ROOM_MAX) {
+		a->cut = true;
+		return false;
+	}
+	put(a, ",\"", 2);
+	put(a, key, len);
+	return put(a, "\":", 2);
+}
+
+static bool is_plain(uint8_t c)
+{
+	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+/* The length of what stands for one character at p, made in `out` of at least 64 bytes; *n: how
+ * many bytes it was. */
+static size_t escape_one(char *out, const uint8_t *p, size_t len, size_t *n)
+{
+	size_t want = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : p[0] >= 0xc2 ? 2 : 1;
+	char printable[32];
+	size_t used = 0;
+
+	*n = 1;
+	while (*n < want && *n < len && (p[*n] & 0xc0) == 0x80)
+		++*n;
+	escape_text(printable, sizeof(printable), p, *n);
+	for (const char *c = printable; *c != '\0'; c++) {
+		if (*c == '"' || *c == '\\')
+			out[used++] = '\\';
+		out[used++] = *c;
+	}
+	return used;
+}
+
+/* The inside of a string, as far as it may go. */
+static void put_text(struct audit *a, const uint8_t *p, size_t len, size_t max)
+{
+	size_t end = a->used + max < ROOM_MAX - 4 ? a->used + max : ROOM_MAX - 4;
+
+	while (len > 0) {
+		char piece[64];
+		size_t n = 0, room = end - a->used;
+
+		while (n < len && is_plain(p[n]))
+			n++;
+		if (n > 0) {
+			size_t take = n < room ? n : room;
+
+			memcpy(a->line + a->used, p, take);
+			a->used += take;
+			if (take < n)
+				break;
+		} else {
+			size_t size = escape_one(piece, p, len, &n);
+
+			if (size > room)
+				break;
+			memcpy(a->line + a->used, piece, size);
+			a->used += size;
+		}
+		p += n;
+		len -= n;
+	}
+	if (len > 0)
+		a->cut = true;
+}
+
+static void put_string(struct audit *a, const void *bytes, size_t len)
+{
+	put(a, "\"", 1);
+	put_text(a, bytes, len, AUDIT_TEXT_MAX);
+	a->line[a->used++] = '"';
+}
+
+static char *hex_of(char *out, const uint8_t *bytes, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < len; i++) {
+		*out++ = digits[bytes[i] >> 4];
+		*out++ = digits[bytes[i] & 15];
+	}
+	return out;
+}
+
+static void put_time(struct audit *a)
+{
+	int64_t now = clock_realtime_ns();
+	char fraction[] = ".000000Z";
+	int64_t us = now % NS_PER_S / 1000;
+
+	if (now / NS_PER_S != a->second) {
+		time_t seconds = (time_t)(now / NS_PER_S);
+		struct tm tm;
+
+		gmtime_r(&seconds, &tm);
+		strftime(a->when, sizeof(a->when), "%Y-%m-%dT%H:%M:%S", &tm);
+		a->second = now / NS_PER_S;
+	}
+	for (int i = 6; i > 0; i--, us /= 10)
+		fraction[i] = (char)('0' + us % 10);
+	put_word(a, a->when);
+	put_word(a, fraction);
+}
+
+/* ---- writing ---- */
+
+static void to_syslog(struct audit *a, size_t len)
+{
+	static const char tag[] = SYSLOG_PRIORITY "telex-audit: ";
+	char text[sizeof(tag) + SYSLOG_MAX];
+	size_t n = len - 1 < SYSLOG_MAX ? len - 1 : SYSLOG_MAX;
+
+	memcpy(text, tag, sizeof(tag) - 1);
+	memcpy(text + sizeof(tag) - 1, a->line, n);
+	if (send(a->syslog, text, sizeof(tag) - 1 + n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+	    !a->trouble)
+		log_warn("audit: the syslog does not take it: %s", strerror(errno));
+}
+
+/* Writes the line that is there, from its head to its last member. */
+static int write_line(struct audit *a, struct err *e)
+{
+	uint8_t hash[AUDIT_HASH_SIZE];
+	char *p = a->line + a->used;
+	SHA2_CTX sha;
+	ssize_t n;
+	size_t len;
+
+	if (a->cut) {
+		memcpy(p, LINE_CUT, sizeof(LINE_CUT) - 1);
+		p += sizeof(LINE_CUT) - 1;
+	}
+	memcpy(p, LINE_PREV, sizeof(LINE_PREV) - 1);
+	p = hex_of(p + sizeof(LINE_PREV) - 1, a->hash, sizeof(a->hash));
+	SHA256Init(&sha);
+	SHA256Update(&sha, (const uint8_t *)a->line, (size_t)(p - a->line));
+	SHA256Final(hash, &sha);
+	memcpy(p, LINE_HASH, sizeof(LINE_HASH) - 1);
+	p = hex_of(p + sizeof(LINE_HASH) - 1, hash, sizeof(hash));
+	memcpy(p, LINE_END, sizeof(LINE_END) - 1);
+	len = (size_t)(p - a->line) + sizeof(LINE_END) - 1;
+	do
+		n = write(a->fd, a->line, len);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0 && (size_t)n < len) {
+		errno = ENOSPC;
+		n = -1;
+	}
+	if (n < 0)
+		return err_sys(e, errno, "the audit record cannot be written");
+	a->seq++;
+	memcpy(a->hash, hash, sizeof(hash));
+	if (a->syslog >= 0)
+		to_syslog(a, len);
+	/* It is in the file; whether on the disk, nobody knows. EINVAL: no file, nothing to sync.
+	 */
+	if (a->o.fsync && fdatasync(a->fd) != 0 && errno != EINVAL && errno != EROFS)
+		return err_sys(e, errno, "the audit record cannot be brought to the disk");
+	return 0;
+}
+
+static void begin_line(struct audit *a, const char *event)
+{
+	a->used = 0;
+	a->cut = a->refused = false;
+	put_word(a, LINE_HEAD);
+	put_u64(a, a->o.writer);
+	put_word(a, LINE_SEQ);
+	put_u64(a, a->seq + 1);
+	put_word(a, LINE_TIME);
+	put_time(a);
+	put_word(a, LINE_EVENT);
+	put_word(a, event);
+	put(a, "\"", 1);
+	if (a->untold > 0)
+		audit_number(a, "lost", (int64_t)a->untold);
+}
+
+static int end_line(struct audit *a, struct err *e)
+{
+	struct err why;
+	int rc = write_line(a, &why);
+
+	if (rc == 0) {
+		a->untold = 0;
+		if (a->trouble)
+			log_info("audit: records can be written again");
+		a->trouble = false;
+		return 0;
+	}
+	if (!a->trouble)
+		log_error("audit: %s%s", why.message,
+		    a->o.drop ? "; dropped and counted" : "; calls are refused until it can");
+	a->trouble = true;
+	if (e != NULL)
+		*e = why;
+	return rc;
+}
+
+static int write_begin(struct audit *a, struct err *e)
+{
+	begin_line(a, "begin");
+	audit_text(a, "program", a->o.program);
+	audit_number(a, "pid", getpid());
+	if (end_line(a, e) != 0)
+		return TX_ESYS;
+	a->begun = true;
+	return 0;
+}
+
+/* ---- a writer's life ---- */
+
+static int open_syslog(const char *path)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	int fd;
+
+	if (strlen(path) >= sizeof(to.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	strcpy(to.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0) {
+		int saved = errno;
+
+		close(fd);
+		errno = saved;
+		fd = -1;
+	}
+	return fd;
+}
+
+int audit_new(struct audit **out, int fd, const struct audit_options *o, struct err *e)
+{
+	struct audit *a = calloc(1, sizeof(*a));
+
+	if (a == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	a->fd = fd;
+	a->o = *o;
+	a->second = -1;
+	a->syslog = -1;
+	if (o->syslog) {
+		const char *path = o->syslog_path != NULL ? o->syslog_path : "/dev/log";
+
+		a->syslog = open_syslog(path);
+		if (a->syslog < 0)
+			log_warn(
+			    "audit: %s: %s; records go to the file alone", path, strerror(errno));
+	}
+	a->seq = o->seq;
+	memcpy(a->hash, o->hash, sizeof(a->hash));
+	a->begun = o->seq > 0;
+	if (!a->begun)
+		(void)write_begin(a, NULL);
+	*out = a;
+	return 0;
+}
+
+void audit_leave(struct audit *a)
+{
+	if (a == NULL)
+		return;
+	close(a->fd);
+	if (a->syslog >= 0)
+		close(a->syslog);
+	free(a);
+}
+
+void audit_free(struct audit *a)
+{
+	if (a == NULL)
+		return;
+	if (a->begun) {
+		begin_line(a, "end");
+		(void)end_line(a, NULL);
+	}
+	audit_leave(a);
+}
+
+/* ---- a record ---- */
+
+void audit_begin(struct audit *a, const char *event)
+{
+	bool begun;
+
+	if (a == NULL)
+		return;
+	begun = a->begun || write_begin(a, NULL) == 0;
+	begin_line(a, event);
+	a->refused = !begun;
+}
+
+void audit_bytes(struct audit *a, const char *key, const void *bytes, size_t len)
+{
+	if (a != NULL && put_key(a, key))
+		put_string(a, bytes, len);
+}
+
+void audit_text(struct audit *a, const char *key, const char *text)
+{
+	if (text != NULL)
+		audit_bytes(a, key, text, strlen(text));
+}
+
+void audit_number(struct audit *a, const char *key, int64_t number)
+{
+	if (a == NULL || !put_key(a, key))
+		return;
+	if (number < 0)
+		put(a, "-", 1);
+	put_u64(a, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
+}
+
+void audit_flag(struct audit *a, const char *key, bool flag)
+{
+	if (a != NULL && put_key(a, key))
+		put_word(a, flag ? "true" : "false");
+}
+
+void audit_hex(struct audit *a, const char *key, const void *bytes, size_t len)
+{
+	char piece[AUDIT_HEX];
+
+	if (a == NULL || !put_key(a, key))
+		return;
+	put(a, "\"", 1);
+	for (const uint8_t *p = bytes; len > 0;) {
+		size_t n = len < AUDIT_HASH_SIZE ? len : AUDIT_HASH_SIZE;
+
+		put_text(a, (const uint8_t *)piece, (size_t)(hex_of(piece, p, n) - piece),
+		    AUDIT_TEXT_MAX);
+		p += n;
+		len -= n;
+	}
+	a->line[a->used++] = '"';
+}
+
+void audit_list_open(struct audit *a, const char *key)
+{
+	if (a == NULL)
+		return;
+	a->first_item = true;
+	a->in_list = put_key(a, key) && put(a, "[", 1);
+}
+
+void audit_list_item(struct audit *a, const void *bytes, size_t len)
+{
+	if (a == NULL || !a->in_list)
+		return;
+	if (a->used + LIST_KEEPS_FREE > ROOM_MAX) {
+		a->cut = true;
+		return;
+	}
+	if (!a->first_item)
+		put(a, ",", 1);
+	a->first_item = false;
+	put_string(a, bytes, len);
+}
+
+void audit_list_close(struct audit *a)
+{
+	if (a == NULL || !a->in_list)
+		return;
+	a->line[a->used++] = ']';
+	a->in_list = false;
+}
+
+void audit_list(struct audit *a, const char *key, char *const *texts, size_t n)
+{
+	audit_list_open(a, key);
+	for (size_t i = 0; i < n; i++)
+		audit_list_item(a, texts[i], strlen(texts[i]));
+	audit_list_close(a);
+}
+
+int audit_end(struct audit *a, struct err *e)
+{
+	int rc;
+
+	if (a == NULL)
+		return 0;
+	if (a->refused)
+		rc = err_set(e, TX_ESYS, "the audit log cannot be written to");
+	else
+		rc = end_line(a, e);
+	if (rc == 0)
+		return 0;
+	a->lost++;
+	a->untold++;
+	return a->o.drop ? 0 : rc;
+}
+
+/* ---- what is known of it ---- */
+
+uint64_t audit_seq(const struct audit *a)
+{
+	return a != NULL ? a->seq : 0;
+}
+
+void audit_hash(const struct audit *a, uint8_t out[AUDIT_HASH_SIZE])
+{
+	if (a != NULL)
+		memcpy(out, a->hash, AUDIT_HASH_SIZE);
+	else
+		memset(out, 0, AUDIT_HASH_SIZE);
+}
+
+uint64_t audit_lost(const struct audit *a)
+{
+	return a != NULL ? a->lost : 0;
+}
+
+bool audit_drops(const struct audit *a)
+{
+	return a != NULL && a->o.drop;
+}
