@@ -3,28 +3,16 @@
  * Who may do what: roles, and grants of roles to identities. Default deny.
  *
  * One file, read by the worker before its sandbox closes, and by `telex policy`. What is not known
- * in it, or out of range, is a problem told with file, line and the nearest right word; with any
- * problem nothing of it is loaded.
+ * in it, or out of range, or can never match, is a problem told with file, line and the nearest
+ * right word; with any problem nothing of it is loaded. The manual of its keys is
+ * telex-policy(5), an example is policy_example; how its words look, policy_text.h says.
  *
- *     role deploy {
- *             methods = {"telex.v1.ProcessService/*", "telex.v1.SystemService/*"}
- *             command "/usr/bin/systemctl" { arguments = {"restart", "app-*"} }
- *             command "/opt/app/bin/**" {}
- *             users = {"deploy"}
- *             environment = {"LANG", "APP_*"}
- *             directories = {"/srv/app/**"}
- *             terminal = false
- *             any_process = false
- *             signals = {"TERM", "HUP", "KILL"}
- *             max_memory = 1GiB
- *             read = {"/var/log/**"}   write = {"/srv/app/**"}   watch = {"/srv/app/**"}
- *             max_running = 20
- *             calls_per_second = 100
- *     }
- *     grant deployers { identities = {"spiffe://lab.example/user/ci-*"}   roles = {"deploy"} }
+ * An identity has the roles of every grant that matches it, in the order of the file. A request is
+ * allowed by the first one that allows all of it: rights of several roles are never put together
+ * for one request.
  *
- * An identity has the roles of every grant that matches it. A request is allowed when one of them
- * allows all of it: rights of several roles are never put together for one request.
+ * What is compared is text: argv[0], the user's name, paths. Where a role lists them they must be
+ * absolute and plain, so that none has a second spelling.
  */
 #ifndef TX_COMMON_POLICY_H
 #define TX_COMMON_POLICY_H
@@ -46,7 +34,12 @@ typedef void (*policy_problem)(const char *text, void *arg);
 /* TX_EINVAL after at least one problem(); TX_ENOMEM. `name` is what problems call the file. */
 int policy_parse(struct policy **out, const char *text, size_t len, const char *name,
     policy_problem problem, void *arg);
+/* The same for a descriptor, which stays the caller's: read by pread(2), TX_EINVAL also for what
+ * cannot be read, is no regular file or too large. */
+int policy_read(struct policy **out, int fd, const char *name, policy_problem problem, void *arg);
 void policy_free(struct policy *p);
+size_t policy_role_count(const struct policy *p);
+size_t policy_grant_count(const struct policy *p);
 
 /* What a request asks for, by what it is about; members of others are left 0. */
 enum policy_act {
@@ -58,6 +51,7 @@ enum policy_act {
 	POLICY_WATCH,      /* path */
 };
 
+struct job_rlimit;
 struct job_spec;
 
 struct policy_request {
@@ -71,8 +65,13 @@ struct policy_request {
 	/* POLICY_PROCESS */
 	bool any;   /* the process is another identity's */
 	int signal; /* 0: none */
+	bool kill;  /* and SIGKILL may follow it */
+	bool renice;
+	int nice;
 	uint64_t memory, pids;
 	uint32_t cpu_millis; /* new limits; 0: not changed */
+	const struct job_rlimit *rlimits;
+	size_t n_rlimits;
 	/* POLICY_FILE_…, POLICY_WATCH: absolute and plain (glob.h) */
 	const char *path;
 };
@@ -82,10 +81,17 @@ struct policy_decision {
 	/* Which rule: "grant deployers, role deploy, command /usr/bin/systemctl"; or what came
 	 * nearest to allowing it, or "no grant matches". */
 	char rule[POLICY_RULE_SIZE];
-	char why[256];        /* refused: a sentence a person can act on, that names the thing */
-	uint32_t max_running; /* of the identity; 0: no limit (POLICY_RUN) */
-	const char *forced; /* POLICY_RUN: the command line to run instead, or NULL; the policy's */
+	char why[256]; /* refused: a sentence a person can act on, that names the thing */
+	/* POLICY_RUN, allowed: */
+	uint32_t max_running; /* of the identity; 0: no limit */
+	/* The command line to run instead, NULL-terminated, and as a text; NULL: the one asked for.
+	 * The policy's. */
 	char *const *forced_argv;
+	const char *forced;
+	/* What the process gets where the request asks for none; 0: none. */
+	uint64_t memory, pids;
+	uint32_t cpu_millis;
+	int64_t run_timeout_ns;
 };
 
 /* Pure: no file, no clock. */
@@ -102,8 +108,8 @@ struct policy_rates {
 };
 struct policy_rates policy_rates(const struct policy *p, const char *identity);
 
-/* A commented file to begin with (operator, read-only, deploy, sandbox); `operator_identity` (NULL:
- * a pattern for the first user of the domain) is granted "operator". malloc'd. */
-char *policy_example(const char *operator_identity);
+/* A commented file to begin with: the roles operator, read-only, deploy and sandbox, of which
+ * `identity` is granted "operator". malloc'd, or NULL. */
+char *policy_example(const char *identity);
 
 #endif
