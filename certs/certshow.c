@@ -128,7 +128,7 @@ int certshow_read(struct certshow **out, size_t *count, const char *text, size_t
 	if (in == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
 	while (rc == 0 && n < CERTIFICATES_MAX &&
-	       (x = PEM_read_bio_X509(in, NULL, NULL, NULL)) != NULL) {
+	       (x = PEM_read_bio_X509(in, NULL, pem_no_passphrase, NULL)) != NULL) {
 		rc = append(&list, &n, x);
 		X509_free(x);
 	}

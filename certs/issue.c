@@ -1,85 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "certs/issue.h"
 
-#include <arpa/inet.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "certs/pem.h"
+#include "certs/sans.h"
 #include "certs/x509_build.h"
 #include "common/tls.h"
 #include "common/tls_cert.h"
 
-#define DNS_MAX   253
-#define LABEL_MAX 63
 /* notBefore lies this far back, for clocks that are behind. */
 #define SKEW 300
 
-static size_t address_bytes(const char *text, unsigned char out[16])
-{
-	if (inet_pton(AF_INET, text, out) == 1)
-		return 4;
-	return inet_pton(AF_INET6, text, out) == 1 ? 16 : 0;
-}
-
-static bool label_valid(const char *label, size_t len)
-{
-	if (len == 0 || len > LABEL_MAX || label[0] == '-' || label[len - 1] == '-')
-		return false;
-	for (size_t i = 0; i < len; i++) {
-		char c = label[i];
-
-		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
-		    c != '-' && c != '_')
-			return false;
-	}
-	return true;
-}
-
-static bool all_digits(const char *label, size_t len)
-{
-	return len > 0 && strspn(label, "0123456789") >= len;
-}
-
-static bool dns_valid(const char *text)
-{
-	if (strlen(text) > DNS_MAX)
-		return false;
-	/* "*." needs two labels after it: "*.com" is nobody's to give. */
-	if (strncmp(text, "*.", 2) == 0) {
-		text += 2;
-		if (strchr(text, '.') == NULL)
-			return false;
-	}
-	for (;;) {
-		size_t len = strcspn(text, ".");
-
-		if (!label_valid(text, len))
-			return false;
-		if (text[len] == '\0')
-			/* "10.0.0.256" is a mistyped address. */
-			return !all_digits(text, len);
-		text += len + 1;
-	}
-}
-
 bool issue_host_valid(const char *text)
 {
-	unsigned char address[16];
-
-	return address_bytes(text, address) > 0 || dns_valid(text);
+	return sans_valid(text);
 }
 
 static int add_host(GENERAL_NAMES *names, const char *host, struct err *e)
 {
 	unsigned char address[16];
-	size_t len = address_bytes(host, address);
+	size_t len = sans_address(host, address);
 	char shown[80];
 	bool ok;
 
-	if (len == 0 && !dns_valid(host)) {
+	if (len == 0 && !sans_valid(host)) {
 		tls_printable(shown, sizeof(shown), host, strlen(host));
 		return err_set(
 		    e, TX_EINVAL, "\"%s\" is neither a DNS name nor an IP address", shown);
@@ -152,33 +100,27 @@ static bool build(
 	       x509_build_names(x, names) && x509_build_sign(x, ca_key(ca));
 }
 
-/* Makes key and certificate into *out, whose identity and dates are set. */
+/* Makes the certificate into *out, whose identity and dates are set. */
 static int make(struct issued *out, const struct ca *ca, const struct issue_request *request,
-    GENERAL_NAMES *names, struct err *e)
+    GENERAL_NAMES *names, EVP_PKEY *key, struct err *e)
 {
-	EVP_PKEY *key = NULL;
-	X509 *x = NULL;
-	int rc = key_generate(&key, request->key_type, e);
+	X509 *x = x509_build_new(key, request->name, out->not_before, out->not_after);
+	int rc;
 
-	if (rc != 0)
-		return rc;
-	x = x509_build_new(key, request->name, out->not_before, out->not_after);
 	if (x == NULL || !build(x, ca, request, names)) {
-		rc = pem_openssl_error(e, "cannot make the certificate");
-		goto out;
+		X509_free(x);
+		return pem_openssl_error(e, "cannot make the certificate");
 	}
 	pem_serial(x, out->serial, sizeof(out->serial));
-	rc = pem_from_certificate(x, &out->certificate, &out->certificate_len, e);
-	if (rc == 0)
-		rc = key_to_pem(key, &out->key, &out->key_len, e);
-out:
+	rc = out->serial[0] == '\0'
+	         ? err_set(e, TX_ENOMEM, "out of memory")
+	         : pem_from_certificate(x, &out->certificate, &out->certificate_len, e);
 	X509_free(x);
-	EVP_PKEY_free(key);
 	return rc;
 }
 
-int issue_certificate(
-    struct issued *out, const struct ca *ca, const struct issue_request *request, struct err *e)
+int issue_for_key(struct issued *out, const struct ca *ca, const struct issue_request *request,
+    EVP_PKEY *key, struct err *e)
 {
 	struct issued issued = {0};
 	GENERAL_NAMES *names = sk_GENERAL_NAME_new_null();
@@ -197,9 +139,28 @@ int issue_certificate(
 	if (rc == 0)
 		rc = set_dates(&issued, ca, request, e);
 	if (rc == 0)
-		rc = make(&issued, ca, request, names, e);
+		rc = make(&issued, ca, request, names, key, e);
 out:
 	sk_GENERAL_NAME_pop_free(names, GENERAL_NAME_free);
+	if (rc == 0)
+		*out = issued;
+	else
+		issue_free(&issued);
+	return rc;
+}
+
+int issue_certificate(
+    struct issued *out, const struct ca *ca, const struct issue_request *request, struct err *e)
+{
+	struct issued issued = {0};
+	EVP_PKEY *key = NULL;
+	int rc = key_generate(&key, request->key_type, e);
+
+	if (rc == 0)
+		rc = issue_for_key(&issued, ca, request, key, e);
+	if (rc == 0)
+		rc = key_to_pem(key, &issued.key, &issued.key_len, e);
+	EVP_PKEY_free(key);
 	if (rc == 0)
 		*out = issued;
 	else

@@ -13,13 +13,14 @@
 
 #include "certs/ca.h"
 #include "certs/key.h"
+#include "certs/sans.h"
 #include "common/err.h"
 #include "common/identity.h"
 
 #define ISSUE_AGENT_TTL (INT64_C(7) * 86400)
 #define ISSUE_USER_TTL  (INT64_C(24) * 3600)
 #define ISSUE_TTL_MIN   INT64_C(60)
-#define ISSUE_SANS_MAX  64
+#define ISSUE_SANS_MAX  SANS_MAX
 
 struct issue_request {
 	enum identity_kind kind;
@@ -45,10 +46,13 @@ struct issued {
 /* TX_EINVAL for what is wrong in the request, TX_ECERT when the authority cannot (any more). */
 int issue_certificate(
     struct issued *out, const struct ca *ca, const struct issue_request *request, struct err *e);
+/* For a key that is there already: out->key is NULL, request->key_type is not looked at. */
+int issue_for_key(struct issued *out, const struct ca *ca, const struct issue_request *request,
+    EVP_PKEY *key, struct err *e);
 /* Wipes the key. */
 void issue_free(struct issued *issued);
 
-/* Whether `text` may stand as a host in a certificate: a DNS name, or an IP address. */
+/* sans_valid, for those who issue. */
 bool issue_host_valid(const char *text);
 
 #endif

@@ -12,9 +12,10 @@
 enum key_type {
 	KEY_P256 = 0, /* the default: every TLS 1.3 implementation has it */
 	KEY_ED25519 = 1,
+	KEY_RSA = 2, /* 3072 bits, for what knows nothing else */
 };
 
-/* "p256" or "ed25519"; false for anything else. */
+/* "p256", "ed25519" or "rsa"; false for anything else. */
 bool key_type_parse(enum key_type *out, const char *text);
 const char *key_type_name(enum key_type type);
 
@@ -25,6 +26,10 @@ int key_generate(EVP_PKEY **out, enum key_type type, struct err *e);
 int key_from_pem(EVP_PKEY **out, const char *text, size_t len, const char *name, struct err *e);
 /* tls_text_free(*text, *len) is the caller's: it wipes. */
 int key_to_pem(EVP_PKEY *key, char **text, size_t *len, struct err *e);
+
+/* Whether a key that others made is strong enough: P-256, P-384, Ed25519, or RSA of 2048 to 8192
+ * bits. TX_EINVAL says what it is. */
+int key_check(EVP_PKEY *key, const char *subject, struct err *e);
 
 /* "P-256", "Ed25519", "RSA 2048": for people. */
 void key_describe(EVP_PKEY *key, char *out, size_t size);

@@ -6,6 +6,7 @@
 #include <openssl/bn.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,16 @@ int pem_openssl_error(struct err *e, const char *what)
 	if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
 		return err_set(e, TX_ENOMEM, "out of memory");
 	return err_set(e, TX_ECERT, "%s: %s", what, reason == NULL ? "no reason given" : reason);
+}
+
+int pem_no_passphrase(char *buffer, int size, int writing, void *asked)
+{
+	(void)buffer;
+	(void)size;
+	(void)writing;
+	if (asked != NULL)
+		*(bool *)asked = true;
+	return -1;
 }
 
 int pem_take_text(BIO *bio, char **text, size_t *len, struct err *e)
@@ -56,7 +67,7 @@ int pem_to_certificate(X509 **out, const char *text, size_t len, const char *nam
 
 	if (in == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
-	x = PEM_read_bio_X509(in, NULL, NULL, NULL);
+	x = PEM_read_bio_X509(in, NULL, pem_no_passphrase, NULL);
 	BIO_free(in);
 	ERR_clear_error();
 	if (x == NULL)

@@ -8,6 +8,10 @@
 
 #include "common/err.h"
 
+/* For OpenSSL's PEM readers, which else ask the terminal when a text says that it is encrypted.
+ * `asked`: a bool that becomes true, or NULL. */
+int pem_no_passphrase(char *buffer, int size, int writing, void *asked);
+
 /* Takes the bio. *text is NUL-terminated; tls_text_free(*text, *len) is the caller's. */
 int pem_take_text(BIO *bio, char **text, size_t *len, struct err *e);
 int pem_from_certificate(X509 *x, char **text, size_t *len, struct err *e);

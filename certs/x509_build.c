@@ -75,10 +75,12 @@ bool x509_build_names(X509 *x, GENERAL_NAMES *names)
 	return X509_add1_ext_i2d(x, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT) == 1;
 }
 
+const EVP_MD *x509_build_digest(const EVP_PKEY *key)
+{
+	return EVP_PKEY_is_a(key, "ED25519") ? NULL : EVP_sha256();
+}
+
 bool x509_build_sign(X509 *x, EVP_PKEY *issuer_key)
 {
-	/* Ed25519 hashes by itself and takes no digest. */
-	const EVP_MD *digest = EVP_PKEY_is_a(issuer_key, "ED25519") ? NULL : EVP_sha256();
-
-	return X509_sign(x, issuer_key, digest) > 0;
+	return X509_sign(x, issuer_key, x509_build_digest(issuer_key)) > 0;
 }

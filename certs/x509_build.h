@@ -16,6 +16,8 @@ bool x509_build_extension(X509 *x, X509 *issuer, int nid, const char *value);
 /* A name for x509_build_names: GEN_URI or GEN_DNS with text, GEN_IPADD with bytes. */
 bool x509_build_name(GENERAL_NAMES *names, int type, const void *bytes, size_t len);
 bool x509_build_names(X509 *x, GENERAL_NAMES *names);
+/* What a key signs with. NULL for Ed25519, which hashes by itself. */
+const EVP_MD *x509_build_digest(const EVP_PKEY *key);
 bool x509_build_sign(X509 *x, EVP_PKEY *issuer_key);
 
 #endif
