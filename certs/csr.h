@@ -26,19 +26,20 @@ struct csr {
 	X509_REQ *req;
 	uint8_t hash[32];             /* SHA-256 of its DER */
 	char identity[IDENTITY_SIZE]; /* "": it asks for none */
-	char **sans;                  /* sorted; DNS names in lower case */
+	char **sans;                  /* a set (sans.h) */
 	size_t n_sans;
 };
 
 /* PEM or DER. TX_EINVAL with a sentence: no CSR, a bad signature, a weak key, two identities, a
- * name that may not stand in a certificate. */
+ * name that may not stand in a certificate. Extensions other than the names are not looked at. */
 int csr_read(struct csr *out, const void *bytes, size_t len, struct err *e);
 void csr_clear(struct csr *c);
 
 /*
  * Signs it for kind/name in the CA's domain, with exactly these hosts. TX_EPERM with a sentence
- * when the CSR asks for other names than these (one that asks for none gets these). Its text alone:
- * out->key is NULL. The caller records it (ledger.h) before it is given away.
+ * when the CSR asks for other names than these (one that asks for none gets these). out->key is
+ * NULL, allowed->key_type is not looked at. The caller records it (ledger.h) before it is given
+ * away.
  */
 int csr_sign(struct issued *out, const struct ca *ca, const struct csr *csr,
     const struct issue_request *allowed, struct err *e);

@@ -4,6 +4,9 @@
  * database in its folder (CA_LEDGER_FILE). Safe under concurrent use by several processes (WAL,
  * immediate transactions, a busy time-out) and power cut (synchronous FULL): what a call has
  * returned 0 for is there after it.
+ *
+ * A handle is one thread's at a time, and not to be carried over a fork. Failures: TX_ESTATE (it is
+ * damaged, newer, or no ledger), TX_EAGAIN (another program holds it), TX_ESYS, TX_ENOMEM.
  */
 #ifndef TX_CERTS_LEDGER_H
 #define TX_CERTS_LEDGER_H
@@ -21,7 +24,7 @@
 
 struct ledger;
 
-/* Opens or makes it (0600). TX_ESTATE when it is of a newer version. */
+/* Opens or makes it (0600; dir must be there). */
 int ledger_open(struct ledger **out, const char *dir, struct err *e);
 void ledger_close(struct ledger *l);
 
@@ -36,13 +39,15 @@ struct ledger_certificate {
 	int reason;      /* RFC 5280 5.3.1; 0: unspecified */
 };
 
-/* Before the certificate is given to anybody. `pem` is kept: the same request gets it again. */
+/* Before the certificate is given to anybody. `pem` is kept: the same request gets it again.
+ * TX_EEXIST when the serial is there. */
 int ledger_add(
     struct ledger *l, const struct ledger_certificate *c, const char *pem, struct err *e);
 /* Newest first. `one` returns false to end it. */
 int ledger_each(struct ledger *l, bool (*one)(const struct ledger_certificate *c, void *arg),
     void *arg, struct err *e);
-/* By serial, or all unexpired ones of an identity. *n is how many are revoked now that were not;
+/* By serial (hexadecimal in either case, colons allowed), or all unexpired ones of an identity (its
+ * whole text). *n is how many are revoked now that were not;
  * TX_ENOENT when there is none of that serial or identity at all. */
 int ledger_revoke(
     struct ledger *l, const char *serial_or_identity, int reason, size_t *n, struct err *e);
@@ -62,7 +67,7 @@ struct ledger_token {
 
 int ledger_add_token(struct ledger *l, const struct ledger_token *t, struct err *e);
 
-/* What a token is good for; `sans` is malloc'd, the caller's. */
+/* What a token is good for. It may be used again by its CSR after it expired. */
 enum ledger_use {
 	LEDGER_USE_NEW,     /* unused: issue, then ledger_redeem */
 	LEDGER_USE_AGAIN,   /* used by this very CSR: *pem is what it got */
@@ -70,6 +75,8 @@ enum ledger_use {
 	LEDGER_USE_EXPIRED,
 	LEDGER_USE_SPENT, /* by another CSR */
 };
+/* t->sans is *sans; that and *pem are malloc'd, the caller's, NULL where there is none. Nothing is
+ * known of an UNKNOWN one. */
 int ledger_look_token(struct ledger *l, const uint8_t hash[LEDGER_HASH_SIZE],
     const uint8_t csr_hash[LEDGER_HASH_SIZE], int64_t now, enum ledger_use *use,
     struct ledger_token *t, char **sans, char **pem, struct err *e);
@@ -82,9 +89,11 @@ int ledger_redeem(struct ledger *l, const uint8_t hash[LEDGER_HASH_SIZE],
     const uint8_t csr_hash[LEDGER_HASH_SIZE], const struct ledger_certificate *c,
     const char *new_pem, int64_t now, enum ledger_use *use, char **pem, struct err *e);
 
-/* A renewal: the same CSR gets the same certificate (LEDGER_USE_AGAIN). */
+/* A renewal: the same CSR gets the same certificate. *pem is malloc'd; NULL: none was made for it.
+ */
 int ledger_renewal(
     struct ledger *l, const uint8_t csr_hash[LEDGER_HASH_SIZE], char **pem, struct err *e);
+/* TX_EEXIST when another was faster with this CSR: ledger_renewal has what to give. */
 int ledger_add_renewal(struct ledger *l, const uint8_t csr_hash[LEDGER_HASH_SIZE],
     const struct ledger_certificate *c, const char *pem, struct err *e);
 
