@@ -247,6 +247,15 @@ int tls_established(struct bufferevent *bev, char *out, struct err *e)
 	return rc;
 }
 
+void tls_peer_serial(struct bufferevent *bev, char out[TLS_SERIAL_SIZE])
+{
+	X509 *peer = SSL_get0_peer_certificate(bufferevent_openssl_get_ssl(bev));
+
+	out[0] = '\0';
+	if (peer != NULL)
+		tls_cert_serial(peer, out, TLS_SERIAL_SIZE);
+}
+
 void tls_describe(struct bufferevent *bev, struct tls_description *out)
 {
 	SSL *ssl = bufferevent_openssl_get_ssl(bev);

@@ -41,8 +41,17 @@ int tls_server_ctx_new(struct tls_ctx **out, const struct tls_material *m, struc
 int tls_client_ctx_new(struct tls_ctx **out, const struct tls_material *m, struct err *e);
 void tls_ctx_free(struct tls_ctx *ctx); /* connections keep what they need */
 const char *tls_ctx_identity(const struct tls_ctx *ctx);
-/* notAfter of our own certificate, seconds since the epoch. */
+/* notBefore and notAfter of our own certificate, seconds since the epoch. */
+int64_t tls_ctx_begins(const struct tls_ctx *ctx);
 int64_t tls_ctx_expires(const struct tls_ctx *ctx);
+
+/*
+ * Asked in each handshake, about every certificate of the peer's chain that is good otherwise, by
+ * its serial number in hexadecimal. Negative, with a sentence: it is revoked, and the peer is told
+ * so (alert certificate_revoked). `arg` must outlive the connections of the context.
+ */
+void tls_ctx_set_revoked(
+    struct tls_ctx *ctx, int (*revoked)(const char *serial, void *arg, struct err *e), void *arg);
 
 /* Reads a whole regular file of at most 1 MiB. *text is NUL-terminated and the caller's to free
  * (tls_text_free wipes it). */
@@ -69,6 +78,10 @@ int tls_connect(struct bufferevent **out, struct event_base *base, struct tls_ct
  * out[TLS_IDENTITY_SIZE]. TX_ECERT or TX_ETLS: close.
  */
 int tls_established(struct bufferevent *bev, char *out, struct err *e);
+
+/* The serial number of the peer's certificate in hexadecimal; "" when there is none. */
+#define TLS_SERIAL_SIZE 68
+void tls_peer_serial(struct bufferevent *bev, char out[TLS_SERIAL_SIZE]);
 
 /*
  * After BEV_EVENT_ERROR or EOF: says in one sentence what happened, as well as TLS and the socket

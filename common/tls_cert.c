@@ -146,6 +146,23 @@ int tls_cert_check_leaf(X509 *x, bool of_server, struct identity *out, const cha
 	return 0;
 }
 
+void tls_cert_serial(const X509 *x, char *out, size_t size)
+{
+	const ASN1_INTEGER *serial = X509_get0_serialNumber(x);
+	size_t len = (size_t)ASN1_STRING_length(serial);
+	const unsigned char *bytes = ASN1_STRING_get0_data(serial);
+
+	out[0] = '\0';
+	while (len > 1 && bytes[0] == 0) {
+		bytes++;
+		len--;
+	}
+	if (ASN1_STRING_type(serial) != V_ASN1_INTEGER || len == 0 || 2 * len >= size)
+		return;
+	for (size_t i = 0; i < len; i++)
+		snprintf(out + 2 * i, 3, "%02X", bytes[i]);
+}
+
 bool tls_host_text(const GENERAL_NAME *name, char *out, size_t size)
 {
 	const ASN1_STRING *s;

@@ -36,6 +36,8 @@ bool tls_host_text(const GENERAL_NAME *name, char *out, size_t size);
 void tls_cert_label(X509 *x, char *out, size_t size);
 /* The common name of a subject or issuer, else all of it; safe to print. */
 void tls_name_text(const X509_NAME *name, char *out, size_t size);
+/* The serial number in hexadecimal; "" when it does not fit or is none. */
+void tls_cert_serial(const X509 *x, char *out, size_t size);
 int64_t tls_time_epoch(const ASN1_TIME *t);
 /* "2026-01-31 12:00:00 UTC" */
 const char *tls_time_text(char out[TLS_TIME_SIZE], int64_t epoch);

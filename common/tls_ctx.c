@@ -359,6 +359,18 @@ const char *tls_ctx_identity(const struct tls_ctx *ctx)
 	return ctx->identity;
 }
 
+int64_t tls_ctx_begins(const struct tls_ctx *ctx)
+{
+	return ctx->not_before;
+}
+
+void tls_ctx_set_revoked(
+    struct tls_ctx *ctx, int (*revoked)(const char *serial, void *arg, struct err *e), void *arg)
+{
+	ctx->revoked = revoked;
+	ctx->revoked_arg = arg;
+}
+
 int64_t tls_ctx_expires(const struct tls_ctx *ctx)
 {
 	return ctx->not_after;

@@ -30,6 +30,8 @@ struct tls_ctx {
 	char identity[TLS_IDENTITY_SIZE];
 	char issuer[TLS_NAME_SIZE]; /* of our own certificate */
 	char *certificate_name, *ca_name;
+	int (*revoked)(const char *serial, void *arg, struct err *e); /* may be NULL */
+	void *revoked_arg;
 };
 
 struct tls_conn {

@@ -99,6 +99,22 @@ static void say(const struct tls_conn *conn, X509_STORE_CTX *store, X509 *x, str
 	}
 }
 
+/* As tls_cert_check_leaf. */
+static int check_revoked(const struct tls_conn *conn, X509 *x, int *x509_error, struct err *e)
+{
+	const struct tls_ctx *ctx = conn->ctx;
+	char serial[TLS_SERIAL_SIZE];
+	int rc;
+
+	if (ctx->revoked == NULL)
+		return 0;
+	tls_cert_serial(x, serial, sizeof(serial));
+	rc = ctx->revoked(serial, ctx->revoked_arg, e);
+	if (rc != 0)
+		*x509_error = X509_V_ERR_CERT_REVOKED;
+	return rc;
+}
+
 int tls_verify_peer(int ok, X509_STORE_CTX *store)
 {
 	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
@@ -115,6 +131,8 @@ int tls_verify_peer(int ok, X509_STORE_CTX *store)
 	else if (X509_STORE_CTX_get_error_depth(store) == 0 &&
 	         tls_cert_check_leaf(
 	             x, !conn->ctx->server, &id, subject_of(conn), &x509_error, &e) != 0)
+		X509_STORE_CTX_set_error(store, x509_error);
+	else if (check_revoked(conn, x, &x509_error, &e) != 0)
 		X509_STORE_CTX_set_error(store, x509_error);
 	else
 		return 1;

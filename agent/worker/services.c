@@ -5,6 +5,7 @@
 const struct rpc_service *const services_all[SERVICES_COUNT] = {
     &svc_process,
     &svc_system,
+    &svc_revocations,
     &svc_health,
     &svc_reflection_v1,
     &svc_reflection_v1alpha,

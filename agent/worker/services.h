@@ -12,10 +12,11 @@ extern const struct rpc_service svc_health;
 extern const struct rpc_service svc_process;
 extern const struct rpc_service svc_reflection_v1;
 extern const struct rpc_service svc_reflection_v1alpha;
+extern const struct rpc_service svc_revocations;
 extern const struct rpc_service svc_system;
 
 /* All of them. */
-#define SERVICES_COUNT 5
+#define SERVICES_COUNT 6
 extern const struct rpc_service *const services_all[SERVICES_COUNT];
 
 /* The worker is draining: whoever watches its health is told, and let go. */

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "agent/worker/revoked.h"
 #include "agent/worker/worker.h"
 #include "common/h2.h"
 #include "common/log.h"
@@ -111,7 +112,10 @@ static void serve(struct session *s)
 	struct bufferevent *bev = s->bev;
 	struct err e;
 
-	if (tls_established(bev, s->peer.identity, &e) < 0) {
+	tls_peer_serial(bev, s->peer.serial);
+	/* The list may be newer than the one that the handshake was held against. */
+	if (tls_established(bev, s->peer.identity, &e) < 0 ||
+	    revoked_in_handshake(s->peer.serial, s->owner->worker->revoked, &e) < 0) {
 		refuse(s, &e);
 		return;
 	}
@@ -164,6 +168,7 @@ void sessions_accept(struct sessions *ss, int fd, const struct sockaddr *from, s
 	struct err e;
 
 	s->owner = ss;
+	s->peer.worker = ss->worker;
 	format_address(s->peer.address, sizeof(s->peer.address), from, len);
 	s->timer = evtimer_new(ss->worker->base, on_timer, s);
 	if (s->timer == NULL)
@@ -225,4 +230,21 @@ void sessions_close(struct sessions *ss)
 		else
 			end(s);
 	}
+}
+
+size_t sessions_cut_revoked(struct sessions *ss)
+{
+	struct session *s;
+	size_t n = 0;
+
+	TAILQ_FOREACH(s, &ss->list, link)
+	{
+		if (s->h2 == NULL || !revoked_is(ss->worker->revoked, s->peer.serial))
+			continue;
+		log_warn("%s: %s: cut off: its certificate is revoked", s->peer.address,
+		    s->peer.identity);
+		h2_abort(s->h2);
+		n++;
+	}
+	return n;
 }

@@ -27,6 +27,9 @@ size_t sessions_count(const struct sessions *ss);
 /* GOAWAY on all, those that are still in their handshake included when they come to it; calls go
  * on. */
 void sessions_drain(struct sessions *ss);
+/* Ends at once those whose certificate is revoked by now, calls too. How many. Not from a callback
+ * of a connection. */
+size_t sessions_cut_revoked(struct sessions *ss);
 /* Ends all of them, calls too; `ended` follows for each, within about a second. */
 void sessions_close(struct sessions *ss);
 

@@ -11,7 +11,9 @@
 struct event_base;
 struct health_watch;
 struct keeper_client;
+struct revoked;
 struct run;
+struct sessions;
 
 #define WORKER_MAX_MESSAGE ((size_t)4 << 20) /* of a request */
 #define WORKER_MAX_STREAMS 256u              /* calls at once on a connection */
@@ -27,12 +29,16 @@ struct worker {
 	struct run *runs;             /* run.c's */
 	uint64_t tables;              /* bytes of those that lists hold: process_list.c */
 	struct health_watch *watches; /* svc_health's */
+	struct revoked *revoked;      /* from KM_GO on; NULL: as if there were no list */
+	struct sessions *sessions;    /* from KM_GO on */
 };
 
 /* The peer of every call (rpc_call_peer): who is at the other end of the connection. */
 struct peer {
 	char identity[TLS_IDENTITY_SIZE];
-	char address[64];           /* "127.0.0.1:54321" */
+	char serial[TLS_SERIAL_SIZE]; /* of its certificate */
+	char address[64];             /* "127.0.0.1:54321" */
+	const struct worker *worker;
 	struct tls_description tls; /* as long as the connection; NULLs: it has none */
 	int last_code;              /* enum rpc_code of the call that is being closed */
 };

@@ -19,6 +19,7 @@
 #include "agent/worker/authz.h"
 #include "agent/worker/keeper_client.h"
 #include "agent/worker/listener.h"
+#include "agent/worker/revoked.h"
 #include "agent/worker/run.h"
 #include "agent/worker/sandbox.h"
 #include "agent/worker/services.h"
@@ -95,7 +96,10 @@ static int authorize(
     void *peer, const struct rpc_service *s, const struct rpc_method *m, struct rpc_status *refuse)
 {
 	const struct peer *who = peer;
+	int rc = revoked_authorize(who->worker->revoked, who, s->name, m->name, refuse);
 
+	if (rc < 0)
+		return rc;
 	return authz_check(who->identity, s->name, m->name, refuse);
 }
 
@@ -156,6 +160,10 @@ static int make_tls(struct program *p, struct err *e)
 	if (m.certificate == NULL || p->tls != NULL)
 		return err_set(e, TX_ESTATE, "told to serve before it was configured, or twice");
 	rc = tls_server_ctx_new(&p->tls, &m, e);
+	if (rc == 0) {
+		p->worker.revoked = revoked_new(m.ca, m.ca_len, &p->worker.config);
+		tls_ctx_set_revoked(p->tls, revoked_in_handshake, p->worker.revoked);
+	}
 	forget_pem(p);
 	if (rc == 0)
 		snprintf(p->worker.agent_identity, sizeof(p->worker.agent_identity), "%s",
@@ -185,9 +193,12 @@ static int go(struct program *p)
 		cannot_serve(p, &e);
 		return rc;
 	}
+	if (p->files[KM_FILE_REVOCATIONS] >= 0)
+		revoked_take_file(p->worker.revoked, p->files[KM_FILE_REVOCATIONS]);
 	p->sessions = sessions_new(&p->worker, p->tls, p->rpc, on_session_ended, p);
+	p->worker.sessions = p->sessions;
 	listeners_start(p->listeners);
-	keeper_client_ready(p->worker.keeper);
+	keeper_client_ready(p->worker.keeper, tls_ctx_begins(p->tls), tls_ctx_expires(p->tls));
 	log_info("worker %u of %u serves as %s", p->worker.config.index + 1,
 	    p->worker.config.workers, p->worker.agent_identity);
 	return 0;
@@ -246,6 +257,9 @@ static void keep_file(struct program *p, const struct km_file *m, int fd)
 	if (*place >= 0)
 		close(*place);
 	*place = fd;
+	if (m->kind == KM_FILE_REVOCATIONS && p->sessions != NULL &&
+	    revoked_take_file(p->worker.revoked, fd))
+		sessions_cut_revoked(p->sessions);
 }
 
 static int on_control(const union km_any *msg, int *fds, size_t n_fds, void *arg)
@@ -332,6 +346,7 @@ static void clean_up(struct program *p)
 	sessions_free(p->sessions);
 	rpc_server_free(p->rpc);
 	tls_ctx_free(p->tls);
+	revoked_free(p->worker.revoked);
 	keeper_client_free(p->worker.keeper);
 	svc_reflection_cleanup();
 	forget_pem(p);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/worker/revoked.h"
 #include "agent/worker/services.h"
 
 static void require(bool ok, const char *what)
@@ -25,7 +26,7 @@ static int control(const union km_any *msg, int *fds, size_t n_fds, void *arg)
 	if (msg->hdr.type == KM_CONFIG)
 		rig->worker.config = msg->config;
 	if (msg->hdr.type == KM_GO)
-		keeper_client_ready(rig->worker.keeper);
+		keeper_client_ready(rig->worker.keeper, 0, 0);
 	return 0;
 }
 
@@ -76,6 +77,7 @@ void worker_rig_init(struct worker_rig *rig)
 	h2_pair_init(&rig->pair);
 	rig->worker.base = rig->pair.base;
 	snprintf(rig->peer.identity, sizeof(rig->peer.identity), RIG_USER);
+	rig->worker.revoked = revoked_new("", 0, &rig->worker.config);
 	rig->keeper = fake_keeper_new(rig->pair.base, &fd);
 	require(
 	    keeper_client_new(&rig->worker.keeper, rig->pair.base, fd, &keeper_ops, rig, &e) == 0,
@@ -101,5 +103,6 @@ void worker_rig_free(struct worker_rig *rig)
 	keeper_client_free(rig->worker.keeper);
 	h2_pair_free(&rig->pair);
 	rpc_server_free(rig->server);
+	revoked_free(rig->worker.revoked);
 	svc_reflection_cleanup();
 }
