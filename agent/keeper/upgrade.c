@@ -25,7 +25,7 @@
 #include "common/signals.h"
 
 #define ENV_NAME    "TELEXD_STATE_FD"
-#define ASK_LIMIT_S 20
+#define ASK_LIMIT_S 120 /* longer than what a trial worker may take (preflight.c) */
 #define WORDS_MAX   512
 
 struct upgrade {

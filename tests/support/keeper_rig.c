@@ -20,6 +20,8 @@
 
 #include "common/duration.h"
 
+static char last_dir[64];
+
 static const char *built(const char *name, char *buf, size_t size)
 {
 	const char *top = getenv("top_builddir");
@@ -107,6 +109,7 @@ static void start(struct rig *r, const char *config, bool copied)
 	memset(r, 0, sizeof(*r));
 	snprintf(r->dir, sizeof(r->dir), "%s/telex-keeper-XXXXXX", tmp != NULL ? tmp : "/tmp");
 	assert_non_null(mkdtemp(r->dir));
+	memcpy(last_dir, r->dir, sizeof(last_dir));
 	assert_int_equal(chmod(r->dir, 0755), 0);
 	r->copied = copied;
 	if (copied)
@@ -187,6 +190,25 @@ bool rig_logged(const struct rig *r, const char *words)
 	return strstr(text, words) != NULL;
 }
 
+void rig_fail(const char *what)
+{
+	char text[4096], path[128];
+	size_t n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/log", last_dir);
+	f = fopen(path, "re");
+	if (f != NULL && fseek(f, -(long)sizeof(text), SEEK_END) != 0)
+		rewind(f);
+	if (f != NULL) {
+		n = fread(text, 1, sizeof(text), f);
+		fclose(f);
+	}
+	print_message("telexd's log ends with:\n%.*s\n", (int)n, text);
+	fail_msg("%s did not come", what);
+	abort();
+}
+
 void rig_until(bool (*fn)(void *arg), void *arg, const char *what)
 {
 	int64_t deadline = clock_monotonic_ns() + RIG_DEADLINE_MS * NS_PER_MS;
@@ -194,7 +216,7 @@ void rig_until(bool (*fn)(void *arg), void *arg, const char *what)
 
 	while (!fn(arg)) {
 		if (clock_monotonic_ns() > deadline)
-			fail_msg("%s did not come", what);
+			rig_fail(what);
 		nanosleep(&pause, NULL);
 	}
 }

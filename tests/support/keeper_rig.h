@@ -11,7 +11,7 @@
 
 #include "tests/support/peer_job.h"
 
-#define RIG_DEADLINE_MS 30000
+#define RIG_DEADLINE_MS 120000
 
 struct rig {
 	char dir[64];
@@ -38,6 +38,8 @@ void rig_wait(struct rig *r);
 /* Whether its log holds the words. */
 bool rig_logged(const struct rig *r, const char *words);
 
+/* Fails the test, after the end of the last started telexd's log: what it says is why. */
+void rig_fail(const char *what) __attribute__((noreturn));
 /* Polls until fn(arg) holds; fails the test when it does not in time. */
 void rig_until(bool (*fn)(void *arg), void *arg, const char *what);
 

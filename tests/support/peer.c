@@ -23,7 +23,7 @@ static void wait_readable(int fd, const char *what)
 		n = poll(&pfd, 1, RIG_DEADLINE_MS);
 	while (n < 0 && errno == EINTR);
 	if (n != 1)
-		fail_msg("%s did not come", what);
+		rig_fail(what);
 }
 
 /* Receives one packet and at most 4 fds; 0 at the end. */

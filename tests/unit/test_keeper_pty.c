@@ -112,6 +112,8 @@ static uint16_t resize(
 	peer_recv(&s->other, &answer, &fd);
 	assert_int_equal(answer.hdr.seq, 99);
 	*why = answer.hdr.type == KM_REFUSED ? answer.refused.why : 0;
+	if (*why != 0)
+		print_message("refused: %s\n", answer.refused.text);
 	return answer.hdr.type;
 }
 
