@@ -238,6 +238,10 @@ int tls_established(struct bufferevent *bev, char *out, struct err *e)
 	rc = check_alpn(ssl, e);
 	if (rc != 0)
 		return rc;
+	if (conn->ctx->server && conn->ctx->bare) {
+		out[0] = '\0';
+		return 0;
+	}
 	peer = SSL_get0_peer_certificate(ssl);
 	if (peer == NULL || SSL_get_verify_result(ssl) != X509_V_OK)
 		return err_set(e, TX_ECERT, "%s was not verified", subject);

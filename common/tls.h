@@ -39,6 +39,24 @@ struct tls_material {
  */
 int tls_server_ctx_new(struct tls_ctx **out, const struct tls_material *m, struct err *e);
 int tls_client_ctx_new(struct tls_ctx **out, const struct tls_material *m, struct err *e);
+
+/*
+ * For a first certificate, and its renewal. The server asks its clients for no certificate
+ * (tls_established gives "" for their identity), and sends its root with its chain: a client may
+ * know no more of it than the SHA-256 of its public key (SubjectPublicKeyInfo).
+ */
+#define TLS_PIN_SIZE 32
+int tls_bare_server_ctx_new(struct tls_ctx **out, const struct tls_material *m, struct err *e);
+/* The client has none, and trusts the root that has this pin, or, where pin is NULL, those of `ca`.
+ */
+struct tls_trust {
+	const uint8_t *pin;
+	const char *ca;
+	size_t ca_len;
+	const char *ca_name; /* as in tls_material */
+};
+int tls_bare_client_ctx_new(struct tls_ctx **out, const struct tls_trust *t, struct err *e);
+
 void tls_ctx_free(struct tls_ctx *ctx); /* connections keep what they need */
 const char *tls_ctx_identity(const struct tls_ctx *ctx);
 /* notBefore and notAfter of our own certificate, seconds since the epoch. */

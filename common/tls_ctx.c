@@ -290,6 +290,29 @@ static bool set_protocol(SSL_CTX *ssl, bool server)
 	       set_groups(ssl);
 }
 
+/* The root that issued the end of our chain, behind it. Where the authority is not in m->ca, as in
+ * an old installation, clients that have its certificate still connect. */
+static int send_root(struct tls_ctx *ctx, const struct tls_material *m, struct err *e)
+{
+	BIO *in = text_bio(m->ca, m->ca_len);
+	STACK_OF(X509) *chain = NULL;
+	X509 *last = SSL_CTX_get0_certificate(ctx->ssl), *x;
+	int rc = 0;
+
+	if (in == NULL)
+		return no_memory(e);
+	if (SSL_CTX_get0_chain_certs(ctx->ssl, &chain) == 1 && sk_X509_num(chain) > 0)
+		last = sk_X509_value(chain, sk_X509_num(chain) - 1);
+	while (rc == 0 && (x = PEM_read_bio_X509(in, NULL, NULL, NULL)) != NULL) {
+		if (X509_check_issued(x, last) == X509_V_OK && X509_cmp(x, last) != 0 &&
+		    SSL_CTX_add1_chain_cert(ctx->ssl, x) != 1)
+			rc = no_memory(e);
+		X509_free(x);
+	}
+	BIO_free(in);
+	return rc;
+}
+
 static int fill(struct tls_ctx *ctx, const struct tls_material *m, struct err *e)
 {
 	int rc;
@@ -302,15 +325,22 @@ static int fill(struct tls_ctx *ctx, const struct tls_material *m, struct err *e
 	if (!set_protocol(ctx->ssl, ctx->server))
 		return err_set(
 		    e, TX_ETLS, "this OpenSSL cannot do TLS 1.3 as telex needs it: %s", reason());
-	rc = use_certificate(ctx, m, e);
-	if (rc == 0)
+	if (ctx->server && ctx->bare)
+		SSL_CTX_set_verify(ctx->ssl, SSL_VERIFY_NONE, NULL);
+	if (ctx->pinned)
+		SSL_CTX_set_cert_verify_callback(ctx->ssl, tls_verify_pinned, ctx);
+	rc = ctx->server || !ctx->bare ? use_certificate(ctx, m, e) : 0;
+	if (rc == 0 && (ctx->server || !ctx->bare))
 		rc = use_key(ctx, m, e);
-	if (rc == 0)
+	if (rc == 0 && !ctx->pinned)
 		rc = use_roots(ctx, m, e);
+	if (rc == 0 && ctx->server && ctx->bare)
+		rc = send_root(ctx, m, e);
 	return rc;
 }
 
-static int ctx_new(struct tls_ctx **out, const struct tls_material *m, bool server, struct err *e)
+static int ctx_new(struct tls_ctx **out, const struct tls_material *m, bool server, bool bare,
+    const uint8_t *pin, struct err *e)
 {
 	struct tls_ctx *ctx = calloc(1, sizeof(*ctx));
 	int rc;
@@ -319,6 +349,10 @@ static int ctx_new(struct tls_ctx **out, const struct tls_material *m, bool serv
 		return no_memory(e);
 	ctx->refs = 1;
 	ctx->server = server;
+	ctx->bare = bare;
+	ctx->pinned = pin != NULL;
+	if (pin != NULL)
+		memcpy(ctx->pin, pin, sizeof(ctx->pin));
 	ERR_clear_error();
 	rc = fill(ctx, m, e);
 	ERR_clear_error();
@@ -331,12 +365,24 @@ static int ctx_new(struct tls_ctx **out, const struct tls_material *m, bool serv
 
 int tls_server_ctx_new(struct tls_ctx **out, const struct tls_material *m, struct err *e)
 {
-	return ctx_new(out, m, true, e);
+	return ctx_new(out, m, true, false, NULL, e);
 }
 
 int tls_client_ctx_new(struct tls_ctx **out, const struct tls_material *m, struct err *e)
 {
-	return ctx_new(out, m, false, e);
+	return ctx_new(out, m, false, false, NULL, e);
+}
+
+int tls_bare_server_ctx_new(struct tls_ctx **out, const struct tls_material *m, struct err *e)
+{
+	return ctx_new(out, m, true, true, NULL, e);
+}
+
+int tls_bare_client_ctx_new(struct tls_ctx **out, const struct tls_trust *t, struct err *e)
+{
+	const struct tls_material m = {.ca = t->ca, .ca_len = t->ca_len, .ca_name = t->ca_name};
+
+	return ctx_new(out, &m, false, true, t->pin, e);
 }
 
 void tls_ctx_unref(struct tls_ctx *ctx)

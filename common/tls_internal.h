@@ -26,6 +26,9 @@ struct tls_ctx {
 	SSL_CTX *ssl;
 	unsigned refs; /* the owner's and one a connection; one thread, so not atomic */
 	bool server;
+	bool bare;   /* the client has no certificate */
+	bool pinned; /* of a bare client: the root is the one with this pin */
+	uint8_t pin[TLS_PIN_SIZE];
 	int64_t not_before, not_after;
 	char identity[TLS_IDENTITY_SIZE];
 	char issuer[TLS_NAME_SIZE]; /* of our own certificate */
@@ -76,5 +79,7 @@ int tls_flow_start(struct tls_conn *conn, struct bufferevent *bev);
 /* ---- callbacks of the SSL_CTX ---- */
 
 int tls_verify_peer(int ok, X509_STORE_CTX *store);
+/* The whole check, for a client that knows its root by its pin alone; arg: the tls_ctx. */
+int tls_verify_pinned(X509_STORE_CTX *store, void *arg);
 
 #endif

@@ -7,6 +7,7 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "common/tls_internal.h"
@@ -115,6 +116,15 @@ static int check_revoked(const struct tls_conn *conn, X509 *x, int *x509_error, 
 	return rc;
 }
 
+/* Keeps the first refusal of a connection. */
+static void keep_refusal(struct tls_conn *conn, const struct err *e)
+{
+	if (conn->refusal == NULL)
+		conn->refusal = malloc(sizeof(*conn->refusal));
+	if (conn->refusal != NULL)
+		*conn->refusal = *e;
+}
+
 int tls_verify_peer(int ok, X509_STORE_CTX *store)
 {
 	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
@@ -136,9 +146,60 @@ int tls_verify_peer(int ok, X509_STORE_CTX *store)
 		X509_STORE_CTX_set_error(store, x509_error);
 	else
 		return 1;
-	if (conn->refusal == NULL)
-		conn->refusal = malloc(sizeof(*conn->refusal));
-	if (conn->refusal != NULL)
-		*conn->refusal = e;
+	keep_refusal(conn, &e);
 	return 0;
+}
+
+static bool has_pin(X509 *x, const uint8_t pin[TLS_PIN_SIZE])
+{
+	unsigned char *der = NULL, hash[TLS_PIN_SIZE];
+	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &der);
+	bool same = false;
+
+	if (len > 0 && EVP_Digest(der, (size_t)len, hash, NULL, EVP_sha256(), NULL) == 1)
+		same = memcmp(hash, pin, sizeof(hash)) == 0;
+	OPENSSL_free(der);
+	return same;
+}
+
+/* Among what the other side sent. Whether it is a root that may issue is for OpenSSL to say. */
+static X509 *find_pinned(X509_STORE_CTX *store, const struct tls_ctx *ctx)
+{
+	STACK_OF(X509) *sent = X509_STORE_CTX_get0_untrusted(store);
+
+	for (int i = 0; i < sk_X509_num(sent); i++) {
+		X509 *x = sk_X509_value(sent, i);
+
+		if ((X509_get_extension_flags(x) & EXFLAG_SS) != 0 && has_pin(x, ctx->pin))
+			return x;
+	}
+	return NULL;
+}
+
+int tls_verify_pinned(X509_STORE_CTX *store, void *arg)
+{
+	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct tls_conn *conn = ssl == NULL ? NULL : tls_conn_of(ssl);
+	X509 *root = find_pinned(store, arg);
+	STACK_OF(X509) *roots = NULL;
+	struct err e;
+	int ok = 0;
+
+	if (conn == NULL)
+		return 0;
+	if (root == NULL) {
+		err_set(&e, TX_ECERT,
+		    "the other side is not of the authority that made the token (its public key is "
+		    "another one)");
+		keep_refusal(conn, &e);
+		X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_UNTRUSTED);
+		return 0;
+	}
+	roots = sk_X509_new_null();
+	if (roots != NULL && sk_X509_push(roots, root) > 0) {
+		X509_STORE_CTX_set0_trusted_stack(store, roots);
+		ok = X509_verify_cert(store);
+	}
+	sk_X509_free(roots);
+	return ok > 0;
 }

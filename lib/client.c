@@ -40,12 +40,6 @@ static int check_options(const struct telex_options *o, struct telex_error *erro
 {
 	if (o->address == NULL || o->address[0] == '\0')
 		return error_set(error, TELEX_ERROR_USAGE, "no address of an agent was given");
-	if (o->certificate_file == NULL)
-		return error_set(error, TELEX_ERROR_USAGE, "no certificate_file was given");
-	if (o->key_file == NULL)
-		return error_set(error, TELEX_ERROR_USAGE, "no key_file was given");
-	if (o->ca_file == NULL)
-		return error_set(error, TELEX_ERROR_USAGE, "no ca_file was given");
 	if (o->connect_timeout_ms < 0 || o->connect_timeout_ms > CLIENT_TIMEOUT_MAX_MS)
 		return error_set(
 		    error, TELEX_ERROR_USAGE, "connect_timeout_ms must be between 0 and a day");
@@ -53,6 +47,17 @@ static int check_options(const struct telex_options *o, struct telex_error *erro
 		return error_set(error, TELEX_ERROR_USAGE, "reconnect_ms is more than a day");
 	if (o->server_name != NULL && strlen(o->server_name) >= ADDRESS_HOST_SIZE)
 		return error_set(error, TELEX_ERROR_USAGE, "server_name is too long");
+	return 0;
+}
+
+static int check_files(const struct telex_options *o, struct telex_error *error)
+{
+	if (o->certificate_file == NULL)
+		return error_set(error, TELEX_ERROR_USAGE, "no certificate_file was given");
+	if (o->key_file == NULL)
+		return error_set(error, TELEX_ERROR_USAGE, "no key_file was given");
+	if (o->ca_file == NULL)
+		return error_set(error, TELEX_ERROR_USAGE, "no ca_file was given");
 	return 0;
 }
 
@@ -113,17 +118,17 @@ static int configure(
 	client->redial = evtimer_new(client->base, on_redial, client);
 	if (client->later == NULL || client->redial == NULL)
 		return error_no_memory(error);
-	return load_tls(&client->tls, o, error);
+	return client->tls != NULL ? 0 : load_tls(&client->tls, o, error);
 }
 
-int telex_client_new(struct telex_client **out, struct event_base *base,
-    const struct telex_options *options, struct telex_error *error)
+int client_new(struct telex_client **out, struct event_base *base,
+    const struct telex_options *options, struct tls_ctx *tls, struct telex_error *error)
 {
 	struct telex_client *client;
 
 	if (base == NULL)
 		return error_set(error, TELEX_ERROR_USAGE, "no event_base was given");
-	if (check_options(options, error) < 0)
+	if (check_options(options, error) < 0 || (tls == NULL && check_files(options, error) < 0))
 		return -1;
 	client = calloc(1, sizeof(*client));
 	if (client == NULL)
@@ -133,12 +138,21 @@ int telex_client_new(struct telex_client **out, struct event_base *base,
 	TAILQ_INIT(&client->waiting);
 	TAILQ_INIT(&client->resting);
 	TAILQ_INIT(&client->ending);
+	client->tls = tls;
 	if (configure(client, options, error) < 0) {
+		if (client->tls == tls)
+			client->tls = NULL;
 		telex_client_free(client);
 		return -1;
 	}
 	*out = client;
 	return 0;
+}
+
+int telex_client_new(struct telex_client **out, struct event_base *base,
+    const struct telex_options *options, struct telex_error *error)
+{
+	return client_new(out, base, options, NULL, error);
 }
 
 static void drop_calls(struct call_list *list)

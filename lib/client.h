@@ -53,6 +53,10 @@ struct telex_client {
 	struct event *later; /* delivers client->ending, frees connections that are over, pumps */
 };
 
+/* As telex_client_new; `tls` (NULL: from the options' files) is taken when this is 0. */
+int client_new(struct telex_client **out, struct event_base *base,
+    const struct telex_options *options, struct tls_ctx *tls, struct telex_error *error);
+
 /* How often the agent is to say that it is still there, where a question asks that. */
 #define QUESTION_HEARTBEAT_MS 15000
 

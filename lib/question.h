@@ -19,6 +19,8 @@ struct question_answer {
 	void (*summary)(const struct telex_list_summary *summary, void *arg);
 	void (*info)(const struct telex_info *info, void *arg);
 	void (*serving)(bool serving, void *arg);
+	void (*certificate)(const struct telex_certificate *certificate, void *arg);
+	void (*revocations)(const char *pem, size_t len, void *arg);
 };
 
 /* What a question is; a const table row. */

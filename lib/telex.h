@@ -38,6 +38,7 @@ extern "C" {
 #endif
 
 struct event_base;
+struct telex_certificate;
 struct telex_client;
 struct telex_run;
 struct telex_call;
@@ -488,6 +489,59 @@ TELEX_API int telex_info(struct telex_client *client, int64_t timeout_ms,
 TELEX_API int telex_health(struct telex_client *client, const char *service, int64_t timeout_ms,
     void (*answer)(bool serving, void *arg), telex_done *done, void *arg,
     struct telex_error *error);
+
+/* ---- certificates ---- */
+
+/*
+ * A CA's own listener, where nobody needs a certificate and nothing else is served. `pin`: the
+ * SHA-256 of the public key (SubjectPublicKeyInfo, DER) of the CA's root, 32 bytes; or NULL: `ca`,
+ * ca_len bytes of PEM, are the certificates to trust.
+ */
+struct telex_authority {
+	const char *address;     /* "host:port" */
+	const char *server_name; /* as in telex_options */
+	const uint8_t *pin;
+	const char *ca;
+	size_t ca_len;
+	const char *ca_name;        /* what errors call it; NULL: "ca" */
+	int64_t connect_timeout_ms; /* 0: 10 s */
+};
+
+/* A client for the three calls below and no others. All is copied. telex_client_free ends it. */
+TELEX_API int telex_authority_new(struct telex_client **out, struct event_base *base,
+    const struct telex_authority *authority, struct telex_error *error);
+/* The same for the CA that made this token, which is known by its pin. USAGE: it is no token, or
+ * cut or mistyped, which the message says. */
+TELEX_API int telex_authority_of_token(struct telex_client **out, struct event_base *base,
+    const char *token, struct telex_error *error);
+
+struct telex_certificate {
+	const char *chain; /* PEM: the certificate, and what leads to the root */
+	const char *ca;    /* PEM: what to trust */
+	int64_t not_after; /* seconds since the epoch */
+};
+
+/*
+ * A first certificate, for a request (PKCS #10, DER). The same token with the same request gets the
+ * same certificate again, so that a call that was cut may be repeated: keep the request, and its
+ * key, until there is an answer. STATUS with reason TOKEN_REFUSED: unknown, used or expired.
+ */
+TELEX_API int telex_enroll(struct telex_client *authority, const char *token, const void *csr,
+    size_t csr_len, int64_t timeout_ms,
+    void (*each)(const struct telex_certificate *certificate, void *arg), telex_done *done,
+    void *arg, struct telex_error *error);
+/* The next certificate. `chain`: the one there is, PEM; `signature`: by its key, over "telex renew
+ * v1", a NUL and the request: ECDSA with SHA-256, Ed25519, or RSA-PSS with SHA-256. */
+TELEX_API int telex_renew(struct telex_client *authority, const char *chain, const void *csr,
+    size_t csr_len, const void *signature, size_t signature_len, int64_t timeout_ms,
+    void (*each)(const struct telex_certificate *certificate, void *arg), telex_done *done,
+    void *arg, struct telex_error *error);
+/* The revocation list, PEM, when it is newer than `number` (0: whatever there is); len 0: it is
+ * not.
+ */
+TELEX_API int telex_get_revocations(struct telex_client *authority, int64_t number,
+    int64_t timeout_ms, void (*each)(const char *pem, size_t len, void *arg), telex_done *done,
+    void *arg, struct telex_error *error);
 
 TELEX_API const char *telex_version(void);
 
