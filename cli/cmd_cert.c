@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `telex cert init|issue|show`: which word it is, and what the words share. */
+/* `telex cert`: which word it is, and what the words share. */
 #include "cli/cmd_cert.h"
 
 #include <stdio.h>
@@ -35,17 +35,6 @@ int cmd_cert_folder(const char *given, char **out, struct err *e)
 	return rc;
 }
 
-bool cmd_cert_key_type(struct options *o, const char *value, enum key_type *out)
-{
-	static const char *const types[] = {"p256", "ed25519"};
-
-	if (key_type_parse(out, value))
-		return true;
-	options_usage(o, "--key-type is p256 or ed25519, not '%s'%s", value,
-	    options_nearest(value, types, 2));
-	return false;
-}
-
 json_t *cmd_cert_time(int64_t epoch)
 {
 	char text[48];
@@ -53,16 +42,16 @@ json_t *cmd_cert_time(int64_t epoch)
 	return output_json_text(output_time(text, sizeof(text), epoch * NS_PER_S));
 }
 
-static const struct {
-	const char *name;
-	int (*run)(struct cli *cli, int argc, char **argv);
-} words[] = {{"init", cmd_cert_init}, {"issue", cmd_cert_issue}, {"show", cmd_cert_show}};
+static const struct cli_verb *const words[] = {&cmd_cert_init, &cmd_cert_issue, &cmd_cert_show};
+/* The same, for completion. */
+static const char *const names[] = {"init", "issue", "show", NULL};
 #define WORDS (sizeof(words) / sizeof(words[0]))
+_Static_assert(sizeof(names) / sizeof(names[0]) == WORDS + 1, "a name a word");
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	const char *value, *names[WORDS];
 	struct options o;
+	const char *value;
 	int at;
 
 	options_start(&o, cli, &cmd_cert, NULL, argc, argv);
@@ -75,10 +64,9 @@ static int run(struct cli *cli, int argc, char **argv)
 	}
 	at = argc - (int)o.n_operands;
 	for (size_t i = 0; i < WORDS; i++) {
-		names[i] = words[i].name;
 		if (strcmp(names[i], o.operands[0]) == 0) {
 			options_end(&o);
-			return words[i].run(cli, argc - at, argv + at);
+			return words[i]->run(cli, argc - at, argv + at);
 		}
 	}
 	options_usage(
@@ -89,7 +77,7 @@ static int run(struct cli *cli, int argc, char **argv)
 const struct cli_verb cmd_cert = {
     .name = "cert",
     .summary = "make an authority, and certificates for agents and users",
-    .words = (const char *const[]){"init", "issue", "show", NULL},
+    .words = names,
     .help =
         "Examples:\n"
         "  telex cert init --domain lab.example\n"
@@ -97,28 +85,15 @@ const struct cli_verb cmd_cert = {
         "  telex cert issue user alice --ttl 8h --out ~/.config/telex/alice\n"
         "  telex cert show build7/build7.pem\n"
         "\n"
-        "Usage: telex cert init [--dir DIR] [--domain DOMAIN] [--name NAME] [--days N]\n"
-        "                       [--key-type TYPE] [--force]\n"
-        "       telex cert issue agent NAME [--san NAME|IP]... [--ttl TIME] [--dir DIR]\n"
-        "                       [--out DIR] [--key-type TYPE] [--force]\n"
-        "       telex cert issue user NAME [--ttl TIME] [--dir DIR] [--out DIR]\n"
-        "                       [--key-type TYPE] [--force]\n"
-        "       telex cert show FILE...\n"
+        "Usage: telex cert WORD …, and telex cert WORD --help says more\n"
         "\n"
-        "  --dir DIR        where the authority is (ca.pem, ca.key);\n"
-        "                   default: ${TELEX_CONFIG_HOME:-${XDG_CONFIG_HOME:-~/.config}/telex}/ca\n"
-        "  --domain DOMAIN  the first part of every identity: spiffe://DOMAIN/agent/NAME;\n"
-        "                   default: telex.internal\n"
-        "  --name NAME      what the authority is called\n"
-        "  --days N         how long the authority lasts; default: ten years\n"
-        "  --san NAME|IP    a host name or address by which clients reach the agent; may be\n"
-        "                   repeated; default: NAME itself\n"
-        "  --ttl TIME       how long the certificate lasts: 30m, 24h, 7d;\n"
-        "                   default: 7d for an agent, 24h for a user\n"
-        "  --out DIR        where NAME.pem, NAME.key and a copy of ca.pem go; default: here\n"
-        "  --key-type TYPE  p256 (default) or ed25519\n"
-        "  --force          write over files that are there\n"
+        "  init    a new authority in a folder\n"
+        "  issue   a key and its certificate, for an agent or a user\n"
+        "  show    what certificates say\n"
         "\n"
-        "Keep ca.key: who has it can be anyone. Give ca.pem to every agent and every user.\n",
+        "The authority is in ${TELEX_CONFIG_HOME:-${XDG_CONFIG_HOME:-~/.config}/telex}/ca, or "
+        "where\n"
+        "--dir says. Keep its ca.key: who has it can be anyone. Give ca.pem to every agent and\n"
+        "every user.\n",
     .run = run,
 };

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `telex cert`: one file a word, cmd_cert_<word>.c. */
+/*
+ * `telex cert`: one file a word, cmd_cert_<word>.c, each a verb of its own ("cert init") with its
+ * own --help and a row in cmd_cert.c.
+ */
 #ifndef TX_CLI_CMD_CERT_H
 #define TX_CLI_CMD_CERT_H
 
@@ -8,22 +11,74 @@
 #include <stdint.h>
 
 #include "certs/key.h"
+#include "certs/sans.h"
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "common/err.h"
 
-/* argv[0] is the word. */
-int cmd_cert_init(struct cli *cli, int argc, char **argv);
-int cmd_cert_issue(struct cli *cli, int argc, char **argv);
-int cmd_cert_show(struct cli *cli, int argc, char **argv);
+/* argv[0] of run is the word. */
+extern const struct cli_verb cmd_cert_init, cmd_cert_issue, cmd_cert_show;
+
+/* ---- options that more than one word has ---- */
+
+enum cert_option {
+	CERT_DIR = 256,
+	CERT_OUT,
+	CERT_SAN,
+	CERT_TTL,
+	CERT_KEY_TYPE,
+	CERT_FORCE,
+	CERT_OWN, /* the first of a word's own */
+};
+
+/* Rows of a word's table of options. */
+#define CERT_SPEC_DIR                                                                              \
+	{                                                                                          \
+		CERT_DIR, '\0', "dir", true                                                        \
+	}
+#define CERT_SPEC_OUT                                                                              \
+	{                                                                                          \
+		CERT_OUT, '\0', "out", true                                                        \
+	}
+#define CERT_SPEC_SAN                                                                              \
+	{                                                                                          \
+		CERT_SAN, '\0', "san", true                                                        \
+	}
+#define CERT_SPEC_TTL                                                                              \
+	{                                                                                          \
+		CERT_TTL, '\0', "ttl", true                                                        \
+	}
+#define CERT_SPEC_KEY_TYPE                                                                         \
+	{                                                                                          \
+		CERT_KEY_TYPE, '\0', "key-type", true                                              \
+	}
+#define CERT_SPEC_FORCE                                                                            \
+	{                                                                                          \
+		CERT_FORCE, '\0', "force", false                                                   \
+	}
+
+struct cert_options {
+	const char *dir, *out;
+	const char *sans[SANS_MAX];
+	size_t n_sans;
+	int64_t ttl_s;
+	enum key_type key_type;
+	bool force;
+	/* Takes a word's own; false after it said what is wrong. */
+	bool (*own)(struct options *o, int id, const char *value, void *arg);
+	void *arg;
+};
+
+/* All options, after options_start. False: answer options_end. */
+bool cmd_cert_options(struct options *o, struct cert_options *c);
+
+/* ---- what the words share ---- */
 
 /* Says it; CLI_TELEX. */
 int cmd_cert_fail(const struct err *e);
 /* The folder of the authority: `given`, or the one that init makes by default. The caller's to
  * free. */
 int cmd_cert_folder(const char *given, char **out, struct err *e);
-/* False after it said what is wrong. */
-bool cmd_cert_key_type(struct options *o, const char *value, enum key_type *out);
 /* Seconds since the epoch as RFC 3339. */
 json_t *cmd_cert_time(int64_t epoch);
 

@@ -12,22 +12,21 @@
 #include "cli/verbs.h"
 #include "common/tls_cert.h"
 
-enum { OPT_DIR = 256, OPT_DOMAIN, OPT_NAME, OPT_DAYS, OPT_KEY_TYPE, OPT_FORCE };
+enum { OPT_DOMAIN = CERT_OWN, OPT_NAME, OPT_DAYS };
 
 static const struct options_spec specs[] = {
-    {OPT_DIR, '\0', "dir", true},
+    CERT_SPEC_DIR,
     {OPT_DOMAIN, '\0', "domain", true},
     {OPT_NAME, '\0', "name", true},
     {OPT_DAYS, '\0', "days", true},
-    {OPT_KEY_TYPE, '\0', "key-type", true},
-    {OPT_FORCE, '\0', "force", false},
+    CERT_SPEC_KEY_TYPE,
+    CERT_SPEC_FORCE,
     {0},
 };
 
 struct init {
+	struct cert_options given;
 	struct ca_options ca;
-	const char *dir;
-	bool force;
 };
 
 static bool parse_days(struct options *o, const char *value, int64_t *out)
@@ -45,25 +44,19 @@ static bool parse_days(struct options *o, const char *value, int64_t *out)
 	return true;
 }
 
-static bool take(struct options *o, struct init *i, int id, const char *value)
+static bool take(struct options *o, int id, const char *value, void *arg)
 {
+	struct init *i = arg;
+
 	switch (id) {
-	case OPT_DIR:
-		i->dir = value;
-		return true;
 	case OPT_DOMAIN:
 		i->ca.domain = value;
 		return true;
 	case OPT_NAME:
 		i->ca.name = value;
 		return true;
-	case OPT_DAYS:
-		return parse_days(o, value, &i->ca.days);
-	case OPT_KEY_TYPE:
-		return cmd_cert_key_type(o, value, &i->ca.key_type);
 	default:
-		i->force = true;
-		return true;
+		return parse_days(o, value, &i->ca.days);
 	}
 }
 
@@ -94,14 +87,14 @@ static int make(const struct cli *cli, const struct init *i)
 	struct ca *ca = NULL;
 	char *dir = NULL;
 	struct err e;
-	int rc = cmd_cert_folder(i->dir, &dir, &e);
+	int rc = cmd_cert_folder(i->given.dir, &dir, &e);
 
 	if (rc == 0)
 		rc = ca_new(&ca, &i->ca, &e);
 	if (rc == 0)
 		rc = paths_make_folder(dir, &e);
 	if (rc == 0)
-		rc = ca_save(ca, dir, i->force, &e);
+		rc = ca_save(ca, dir, i->given.force, &e);
 	if (rc == 0)
 		answer(cli, ca, dir);
 	else
@@ -113,20 +106,16 @@ static int make(const struct cli *cli, const struct init *i)
 	return rc == 0 ? CLI_OK : CLI_TELEX;
 }
 
-int cmd_cert_init(struct cli *cli, int argc, char **argv)
+static int run(struct cli *cli, int argc, char **argv)
 {
-	struct init i = {.dir = NULL};
+	struct init i = {.given = {.own = take}};
 	struct options o;
-	const char *value;
-	int id;
 
-	options_start(&o, cli, &cmd_cert, specs, argc, argv);
-	while ((id = options_next(&o, &value)) > 0) {
-		if (!take(&o, &i, id, value))
-			return options_end(&o);
-	}
-	if (id < 0)
+	i.given.arg = &i;
+	options_start(&o, cli, &cmd_cert_init, specs, argc, argv);
+	if (!cmd_cert_options(&o, &i.given))
 		return options_end(&o);
+	i.ca.key_type = i.given.key_type;
 	if (o.n_operands != 0)
 		options_usage(
 		    &o, "init takes options only, not '%s'; --dir names the folder", o.operands[0]);
@@ -134,3 +123,28 @@ int cmd_cert_init(struct cli *cli, int argc, char **argv)
 		o.status = make(cli, &i);
 	return options_end(&o);
 }
+
+const struct cli_verb cmd_cert_init = {
+    .name = "cert init",
+    .summary = "a new authority in a folder",
+    .help =
+        "Examples:\n"
+        "  telex cert init --domain lab.example\n"
+        "  telex cert init --dir ca --name 'Lab CA' --days 365\n"
+        "\n"
+        "Usage: telex cert init [--dir DIR] [--domain DOMAIN] [--name NAME] [--days N]\n"
+        "                       [--key-type TYPE] [--force]\n"
+        "\n"
+        "  --dir DIR        where the authority is to be (ca.pem, ca.key);\n"
+        "                   default: ${TELEX_CONFIG_HOME:-${XDG_CONFIG_HOME:-~/.config}/telex}/ca\n"
+        "  --domain DOMAIN  the first part of every identity: spiffe://DOMAIN/agent/NAME;\n"
+        "                   default: telex.internal\n"
+        "  --name NAME      what the authority is called\n"
+        "  --days N         how long the authority lasts; default: ten years\n"
+        "  --key-type TYPE  p256 (default), ed25519 or rsa\n"
+        "  --force          write over an authority that is there\n"
+        "\n"
+        "Keep ca.key: who has it can be anyone. Give ca.pem to every agent and every user.\n",
+    .specs = specs,
+    .run = run,
+};

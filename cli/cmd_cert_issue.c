@@ -14,77 +14,24 @@
 #include "cli/paths.h"
 #include "cli/say.h"
 #include "cli/verbs.h"
-#include "common/duration.h"
 #include "common/tls.h"
 #include "common/tls_cert.h"
 
-enum { OPT_SAN = 256, OPT_TTL, OPT_DIR, OPT_OUT, OPT_KEY_TYPE, OPT_FORCE };
-
 static const struct options_spec specs[] = {
-    {OPT_SAN, '\0', "san", true},
-    {OPT_TTL, '\0', "ttl", true},
-    {OPT_DIR, '\0', "dir", true},
-    {OPT_OUT, '\0', "out", true},
-    {OPT_KEY_TYPE, '\0', "key-type", true},
-    {OPT_FORCE, '\0', "force", false},
+    CERT_SPEC_SAN,
+    CERT_SPEC_TTL,
+    CERT_SPEC_DIR,
+    CERT_SPEC_OUT,
+    CERT_SPEC_KEY_TYPE,
+    CERT_SPEC_FORCE,
     {0},
 };
 
 struct issue {
+	struct cert_options given;
 	struct issue_request request;
-	const char *sans[ISSUE_SANS_MAX];
-	const char *dir, *out;
-	bool force;
 	char certificate[PATH_MAX], key[PATH_MAX], ca[PATH_MAX];
 };
-
-static bool take_san(struct options *o, struct issue *i, const char *value)
-{
-	if (i->request.sans_len == ISSUE_SANS_MAX) {
-		options_usage(o, "--san may be given %d times", ISSUE_SANS_MAX);
-		return false;
-	}
-	if (!issue_host_valid(value)) {
-		options_usage(o, "--san '%s' is neither a host name nor an IP address", value);
-		return false;
-	}
-	i->sans[i->request.sans_len++] = value;
-	return true;
-}
-
-static bool take_ttl(struct options *o, struct issue *i, const char *value)
-{
-	int64_t ns;
-
-	if (duration_parse(value, &ns) != 0 || ns / NS_PER_S < ISSUE_TTL_MIN) {
-		options_usage(o,
-		    "--ttl takes a time of a minute or more, as 30m, 24h or 7d, not '%s'", value);
-		return false;
-	}
-	i->request.ttl_s = ns / NS_PER_S;
-	return true;
-}
-
-static bool take(struct options *o, struct issue *i, int id, const char *value)
-{
-	switch (id) {
-	case OPT_SAN:
-		return take_san(o, i, value);
-	case OPT_TTL:
-		return take_ttl(o, i, value);
-	case OPT_DIR:
-		i->dir = value;
-		return true;
-	case OPT_OUT:
-		i->out = value;
-		return true;
-	case OPT_KEY_TYPE:
-		return cmd_cert_key_type(o, value, &i->request.key_type);
-	default:
-		i->force = true;
-		return true;
-	}
-}
 
 static bool same_folder(const char *a, const char *b)
 {
@@ -113,7 +60,7 @@ static int copy_ca(const struct issue *i, const struct ca *ca, struct err *e)
 	tls_text_free(there, there_len);
 	if (same)
 		return 0;
-	if (!i->force)
+	if (!i->given.force)
 		return err_set(e, TX_EEXIST,
 		    "%s is of another authority; choose another folder with --out, or --force",
 		    i->ca);
@@ -123,22 +70,23 @@ static int copy_ca(const struct issue *i, const struct ca *ca, struct err *e)
 static int write_files(struct issue *i, const struct ca *ca, const char *dir,
     const struct issued *issued, struct err *e)
 {
-	int rc = certfile_path(i->certificate, i->out, i->request.name, ".pem", e);
+	int rc = certfile_path(i->certificate, i->given.out, i->request.name, ".pem", e);
 
 	if (rc == 0)
-		rc = certfile_path(i->key, i->out, i->request.name, ".key", e);
+		rc = certfile_path(i->key, i->given.out, i->request.name, ".key", e);
 	if (rc == 0)
-		rc = certfile_path(i->ca, i->out, CA_CERTIFICATE_FILE, "", e);
+		rc = certfile_path(i->ca, i->given.out, CA_CERTIFICATE_FILE, "", e);
 	if (rc == 0)
-		rc = paths_make_folder(i->out, e);
+		rc = paths_make_folder(i->given.out, e);
 	/* An agent called "ca" would take the authority's place. */
 	if (rc == 0 && strcmp(i->certificate, i->ca) == 0)
 		rc = err_set(e, TX_EINVAL, "\"ca\" is the name of the authority's own files");
-	if (rc == 0 && !same_folder(dir, i->out))
+	if (rc == 0 && !same_folder(dir, i->given.out))
 		rc = copy_ca(i, ca, e);
 	if (rc == 0)
 		rc = certfile_write_pair(i->certificate, issued->certificate,
-		    issued->certificate_len, i->key, issued->key, issued->key_len, i->force, e);
+		    issued->certificate_len, i->key, issued->key, issued->key_len, i->given.force,
+		    e);
 	return rc;
 }
 
@@ -154,7 +102,7 @@ static void answer_json(const struct issue *i, const struct issued *issued)
 	json_object_set_new(o, "key", output_json_text(i->key));
 	json_object_set_new(o, "ca", output_json_text(i->ca));
 	for (size_t n = 0; n < i->request.sans_len; n++)
-		json_array_append_new(hosts, output_json_text(i->sans[n]));
+		json_array_append_new(hosts, output_json_text(i->given.sans[n]));
 	if (i->request.kind == IDENTITY_AGENT && i->request.sans_len == 0)
 		json_array_append_new(hosts, output_json_text(i->request.name));
 	json_object_set_new(o, "hosts", hosts);
@@ -187,7 +135,7 @@ static int issue(const struct cli *cli, struct issue *i)
 	struct ca *ca = NULL;
 	char *dir = NULL;
 	struct err e;
-	int rc = cmd_cert_folder(i->dir, &dir, &e);
+	int rc = cmd_cert_folder(i->given.dir, &dir, &e);
 
 	if (rc == 0)
 		rc = ca_load(&ca, dir, &e);
@@ -221,23 +169,46 @@ static bool take_operands(struct options *o, struct issue *i)
 		return false;
 	}
 	i->request.name = o->operands[1];
-	i->request.sans = i->sans;
+	i->request.sans = i->given.sans;
+	i->request.sans_len = i->given.n_sans;
+	i->request.ttl_s = i->given.ttl_s;
+	i->request.key_type = i->given.key_type;
 	return true;
 }
 
-int cmd_cert_issue(struct cli *cli, int argc, char **argv)
+static int run(struct cli *cli, int argc, char **argv)
 {
-	struct issue i = {.out = "."};
+	struct issue i = {.given = {.out = "."}};
 	struct options o;
-	const char *value;
-	int id;
 
-	options_start(&o, cli, &cmd_cert, specs, argc, argv);
-	while ((id = options_next(&o, &value)) > 0) {
-		if (!take(&o, &i, id, value))
-			return options_end(&o);
-	}
-	if (id == 0 && take_operands(&o, &i))
+	options_start(&o, cli, &cmd_cert_issue, specs, argc, argv);
+	if (cmd_cert_options(&o, &i.given) && take_operands(&o, &i))
 		o.status = issue(cli, &i);
 	return options_end(&o);
 }
+
+const struct cli_verb cmd_cert_issue = {
+    .name = "cert issue",
+    .summary = "a key and its certificate, for an agent or a user",
+    .help =
+        "Examples:\n"
+        "  telex cert issue agent build7 --san build7.lab.example --san 10.0.0.7 --out build7\n"
+        "  telex cert issue user alice --ttl 8h --out ~/.config/telex/alice\n"
+        "\n"
+        "Usage: telex cert issue agent NAME [--san NAME|IP]... [--ttl TIME] [--dir DIR]\n"
+        "                       [--out DIR] [--key-type TYPE] [--force]\n"
+        "       telex cert issue user NAME [--ttl TIME] [--dir DIR] [--out DIR]\n"
+        "                       [--key-type TYPE] [--force]\n"
+        "\n"
+        "  --san NAME|IP    a host name or address by which clients reach the agent; may be\n"
+        "                   repeated; default: NAME itself\n"
+        "  --ttl TIME       how long the certificate lasts: 30m, 24h, 7d;\n"
+        "                   default: 7d for an agent, 24h for a user\n"
+        "  --dir DIR        where the authority is (ca.pem, ca.key);\n"
+        "                   default: ${TELEX_CONFIG_HOME:-${XDG_CONFIG_HOME:-~/.config}/telex}/ca\n"
+        "  --out DIR        where NAME.pem, NAME.key and a copy of ca.pem go; default: here\n"
+        "  --key-type TYPE  p256 (default), ed25519 or rsa\n"
+        "  --force          write over files that are there\n",
+    .specs = specs,
+    .run = run,
+};

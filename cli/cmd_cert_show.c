@@ -77,13 +77,13 @@ static int show_file(const struct cli *cli, const char *file, struct err *e)
 	return rc;
 }
 
-int cmd_cert_show(struct cli *cli, int argc, char **argv)
+static int run(struct cli *cli, int argc, char **argv)
 {
 	struct options o;
 	const char *value;
 	struct err e;
 
-	options_start(&o, cli, &cmd_cert, NULL, argc, argv);
+	options_start(&o, cli, &cmd_cert_show, NULL, argc, argv);
 	if (options_next(&o, &value) < 0)
 		return options_end(&o);
 	if (o.n_operands == 0)
@@ -94,3 +94,14 @@ int cmd_cert_show(struct cli *cli, int argc, char **argv)
 	}
 	return options_end(&o);
 }
+
+const struct cli_verb cmd_cert_show = {
+    .name = "cert show",
+    .summary = "what certificates say",
+    .help = "Examples:\n"
+            "  telex cert show build7/build7.pem\n"
+            "  telex cert show --json /etc/telex/*.pem\n"
+            "\n"
+            "Usage: telex cert show FILE...\n",
+    .run = run,
+};
