@@ -6,7 +6,7 @@
  *     ceiling {
  *             users = {"deploy", "www-data", "1000-1999"}
  *             root = false
- *             programs = {"/usr/bin/*", "/opt/app/**"}
+ *             programs = {"/usr/bin/git", "/opt/app-*"}
  *             any_process = false
  *     }
  *
@@ -44,6 +44,9 @@ struct ceiling {
 /* The default: everything is allowed. */
 void ceiling_init(struct ceiling *c);
 void ceiling_clear(struct ceiling *c);
+
+/* Whether it may stand in `users`. */
+bool ceiling_user_valid(const char *entry);
 
 /* Into one allocation, the caller's to free; and back. TX_EPROTO for what is no packed ceiling. */
 int ceiling_pack(const struct ceiling *c, uint8_t **data, size_t *len, struct err *e);

@@ -11,9 +11,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/ceiling.h"
 #include "common/err.h"
 #include "common/keeper_msg.h"
 #include "common/log.h"
+
+/* The section authority { }: this agent's machine is a certificate authority, too. */
+struct config_authority {
+	bool given;
+	char *directory;
+	char *listen[KM_LISTEN_MAX]; /* "HOST:PORT", where certificates are asked for */
+	size_t n_listen;
+	char *passphrase_file; /* of its key; NULL: it has none */
+};
 
 struct config {
 	unsigned refs;
@@ -49,7 +59,9 @@ struct config {
 	char *renew_from;
 	char *revocations; /* NULL: revocations.pem in the state directory */
 	int64_t revocations_interval_ns, revocations_max_age_ns;
-	uint32_t revocations_stale; /* enum km_stale */
+	uint32_t revocations_stale;        /* enum km_stale */
+	struct ceiling ceiling;            /* the section ceiling { } */
+	struct config_authority authority; /* the section authority { } */
 };
 
 /* Told once a problem: "telexd.conf:3: unknown key 'lisen'; did you mean 'listen'?" */

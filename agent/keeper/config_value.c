@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "agent/keeper/config_internal.h"
+#include "common/ceiling.h"
 #include "common/duration.h"
+#include "common/glob.h"
 #include "common/nearest.h"
 
 int config_parse_size(const char *text, uint64_t *bytes)
@@ -229,10 +231,34 @@ const char *config_take(struct config *c, const struct config_key *k, const char
 	case KIND_FULL:
 	case KIND_STALE:
 		return take_choice(choice_of(k->kind), value, where);
+	case KIND_ADDRESSES:
+	case KIND_USERS:
+	case KIND_PROGRAMS:
 	case KIND_PATH:
 	case KIND_NAME:
 	case KIND_CGROUP:
 		break;
 	}
 	return take_text(k, value, where);
+}
+
+const char *config_item_wrong(const struct config_key *k, const char *value)
+{
+	char buf[KM_TEXT_SIZE];
+	const char *host, *port;
+
+	switch (k->kind) {
+	case KIND_ADDRESSES:
+		return config_split_address(value, buf, &host, &port) == 0
+		           ? NULL
+		           : "is not HOST:PORT (such as 0.0.0.0:8359 or [::]:8359)";
+	case KIND_USERS:
+		return ceiling_user_valid(value)
+		           ? NULL
+		           : "is no user name, uid or range of uids (such as 1000-1999)";
+	default:
+		return value[0] == '/' && glob_valid(value)
+		           ? NULL
+		           : "is not the absolute path of a program (* and ** stand for any)";
+	}
 }

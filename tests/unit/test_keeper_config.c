@@ -145,6 +145,80 @@ static void every_problem_is_told_with_its_line_and_the_right_word(void **state)
 	assert_int_equal(ps.n, sizeof(want) / sizeof(want[0]));
 }
 
+static void sections_are_read(void **state)
+{
+	struct config *c = NULL;
+	struct problems ps;
+	char file[64];
+
+	(void)state;
+	assert_int_equal(load("ceiling {\n  users = {\"deploy\", \"1000-1999\"}\n  root = false\n"
+	                      "  programs = {\"/usr/bin/*\"}\n}\nworkers = 3\n"
+	                      "authority {\n  directory = /a/ca\n  listen = {\"127.0.0.1:8360\"}\n"
+	                      "  passphrase_file = /a/word\n}\nmax_processes = 12\n",
+	                     &c, &ps, file),
+	    0);
+	assert_int_equal(ps.n, 0);
+	assert_int_equal(c->ceiling.n_users, 2);
+	assert_string_equal(c->ceiling.users[1], "1000-1999");
+	assert_int_equal(c->ceiling.n_programs, 1);
+	assert_string_equal(c->ceiling.programs[0], "/usr/bin/*");
+	assert_false(c->ceiling.root);
+	assert_true(c->ceiling.any_process);
+	assert_true(c->authority.given);
+	assert_string_equal(c->authority.directory, "/a/ca");
+	assert_int_equal(c->authority.n_listen, 1);
+	assert_string_equal(c->authority.listen[0], "127.0.0.1:8360");
+	assert_string_equal(c->authority.passphrase_file, "/a/word");
+	assert_int_equal(c->workers, 3);
+	assert_int_equal(c->max_processes, 12);
+	config_unref(c);
+}
+
+static void problems_of_sections_are_told_with_their_lines(void **state)
+{
+	static const char *const want[] = {
+	    ":2: ceiling: unknown key 'user'; did you mean 'users'?\n",
+	    ":3: ceiling.programs: 'ls' is not the absolute path of a program (* and ** stand for "
+	    "any)\n",
+	    ":4: ceiling.users: '9-1' is no user name, uid or range of uids (such as 1000-1999)\n",
+	    ":5: ceiling.root: 'maybe' is neither true nor false\n",
+	    ":7: workers: 'many' is not a number\n",
+	    ":9: authority.listen: 'here' is not HOST:PORT (such as 0.0.0.0:8359 or [::]:8359)\n",
+	    ":10: authority: unknown key 'lisen'; did you mean 'listen'?\n",
+	    ":12: unknown key 'ceilin'; did you mean 'ceiling'?\n",
+	};
+	struct config *c = NULL;
+	struct problems ps;
+	char file[64];
+
+	(void)state;
+	assert_int_equal(load("ceiling {\nuser = {\"a\"}\nprograms = {\"ls\"}\n"
+	                      "users = {\"9-1\"}\nroot = maybe\n}\nworkers = many\nauthority {\n"
+	                      "listen = {\"here\"}\nlisen = {\"x\"}\n}\nceilin = {\"a\"}\n",
+	                     &c, &ps, file),
+	    TX_EINVAL);
+	assert_null(c);
+	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++)
+		if (strstr(ps.text, want[i]) == NULL)
+			fail_msg("not told: %s in: %s", want[i], ps.text);
+	assert_int_equal(ps.n, sizeof(want) / sizeof(want[0]));
+}
+
+static void an_authority_needs_its_folder_and_an_address(void **state)
+{
+	struct config *c = NULL;
+	struct problems ps;
+	char file[64];
+
+	(void)state;
+	assert_int_equal(load("authority {\n}\n", &c, &ps, file), TX_EINVAL);
+	assert_non_null(strstr(ps.text, "authority: directory"));
+	assert_int_equal(load("authority {\ndirectory = /a\n}\n", &c, &ps, file), TX_EINVAL);
+	assert_non_null(strstr(ps.text, "authority: listen"));
+	assert_null(c);
+}
+
 static void broken_syntax_is_told_with_its_line(void **state)
 {
 	struct config *c = NULL;
@@ -271,6 +345,9 @@ int main(void)
 	    cmocka_unit_test(all_keys_are_read),
 	    cmocka_unit_test(an_empty_file_gives_the_defaults),
 	    cmocka_unit_test(every_problem_is_told_with_its_line_and_the_right_word),
+	    cmocka_unit_test(sections_are_read),
+	    cmocka_unit_test(problems_of_sections_are_told_with_their_lines),
+	    cmocka_unit_test(an_authority_needs_its_folder_and_an_address),
 	    cmocka_unit_test(broken_syntax_is_told_with_its_line),
 	    cmocka_unit_test(a_file_that_is_not_there_is_named),
 	    cmocka_unit_test(missing_certificates_and_users_are_named),

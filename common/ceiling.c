@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Packed: a version, the flags, the two counts, and then each string with its NUL. A request's user
+ * is compared as text, and a uid in it as a number; what uid a name has is for the keeper to look
+ * up.
+ */
+#include "common/ceiling.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/glob.h"
+
+#define PACKED_VERSION 1
+#define NAME_SIZE      64
+
+struct packed_head {
+	uint8_t version, root, any_process, pad;
+	uint32_t n_users, n_programs;
+};
+
+void ceiling_init(struct ceiling *c)
+{
+	*c = (struct ceiling){.root = true, .any_process = true};
+}
+
+static void free_list(char **list, size_t n)
+{
+	for (size_t i = 0; list != NULL && i < n; i++)
+		free(list[i]);
+	free(list);
+}
+
+void ceiling_clear(struct ceiling *c)
+{
+	free_list(c->users, c->n_users);
+	free_list(c->programs, c->n_programs);
+	ceiling_init(c);
+}
+
+/* ---- users ---- */
+
+/* A whole text of digits, without a sign or a leading zero. */
+static bool read_uid(const char *text, size_t len, uint32_t *uid)
+{
+	uint64_t n = 0;
+
+	if (len == 0 || len > 10 || (len > 1 && text[0] == '0'))
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+		n = n * 10 + (uint64_t)(text[i] - '0');
+	}
+	/* The highest one means "none" to the kernel. */
+	if (n >= UINT32_MAX)
+		return false;
+	*uid = (uint32_t)n;
+	return true;
+}
+
+/* "1000" or "1000-1999". */
+static bool read_range(const char *entry, uint32_t *from, uint32_t *to)
+{
+	const char *dash = strchr(entry, '-');
+
+	if (dash == NULL)
+		return read_uid(entry, strlen(entry), from) && ((*to = *from), true);
+	return read_uid(entry, (size_t)(dash - entry), from) &&
+	       read_uid(dash + 1, strlen(dash + 1), to) && *from <= *to;
+}
+
+bool ceiling_user_valid(const char *entry)
+{
+	uint32_t from, to;
+
+	if (entry[0] >= '0' && entry[0] <= '9')
+		return read_range(entry, &from, &to);
+	return entry[0] != '\0' && strlen(entry) < NAME_SIZE && strpbrk(entry, " \t:/,") == NULL &&
+	       entry[0] != '-';
+}
+
+static bool has_uid(const struct ceiling *c, uint32_t uid)
+{
+	uint32_t from, to;
+
+	for (size_t i = 0; i < c->n_users; i++)
+		if (read_range(c->users[i], &from, &to) && uid >= from && uid <= to)
+			return true;
+	return false;
+}
+
+static bool has_name(const struct ceiling *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_users; i++)
+		if (strcmp(c->users[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* Whether a name may still turn out to have a uid that is allowed. */
+static bool has_ranges(const struct ceiling *c)
+{
+	uint32_t from, to;
+
+	for (size_t i = 0; i < c->n_users; i++)
+		if (read_range(c->users[i], &from, &to))
+			return true;
+	return false;
+}
+
+static int refuse_user(const char *user, struct err *e)
+{
+	return err_set(e, TX_EPERM,
+	    "nothing may run as the user %s on this agent: its ceiling names other users", user);
+}
+
+static int refuse_root(struct err *e)
+{
+	return err_set(e, TX_EPERM, "nothing may run as root on this agent: its ceiling says so");
+}
+
+/* Just the user of "USER:GROUP". */
+static bool user_part(const char *text, char out[NAME_SIZE])
+{
+	size_t len = strcspn(text, ":");
+
+	if (len == 0 || len >= NAME_SIZE)
+		return false;
+	memcpy(out, text, len);
+	out[len] = '\0';
+	return true;
+}
+
+static int check_user(const struct ceiling *c, const char *text, struct err *e)
+{
+	char user[NAME_SIZE];
+	bool number;
+	uint32_t uid = 0;
+
+	if (!user_part(text, user))
+		return refuse_user(text, e);
+	number = read_uid(user, strlen(user), &uid);
+	if (!c->root && (strcmp(user, "root") == 0 || (number && uid == 0)))
+		return refuse_root(e);
+	if (c->n_users == 0 || has_name(c, user) || (number && has_uid(c, uid)))
+		return 0;
+	/* Only root itself is root by the key of that name. */
+	if (!number && has_ranges(c))
+		return 0;
+	return refuse_user(user, e);
+}
+
+int ceiling_check_uid(const struct ceiling *c, const char *text, uint32_t uid, struct err *e)
+{
+	char user[NAME_SIZE];
+
+	if (!c->root && uid == 0)
+		return refuse_root(e);
+	if (c->n_users == 0 || has_uid(c, uid))
+		return 0;
+	if (user_part(text, user) && has_name(c, user))
+		return 0;
+	return refuse_user(text, e);
+}
+
+/* ---- programs ---- */
+
+static int check_program(const struct ceiling *c, const char *program, struct err *e)
+{
+	if (c->n_programs == 0)
+		return 0;
+	if (!glob_path_plain(program))
+		return err_set(e, TX_EPERM,
+		    "this agent's ceiling names the programs that may run: give %s by its absolute "
+		    "path",
+		    program);
+	for (size_t i = 0; i < c->n_programs; i++)
+		if (glob_match(c->programs[i], program))
+			return 0;
+	return err_set(
+	    e, TX_EPERM, "%s may not run on this agent: its ceiling names other programs", program);
+}
+
+int ceiling_check(const struct ceiling *c, const char *user, const char *program, struct err *e)
+{
+	int rc = check_user(c, user, e);
+
+	return rc != 0 ? rc : check_program(c, program, e);
+}
+
+/* ---- packing ---- */
+
+static size_t list_size(char *const *list, size_t n)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < n; i++)
+		size += strlen(list[i]) + 1;
+	return size;
+}
+
+static uint8_t *put_list(uint8_t *at, char *const *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		size_t len = strlen(list[i]) + 1;
+
+		memcpy(at, list[i], len);
+		at += len;
+	}
+	return at;
+}
+
+int ceiling_pack(const struct ceiling *c, uint8_t **data, size_t *len, struct err *e)
+{
+	const struct packed_head head = {.version = PACKED_VERSION,
+	    .root = c->root,
+	    .any_process = c->any_process,
+	    .n_users = (uint32_t)c->n_users,
+	    .n_programs = (uint32_t)c->n_programs};
+	size_t size =
+	    sizeof(head) + list_size(c->users, c->n_users) + list_size(c->programs, c->n_programs);
+	uint8_t *out;
+
+	if (c->n_users > CEILING_ENTRIES_MAX || c->n_programs > CEILING_ENTRIES_MAX ||
+	    size > CEILING_PACKED_MAX)
+		return err_set(e, TX_ETOOBIG, "the ceiling has too many entries");
+	out = malloc(size);
+	if (out == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	memcpy(out, &head, sizeof(head));
+	put_list(put_list(out + sizeof(head), c->users, c->n_users), c->programs, c->n_programs);
+	*data = out;
+	*len = size;
+	return 0;
+}
+
+/* Takes n strings from the front of data[*at..len). */
+static int take_list(
+    char ***list, size_t *n, size_t count, const uint8_t *data, size_t len, size_t *at)
+{
+	if (count > CEILING_ENTRIES_MAX)
+		return TX_EPROTO;
+	if (count == 0)
+		return 0;
+	*list = calloc(count, sizeof(**list));
+	if (*list == NULL)
+		return TX_ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		const uint8_t *end = memchr(data + *at, '\0', len - *at);
+
+		if (end == NULL)
+			return TX_EPROTO;
+		(*list)[i] = strdup((const char *)data + *at);
+		if ((*list)[i] == NULL)
+			return TX_ENOMEM;
+		*n = i + 1;
+		*at = (size_t)(end - data) + 1;
+	}
+	return 0;
+}
+
+static int unpack(struct ceiling *c, const uint8_t *data, size_t len)
+{
+	struct packed_head head;
+	size_t at = sizeof(head);
+	int rc;
+
+	if (len < sizeof(head) || len > CEILING_PACKED_MAX)
+		return TX_EPROTO;
+	memcpy(&head, data, sizeof(head));
+	if (head.version != PACKED_VERSION || head.root > 1 || head.any_process > 1)
+		return TX_EPROTO;
+	c->root = head.root != 0;
+	c->any_process = head.any_process != 0;
+	rc = take_list(&c->users, &c->n_users, head.n_users, data, len, &at);
+	if (rc == 0)
+		rc = take_list(&c->programs, &c->n_programs, head.n_programs, data, len, &at);
+	return rc == 0 && at != len ? TX_EPROTO : rc;
+}
+
+int ceiling_unpack(struct ceiling *c, const uint8_t *data, size_t len, struct err *e)
+{
+	int rc;
+
+	ceiling_init(c);
+	rc = unpack(c, data, len);
+	if (rc == 0)
+		return 0;
+	ceiling_clear(c);
+	return err_set(e, rc, rc == TX_ENOMEM ? "out of memory" : "that is no ceiling");
+}
