@@ -12,9 +12,6 @@
 #include "common/tls.h"
 #include "common/tls_cert.h"
 
-/* notBefore lies this far back, for clocks that are behind. */
-#define SKEW 300
-
 bool issue_host_valid(const char *text)
 {
 	return sans_valid(text);
@@ -77,7 +74,7 @@ static int set_dates(
 	if (now >= ca_end)
 		return err_set(e, TX_ECERT, "the authority \"%s\" expired on %s; make a new one",
 		    ca_name(ca), tls_time_text(date, ca_end));
-	out->not_before = now - SKEW;
+	out->not_before = now - ISSUE_SKEW;
 	out->shortened =
 	    __builtin_add_overflow(now, ttl, &out->not_after) || out->not_after > ca_end;
 	if (out->shortened)

@@ -21,6 +21,8 @@
 #define ISSUE_USER_TTL  (INT64_C(24) * 3600)
 #define ISSUE_TTL_MIN   INT64_C(60)
 #define ISSUE_SANS_MAX  SANS_MAX
+/* notBefore lies this far back, for clocks that are behind. */
+#define ISSUE_SKEW INT64_C(300)
 
 struct issue_request {
 	enum identity_kind kind;

@@ -84,6 +84,41 @@ static int take_row(struct ledger_certificate *c, sqlite3_stmt *s, struct err *e
 	return 0;
 }
 
+int ledger_find(struct ledger *l, const char *serial, struct ledger_certificate *out, struct err *e)
+{
+	static const char sql[] =
+	    "SELECT serial, identity, not_before, not_after, issued, revoked, reason"
+	    " FROM certificate WHERE serial = ?";
+	sqlite3_stmt *s = NULL;
+	bool row = false;
+	int rc = ledger_prepare(l, &s, sql, e);
+
+	if (rc == 0 && sqlite3_bind_text(s, 1, serial, -1, SQLITE_STATIC) != SQLITE_OK)
+		rc = ledger_error(l, e);
+	if (rc == 0)
+		rc = ledger_step(l, s, &row, e);
+	if (rc == 0 && !row)
+		rc = err_set(e, TX_ENOENT, "the ledger %s has no certificate %s", l->path, serial);
+	if (rc == 0)
+		rc = take_row(out, s, e);
+	sqlite3_finalize(s);
+	return rc;
+}
+
+int ledger_version(struct ledger *l, int64_t *version, struct err *e)
+{
+	sqlite3_stmt *s = NULL;
+	bool row = false;
+	int rc = ledger_prepare(l, &s, "PRAGMA data_version", e);
+
+	if (rc == 0)
+		rc = ledger_step(l, s, &row, e);
+	if (rc == 0)
+		*version = row ? sqlite3_column_int64(s, 0) : 0;
+	sqlite3_finalize(s);
+	return rc;
+}
+
 int ledger_each(struct ledger *l, bool (*one)(const struct ledger_certificate *c, void *arg),
     void *arg, struct err *e)
 {

@@ -43,6 +43,12 @@ struct ledger_certificate {
  * TX_EEXIST when the serial is there. */
 int ledger_add(
     struct ledger *l, const struct ledger_certificate *c, const char *pem, struct err *e);
+/* TX_ENOENT when there is none of that serial (as pem_serial writes it). */
+int ledger_find(
+    struct ledger *l, const char *serial, struct ledger_certificate *out, struct err *e);
+/* A number that is another one whenever another program, or another handle, has changed anything.
+ */
+int ledger_version(struct ledger *l, int64_t *version, struct err *e);
 /* Newest first. `one` returns false to end it. */
 int ledger_each(struct ledger *l, bool (*one)(const struct ledger_certificate *c, void *arg),
     void *arg, struct err *e);

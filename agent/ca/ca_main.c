@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * telex-ca: the only process of an agent that reads the key of an authority. It is started by
+ * telexd alone, in the authority's folder and as the owner of that, with its end of their link as
+ * descriptor 3 (common/ca_control.h); it answers workers on sockets that telexd hands it, and ends
+ * when the link does.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/ca/authority.h"
+#include "agent/ca/client.h"
+#include "agent/ca/confine.h"
+#include "common/ca_control.h"
+#include "common/duration.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/signals.h"
+#include "common/tls.h"
+
+struct program {
+	struct event_base *base;
+	struct event *control;
+	struct authority au;
+	struct clients *clients; /* from CA_SETUP on */
+	int status;
+};
+
+static void stop(struct program *p, int status)
+{
+	p->status = status;
+	event_base_loopbreak(p->base);
+}
+
+static void fail(struct program *p, const struct err *why)
+{
+	struct ca_control m = {.type = CA_FAILED};
+
+	log_error("%s", why->message);
+	snprintf(m.text, sizeof(m.text), "%.*s", (int)sizeof(m.text) - 1, why->message);
+	(void)ca_control_send(CA_CONTROL_FD, &m, -1);
+	stop(p, EXIT_FAILURE);
+}
+
+/* ---- setting up ---- */
+
+static int open_audit(struct program *p, const struct ca_control *m, struct err *e)
+{
+	const struct audit_options o = {
+	    .writer = (uint64_t)clock_realtime_ns() >> 11,
+	    .program = "ca",
+	    .fsync = m->audit_fsync != 0,
+	    .syslog = m->audit_syslog != 0,
+	    .drop = m->audit_drop != 0,
+	};
+	int fd = open(AUTHORITY_AUDIT_FILE,
+	    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0600);
+	int rc;
+
+	if (fd < 0)
+		return err_sys(e, errno, "cannot open %s", AUTHORITY_AUDIT_FILE);
+	rc = audit_new(&p->au.audit, fd, &o, e);
+	if (rc != 0)
+		close(fd);
+	return rc;
+}
+
+static int load(struct program *p, int passphrase, struct err *e)
+{
+	(void)passphrase;
+	return ca_load(&p->au.ca, ".", e);
+}
+
+static void set_up(struct program *p, const struct ca_control *m, int passphrase)
+{
+	struct ca_control ready = {.type = CA_READY};
+	struct err e;
+	int rc;
+
+	log_open("ca", (enum log_level)m->log_level, m->log_json != 0, STDERR_FILENO);
+	rc = load(p, passphrase, &e);
+	if (rc == 0)
+		rc = ledger_open(&p->au.ledger, ".", &e);
+	if (rc == 0)
+		rc = open_audit(p, m, &e);
+	if (passphrase >= 0)
+		close(passphrase);
+	if (rc != 0) {
+		fail(p, &e);
+		return;
+	}
+	p->clients = clients_new(p->base, &p->au);
+	(void)ca_control_send(CA_CONTROL_FD, &ready, -1);
+	log_info("the authority \"%s\" answers", ca_name(p->au.ca));
+}
+
+static void on_control(evutil_socket_t fd, short what, void *arg)
+{
+	struct program *p = arg;
+	struct ca_control m;
+	int got = -1;
+	int rc = ca_control_receive(fd, &m, &got);
+
+	(void)what;
+	if (rc == TX_EAGAIN)
+		return;
+	if (rc == TX_ECLOSED) {
+		stop(p, p->status);
+		return;
+	}
+	if (rc == 0 && m.type == CA_SETUP && p->clients == NULL) {
+		set_up(p, &m, got);
+	} else if (rc == 0 && m.type == CA_CLIENT && p->clients != NULL && got >= 0) {
+		clients_add(p->clients, got);
+	} else {
+		log_error("the link to the keeper is broken: %s", err_name(rc));
+		stop(p, EXIT_FAILURE);
+	}
+}
+
+/* ---- the program ---- */
+
+static void ignore_signals(void)
+{
+	/* What a terminal or a service manager sends to the whole group is for the keeper. */
+	const int ignored[] = {
+	    SIGPIPE, SIGXFSZ, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		signals_ignore(ignored[i]);
+}
+
+static bool has_link(void)
+{
+	socklen_t len = sizeof(int);
+	int type = 0;
+
+	return getsockopt(CA_CONTROL_FD, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
+	       type == SOCK_SEQPACKET;
+}
+
+static void clean_up(struct program *p)
+{
+	clients_free(p->clients);
+	audit_free(p->au.audit);
+	ledger_close(p->au.ledger);
+	ca_free(p->au.ca);
+	free(p->au.list);
+	event_free(p->control);
+	event_base_free(p->base);
+}
+
+int main(void)
+{
+	struct program p = {.status = EXIT_SUCCESS};
+	struct err e;
+
+	if (!has_link()) {
+		fputs("telex-ca is a part of telexd, which starts it; it is not a command.\n",
+		    stderr);
+		return 2;
+	}
+	(void)prctl(PR_SET_NAME, "telex-ca");
+	umask(077);
+	ignore_signals();
+	log_open("ca", LOG_LEVEL_INFO, false, STDERR_FILENO);
+	p.base = event_base_new();
+	if (p.base == NULL)
+		abort();
+	p.control = event_new(p.base, CA_CONTROL_FD, EV_READ | EV_PERSIST, on_control, &p);
+	if (p.control == NULL)
+		abort();
+	event_add(p.control, NULL);
+	if (confine_enter(&e) != 0)
+		fail(&p, &e);
+	else
+		event_base_dispatch(p.base);
+	clean_up(&p);
+	return p.status;
+}
