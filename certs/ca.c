@@ -1,42 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "certs/ca.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <openssl/err.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "certs/certfile.h"
+#include "certs/ca_internal.h"
 #include "certs/pem.h"
 #include "certs/x509_build.h"
 #include "common/identity.h"
 #include "common/tls.h"
-#include "common/tls_cert.h"
 
 #define DAY      INT64_C(86400)
 #define DAYS_MAX 36500
 /* Back for clocks that are behind. */
-#define SKEW 300
+#define SKEW         300
+#define INTERMEDIATE " intermediate"
 
-struct ca {
-	X509 *x;
-	EVP_PKEY *key;
-	char *pem;
-	size_t pem_len;
-	char domain[IDENTITY_DOMAIN_MAX + 1];
-	char name[TLS_NAME_SIZE];
-};
-
-/* What every authority has, however it came. Takes nothing; on failure the caller frees ca. */
-static int complete(struct ca *ca, const char *what, struct err *e)
+int ca_complete(struct ca *ca, const char *what, struct err *e)
 {
-	GENERAL_NAMES *names = X509_get_ext_d2i(ca->x, NID_subject_alt_name, NULL, NULL);
+	GENERAL_NAMES *names = X509_get_ext_d2i(ca->root, NID_subject_alt_name, NULL, NULL);
 	const ASN1_STRING *uri = NULL;
 	struct err why;
 	int rc = TX_ECERT;
@@ -53,9 +39,11 @@ static int complete(struct ca *ca, const char *what, struct err *e)
 	             (size_t)ASN1_STRING_length(uri), &why) != 0)
 		err_set(e, rc, "%s names no usable trust domain: %s", what, why.message);
 	else
-		rc = pem_from_certificate(ca->x, &ca->pem, &ca->pem_len, e);
+		rc = pem_from_certificate(ca->root, &ca->pem, &ca->pem_len, e);
+	if (rc == 0 && ca->x != ca->root)
+		rc = pem_from_certificate(ca->x, &ca->chain, &ca->chain_len, e);
 	GENERAL_NAMES_free(names);
-	tls_name_text(X509_get_subject_name(ca->x), ca->name, sizeof(ca->name));
+	tls_name_text(X509_get_subject_name(ca->root), ca->name, sizeof(ca->name));
 	return rc;
 }
 
@@ -85,26 +73,69 @@ static int check_name(const char *name, struct err *e)
 	return 0;
 }
 
-static bool make_root(struct ca *ca, const char *name, const char *domain, int64_t days)
+/* An authority's certificate. `issuer` NULL: it signs itself. */
+static X509 *make(EVP_PKEY *key, const char *name, const char *domain, int64_t days,
+    const char *constraints, X509 *issuer, EVP_PKEY *issuer_key)
 {
 	int64_t now = (int64_t)time(NULL);
 	GENERAL_NAMES *names = sk_GENERAL_NAME_new_null();
+	X509 *x = x509_build_new(key, name, now - SKEW, now + days * DAY);
+	X509 *by = issuer == NULL ? x : issuer;
 	char uri[IDENTITY_SIZE];
 	bool ok;
 
 	snprintf(uri, sizeof(uri), "spiffe://%s", domain);
-	ca->x = x509_build_new(ca->key, name, now - SKEW, now + days * DAY);
-	ok = ca->x != NULL && names != NULL &&
-	     X509_set_issuer_name(ca->x, X509_get_subject_name(ca->x)) == 1 &&
-	     x509_build_extension(
-	         ca->x, ca->x, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
-	     x509_build_extension(ca->x, ca->x, NID_key_usage, "critical,keyCertSign,cRLSign") &&
-	     x509_build_extension(ca->x, ca->x, NID_subject_key_identifier, "hash") &&
-	     x509_build_extension(ca->x, ca->x, NID_authority_key_identifier, "keyid:always") &&
-	     x509_build_name(names, GEN_URI, uri, strlen(uri)) && x509_build_names(ca->x, names) &&
-	     x509_build_sign(ca->x, ca->key);
+	ok = x != NULL && names != NULL &&
+	     X509_set_issuer_name(x, X509_get_subject_name(by)) == 1 &&
+	     x509_build_extension(x, by, NID_basic_constraints, constraints) &&
+	     x509_build_extension(x, by, NID_key_usage, "critical,keyCertSign,cRLSign") &&
+	     x509_build_extension(x, by, NID_subject_key_identifier, "hash") &&
+	     x509_build_extension(x, by, NID_authority_key_identifier, "keyid:always") &&
+	     x509_build_name(names, GEN_URI, uri, strlen(uri)) && x509_build_names(x, names) &&
+	     x509_build_sign(x, issuer_key);
 	sk_GENERAL_NAME_pop_free(names, GENERAL_NAME_free);
-	return ok;
+	if (ok)
+		return x;
+	X509_free(x);
+	return NULL;
+}
+
+static int make_root(struct ca *ca, const struct ca_options *o, const char *name,
+    const char *domain, int64_t days, struct err *e)
+{
+	int rc = key_generate(&ca->key, o->key_type, e);
+
+	if (rc != 0)
+		return rc;
+	ca->root = make(ca->key, name, domain, days,
+	    o->intermediate ? "critical,CA:TRUE,pathlen:1" : "critical,CA:TRUE,pathlen:0", NULL,
+	    ca->key);
+	if (ca->root == NULL)
+		return pem_openssl_error(e, "cannot make the authority's certificate");
+	X509_up_ref(ca->root);
+	ca->x = ca->root;
+	return 0;
+}
+
+/* The root's key is used this once. Both end at the same time. */
+static int make_intermediate(struct ca *ca, const struct ca_options *o, const char *name,
+    const char *domain, int64_t days, struct err *e)
+{
+	char full[CA_NAME_MAX + 1];
+	int rc;
+
+	ca->root_key = ca->key;
+	ca->key = NULL;
+	rc = key_generate(&ca->key, o->key_type, e);
+	if (rc != 0)
+		return rc;
+	snprintf(full, sizeof(full), "%.*s" INTERMEDIATE, (int)(CA_NAME_MAX - strlen(INTERMEDIATE)),
+	    name);
+	X509_free(ca->x);
+	ca->x =
+	    make(ca->key, full, domain, days, "critical,CA:TRUE,pathlen:0", ca->root, ca->root_key);
+	return ca->x != NULL ? 0
+	                     : pem_openssl_error(e, "cannot make the intermediate's certificate");
 }
 
 int ca_new(struct ca **out, const struct ca_options *options, struct err *e)
@@ -112,6 +143,7 @@ int ca_new(struct ca **out, const struct ca_options *options, struct err *e)
 	const char *domain = options->domain == NULL ? IDENTITY_DOMAIN : options->domain;
 	int64_t days = options->days == 0 ? CA_DEFAULT_DAYS : options->days;
 	char name[CA_NAME_MAX + 1];
+	const char *called;
 	struct ca *ca;
 	int rc;
 
@@ -127,95 +159,16 @@ int ca_new(struct ca **out, const struct ca_options *options, struct err *e)
 	ca = calloc(1, sizeof(*ca));
 	if (ca == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
-	rc = key_generate(&ca->key, options->key_type, e);
-	if (rc == 0 && !make_root(ca, options->name == NULL ? name : options->name, domain, days))
-		rc = pem_openssl_error(e, "cannot make the authority's certificate");
+	called = options->name == NULL ? name : options->name;
+	rc = make_root(ca, options, called, domain, days, e);
+	if (rc == 0 && options->intermediate)
+		rc = make_intermediate(ca, options, called, domain, days, e);
 	if (rc == 0)
-		rc = complete(ca, "the new authority", e);
-	if (rc == 0)
-		*out = ca;
-	else
-		ca_free(ca);
-	return rc;
-}
-
-static int join(char out[PATH_MAX], const char *dir, const char *name, struct err *e)
-{
-	return certfile_path(out, dir, name, "", e);
-}
-
-static int read_root(struct ca *ca, const char *path, struct err *e)
-{
-	char *text = NULL;
-	size_t len = 0;
-	int rc = tls_read_file(path, &text, &len, e);
-
-	if (rc == 0)
-		rc = pem_to_certificate(&ca->x, text, len, path, e);
-	tls_text_free(text, len);
-	if (rc == 0 && (X509_get_extension_flags(ca->x) & EXFLAG_CA) == 0)
-		rc = err_set(e, TX_ECERT, "%s is not the certificate of an authority", path);
-	return rc == 0 ? complete(ca, path, e) : rc;
-}
-
-static int read_key(struct ca *ca, const char *path, struct err *e)
-{
-	char *text = NULL;
-	size_t len = 0;
-	int rc = certfile_read_key(path, &text, &len, e);
-
-	if (rc == 0)
-		rc = key_from_pem(&ca->key, text, len, path, e);
-	tls_text_free(text, len);
-	if (rc == 0 && X509_check_private_key(ca->x, ca->key) != 1)
-		rc = err_set(e, TX_ECERT, "%s is not the key of the authority beside it", path);
-	ERR_clear_error();
-	return rc;
-}
-
-int ca_load(struct ca **out, const char *dir, struct err *e)
-{
-	char certificate[PATH_MAX], key[PATH_MAX];
-	struct ca *ca;
-	int rc = join(certificate, dir, CA_CERTIFICATE_FILE, e);
-
-	if (rc == 0)
-		rc = join(key, dir, CA_KEY_FILE, e);
-	if (rc != 0)
-		return rc;
-	if (access(certificate, F_OK) < 0 && errno == ENOENT)
-		return err_set(
-		    e, TX_ENOENT, "there is no authority in %s (no %s)", dir, CA_CERTIFICATE_FILE);
-	ca = calloc(1, sizeof(*ca));
-	if (ca == NULL)
-		return err_set(e, TX_ENOMEM, "out of memory");
-	rc = read_root(ca, certificate, e);
-	if (rc == 0)
-		rc = read_key(ca, key, e);
+		rc = ca_complete(ca, "the new authority", e);
 	if (rc == 0)
 		*out = ca;
 	else
 		ca_free(ca);
-	return rc;
-}
-
-int ca_save(const struct ca *ca, const char *dir, bool force, struct err *e)
-{
-	char certificate[PATH_MAX], key[PATH_MAX];
-	char *text = NULL;
-	size_t len = 0;
-	int rc = join(certificate, dir, CA_CERTIFICATE_FILE, e);
-
-	if (rc == 0)
-		rc = join(key, dir, CA_KEY_FILE, e);
-	if (rc == 0)
-		rc = certfile_make_dir(dir, e);
-	if (rc == 0)
-		rc = key_to_pem(ca->key, &text, &len, e);
-	if (rc == 0)
-		rc = certfile_write_pair(
-		    certificate, ca->pem, ca->pem_len, key, text, len, force, e);
-	tls_text_free(text, len);
 	return rc;
 }
 
@@ -223,9 +176,12 @@ void ca_free(struct ca *ca)
 {
 	if (ca == NULL)
 		return;
+	X509_free(ca->root);
 	X509_free(ca->x);
 	EVP_PKEY_free(ca->key);
+	EVP_PKEY_free(ca->root_key);
 	tls_text_free(ca->pem, ca->pem_len);
+	tls_text_free(ca->chain, ca->chain_len);
 	free(ca);
 }
 
@@ -249,6 +205,18 @@ const char *ca_certificate(const struct ca *ca, size_t *len)
 	if (len != NULL)
 		*len = ca->pem_len;
 	return ca->pem;
+}
+
+const char *ca_chain(const struct ca *ca, size_t *len)
+{
+	if (len != NULL)
+		*len = ca->chain_len;
+	return ca->chain == NULL ? "" : ca->chain;
+}
+
+X509 *ca_root(const struct ca *ca)
+{
+	return ca->root;
 }
 
 X509 *ca_x509(const struct ca *ca)

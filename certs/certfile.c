@@ -212,8 +212,8 @@ int certfile_read_key(const char *path, char **text, size_t *len, struct err *e)
 		rc = err_sys(e, errno, "cannot open %s", path);
 	else if (S_ISREG(st.st_mode) && (st.st_mode & 077) != 0)
 		rc = err_set(e, TX_EPERM,
-		    "others may read or write the key %s (mode %04o); type: chmod 600 %s", path,
-		    (unsigned)st.st_mode & 07777, path);
+		    "others may read or write %s, which is secret (mode %04o); type: chmod 600 %s",
+		    path, (unsigned)st.st_mode & 07777, path);
 	else
 		rc = tls_read_fd(fd, path, text, len, e);
 	close(fd);

@@ -36,8 +36,8 @@ int certfile_write_pair(const char *certificate_path, const char *certificate,
     size_t certificate_len, const char *key_path, const char *key, size_t key_len, bool force,
     struct err *e);
 
-/* As tls_read_file. TX_EPERM when others than its owner may read it; the message has the chmod to
- * type. */
+/* As tls_read_file, for what is secret. TX_EPERM when others than its owner may read it; the
+ * message has the chmod to type. */
 int certfile_read_key(const char *path, char **text, size_t *len, struct err *e);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -85,16 +86,37 @@ static int set_dates(
 static bool build(
     X509 *x, const struct ca *ca, const struct issue_request *request, GENERAL_NAMES *names)
 {
-	X509 *root = ca_x509(ca);
+	X509 *issuer = ca_x509(ca);
 
-	return X509_set_issuer_name(x, X509_get_subject_name(root)) == 1 &&
-	       x509_build_extension(x, root, NID_basic_constraints, "critical,CA:FALSE") &&
-	       x509_build_extension(x, root, NID_key_usage, "critical,digitalSignature") &&
-	       x509_build_extension(x, root, NID_ext_key_usage,
+	return X509_set_issuer_name(x, X509_get_subject_name(issuer)) == 1 &&
+	       x509_build_extension(x, issuer, NID_basic_constraints, "critical,CA:FALSE") &&
+	       x509_build_extension(x, issuer, NID_key_usage, "critical,digitalSignature") &&
+	       x509_build_extension(x, issuer, NID_ext_key_usage,
 	           request->kind == IDENTITY_AGENT ? "serverAuth" : "clientAuth") &&
-	       x509_build_extension(x, root, NID_subject_key_identifier, "hash") &&
-	       x509_build_extension(x, root, NID_authority_key_identifier, "keyid:always") &&
+	       x509_build_extension(x, issuer, NID_subject_key_identifier, "hash") &&
+	       x509_build_extension(x, issuer, NID_authority_key_identifier, "keyid:always") &&
 	       x509_build_names(x, names) && x509_build_sign(x, ca_key(ca));
+}
+
+/* The leaf, then what leads from it to the root. */
+static int to_text(struct issued *out, const struct ca *ca, X509 *x, struct err *e)
+{
+	size_t leaf_len = 0, chain_len = 0;
+	const char *chain = ca_chain(ca, &chain_len);
+	char *leaf = NULL, *whole;
+	int rc = pem_from_certificate(x, &leaf, &leaf_len, e);
+
+	if (rc != 0)
+		return rc;
+	whole = realloc(leaf, leaf_len + chain_len + 1);
+	if (whole == NULL) {
+		free(leaf);
+		return err_set(e, TX_ENOMEM, "out of memory");
+	}
+	memcpy(whole + leaf_len, chain, chain_len + 1);
+	out->certificate = whole;
+	out->certificate_len = leaf_len + chain_len;
+	return 0;
 }
 
 /* Makes the certificate into *out, whose identity and dates are set. */
@@ -109,9 +131,8 @@ static int make(struct issued *out, const struct ca *ca, const struct issue_requ
 		return pem_openssl_error(e, "cannot make the certificate");
 	}
 	pem_serial(x, out->serial, sizeof(out->serial));
-	rc = out->serial[0] == '\0'
-	         ? err_set(e, TX_ENOMEM, "out of memory")
-	         : pem_from_certificate(x, &out->certificate, &out->certificate_len, e);
+	rc = out->serial[0] == '\0' ? err_set(e, TX_ENOMEM, "out of memory")
+	                            : to_text(out, ca, x, e);
 	X509_free(x);
 	return rc;
 }

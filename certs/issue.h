@@ -35,7 +35,8 @@ struct issue_request {
 	enum key_type key_type;
 };
 
-/* PEM texts, with a NUL; the key is new. */
+/* PEM texts, with a NUL; the key is new. The certificate has its authority's chain after it, so
+ * that whoever trusts the root alone can check it. */
 struct issued {
 	char *certificate, *key;
 	size_t certificate_len, key_len;

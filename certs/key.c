@@ -5,6 +5,8 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/pkcs12.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -64,25 +66,61 @@ int key_generate(EVP_PKEY **out, enum key_type type, struct err *e)
 	return 0;
 }
 
-int key_from_pem(EVP_PKEY **out, const char *text, size_t len, const char *name, struct err *e)
+struct asking {
+	const struct key_passphrase *from; /* NULL: there is none */
+	const char *name;
+	bool asked;
+	int rc; /* of the answer */
+	struct err *e;
+};
+
+static int on_encrypted(char *buffer, int size, int writing, void *arg)
 {
+	struct asking *a = arg;
+	char text[KEY_PASSPHRASE_SIZE];
+	size_t len;
+
+	(void)writing;
+	a->asked = true;
+	if (a->from == NULL)
+		return -1;
+	a->rc = a->from->get(a->from, a->name, text, sizeof(text), a->e);
+	len = a->rc == 0 ? strlen(text) : 0;
+	if (len > 0 && len <= (size_t)size)
+		memcpy(buffer, text, len);
+	OPENSSL_cleanse(text, sizeof(text));
+	return len > 0 && len <= (size_t)size ? (int)len : -1;
+}
+
+int key_from_pem_with(EVP_PKEY **out, const char *text, size_t len, const char *name,
+    const struct key_passphrase *p, struct err *e)
+{
+	struct asking asking = {.from = p, .name = name, .e = e};
 	BIO *in = len > INT_MAX ? NULL : BIO_new_mem_buf(text, (int)len);
-	bool encrypted = false;
 	EVP_PKEY *key;
 
 	if (in == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
-	key = PEM_read_bio_PrivateKey(in, NULL, pem_no_passphrase, &encrypted);
+	key = PEM_read_bio_PrivateKey(in, NULL, on_encrypted, &asking);
 	BIO_free(in);
 	ERR_clear_error();
-	if (key == NULL && encrypted)
-		return err_set(e, TX_ECERT,
-		    "%s is protected by a passphrase, which telex cannot ask for", name);
-	if (key == NULL)
+	if (key != NULL) {
+		*out = key;
+		return 0;
+	}
+	if (asking.asked && p == NULL)
 		return err_set(
-		    e, TX_ECERT, "%s has no private key in it (PEM, BEGIN PRIVATE KEY)", name);
-	*out = key;
-	return 0;
+		    e, TX_EPERM, "%s is protected by a passphrase, and none was given", name);
+	if (asking.asked && asking.rc != 0)
+		return asking.rc;
+	if (asking.asked)
+		return err_set(e, TX_EPERM, "the passphrase is not that of %s", name);
+	return err_set(e, TX_ECERT, "%s has no private key in it (PEM, BEGIN PRIVATE KEY)", name);
+}
+
+int key_from_pem(EVP_PKEY **out, const char *text, size_t len, const char *name, struct err *e)
+{
+	return key_from_pem_with(out, text, len, name, NULL, e);
 }
 
 int key_to_pem(EVP_PKEY *key, char **text, size_t *len, struct err *e)
@@ -93,6 +131,43 @@ int key_to_pem(EVP_PKEY *key, char **text, size_t *len, struct err *e)
 	    PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) != 1) {
 		BIO_free(bio);
 		return pem_openssl_error(e, "cannot write a key");
+	}
+	return pem_take_text(bio, text, len, e);
+}
+
+/* What `openssl pkcs8 -scrypt` takes: 16 MiB and some 50 ms a try. */
+static X509_SIG *encrypt(EVP_PKEY *key, const char *passphrase)
+{
+	PKCS8_PRIV_KEY_INFO *plain = EVP_PKEY2PKCS8(key);
+	X509_ALGOR *how = PKCS5_pbe2_set_scrypt(EVP_aes_256_cbc(), NULL, 0, NULL, 1 << 14, 8, 1);
+	X509_SIG *sealed = NULL;
+
+	if (plain != NULL && how != NULL)
+		sealed = PKCS8_set0_pbe(passphrase, (int)strlen(passphrase), plain, how);
+	if (sealed == NULL)
+		X509_ALGOR_free(how);
+	PKCS8_PRIV_KEY_INFO_free(plain);
+	return sealed;
+}
+
+int key_to_pem_encrypted(
+    EVP_PKEY *key, const char *passphrase, char **text, size_t *len, struct err *e)
+{
+	size_t length = strlen(passphrase);
+	X509_SIG *sealed;
+	BIO *bio;
+	bool ok;
+
+	if (length < KEY_PASSPHRASE_MIN || length >= KEY_PASSPHRASE_SIZE)
+		return err_set(e, TX_EINVAL, "a passphrase has %d to %d characters",
+		    KEY_PASSPHRASE_MIN, KEY_PASSPHRASE_SIZE - 1);
+	sealed = encrypt(key, passphrase);
+	bio = BIO_new(BIO_s_mem());
+	ok = sealed != NULL && bio != NULL && PEM_write_bio_PKCS8(bio, sealed) == 1;
+	X509_SIG_free(sealed);
+	if (!ok) {
+		BIO_free(bio);
+		return pem_openssl_error(e, "cannot encrypt a key");
 	}
 	return pem_take_text(bio, text, len, e);
 }

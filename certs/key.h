@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private keys: made here, written as PEM (PKCS #8, not encrypted), read back. */
+/* Private keys: made here, written as PEM (PKCS #8, encrypted when there is a passphrase), read
+ * back. */
 #ifndef TX_CERTS_KEY_H
 #define TX_CERTS_KEY_H
 
@@ -21,11 +22,40 @@ const char *key_type_name(enum key_type type);
 
 /* EVP_PKEY_free is the caller's. */
 int key_generate(EVP_PKEY **out, enum key_type type, struct err *e);
-/* `name` is what the error calls it. TX_ECERT when there is no usable key; never asks for a
- * passphrase. */
+/* `name` is what the error calls it. TX_ECERT when there is no usable key, TX_EPERM when it is
+ * encrypted. */
 int key_from_pem(EVP_PKEY **out, const char *text, size_t len, const char *name, struct err *e);
 /* tls_text_free(*text, *len) is the caller's: it wipes. */
 int key_to_pem(EVP_PKEY *key, char **text, size_t *len, struct err *e);
+
+/* ---- passphrases ---- */
+
+#define KEY_PASSPHRASE_MIN  8 /* for a key that we encrypt */
+#define KEY_PASSPHRASE_SIZE 1024
+
+/* Where one comes from, when a key is encrypted: asked once a key. */
+struct key_passphrase {
+	/* Into out[0..size), with its NUL; `name` is the key's. */
+	int (*get)(const struct key_passphrase *p, const char *name, char *out, size_t size,
+	    struct err *e);
+	const char *arg; /* get's own: a path, or the text itself */
+};
+
+/* The first line of the file `arg`, which nobody but its owner may read. */
+int key_passphrase_file(
+    const struct key_passphrase *p, const char *name, char *out, size_t size, struct err *e);
+/* `arg` itself. */
+int key_passphrase_text(
+    const struct key_passphrase *p, const char *name, char *out, size_t size, struct err *e);
+
+/* As key_from_pem; p may be NULL. TX_EPERM, too, when the passphrase is wrong; else what `get`
+ * answered. */
+int key_from_pem_with(EVP_PKEY **out, const char *text, size_t len, const char *name,
+    const struct key_passphrase *p, struct err *e);
+/* Encrypted: PBES2 with scrypt and AES-256-CBC, which `openssl pkey` reads. TX_EINVAL when the
+ * passphrase is too short. */
+int key_to_pem_encrypted(
+    EVP_PKEY *key, const char *passphrase, char **text, size_t *len, struct err *e);
 
 /* Whether a key that others made is strong enough: P-256, P-384, Ed25519, or RSA of 2048 to 8192
  * bits. TX_EINVAL says what it is. */

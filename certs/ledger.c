@@ -247,3 +247,34 @@ int ledger_crl_number(struct ledger *l, int64_t *number, struct err *e)
 		*number = next;
 	return rc;
 }
+
+#define CESSATION_OF_OPERATION "5"
+
+static int retire(struct ledger *l, struct err *e)
+{
+	int64_t now = (int64_t)time(NULL);
+	sqlite3_stmt *s = NULL;
+	int rc = ledger_prepare(l, &s,
+	    "UPDATE certificate SET revoked = ?1, reason = " CESSATION_OF_OPERATION
+	    " WHERE revoked = 0 AND not_after >= ?1",
+	    e);
+
+	if (rc == 0 && sqlite3_bind_int64(s, 1, now) != SQLITE_OK)
+		rc = ledger_error(l, e);
+	if (rc != 0) {
+		sqlite3_finalize(s);
+		return rc;
+	}
+	rc = ledger_finish(l, s, e);
+	s = NULL;
+	if (rc == 0)
+		rc = ledger_prepare(l, &s, "UPDATE token SET expires = 0 WHERE csr IS NULL", e);
+	return rc == 0 ? ledger_finish(l, s, e) : rc;
+}
+
+int ledger_retire(struct ledger *l, struct err *e)
+{
+	int rc = ledger_begin(l, e);
+
+	return rc == 0 ? ledger_end(l, retire(l, e), e) : rc;
+}

@@ -60,6 +60,10 @@ int ledger_revoke(
 /* The next CRL number, one higher at each call. */
 int ledger_crl_number(struct ledger *l, int64_t *number, struct err *e);
 
+/* The authority is replaced by another: all that is unexpired is revoked (cessation of operation),
+ * and no token is good any more. */
+int ledger_retire(struct ledger *l, struct err *e);
+
 /* ---- tokens ---- */
 
 struct ledger_token {

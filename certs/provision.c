@@ -9,6 +9,7 @@
 #include "certs/ca.h"
 #include "certs/certfile.h"
 #include "certs/issue.h"
+#include "certs/record.h"
 
 /* A kept authority must outlive what it will issue. */
 #define CA_LEFT_MIN (INT64_C(30) * 86400)
@@ -55,13 +56,15 @@ static int get_ca(struct ca **out, const struct provision_options *o, struct err
 	if (rc == 0)
 		rc = ca_save(ca, o->dir, true, e);
 	if (rc == 0)
+		rc = record_replaced(o->dir, e);
+	if (rc == 0)
 		*out = ca;
 	else
 		ca_free(ca);
 	return rc;
 }
 
-static int issue_to(const struct ca *ca, const struct issue_request *request,
+static int issue_to(const struct ca *ca, const char *dir, const struct issue_request *request,
     const char *certificate, const char *key, struct err *e)
 {
 	struct issued issued;
@@ -69,8 +72,10 @@ static int issue_to(const struct ca *ca, const struct issue_request *request,
 
 	if (rc != 0)
 		return rc;
-	rc = certfile_write_pair(certificate, issued.certificate, issued.certificate_len, key,
-	    issued.key, issued.key_len, true, e);
+	rc = record_issued(dir, &issued, e);
+	if (rc == 0)
+		rc = certfile_write_pair(certificate, issued.certificate, issued.certificate_len,
+		    key, issued.key, issued.key_len, true, e);
 	issue_free(&issued);
 	return rc;
 }
@@ -97,7 +102,7 @@ static int issue_agent(const struct ca *ca, const struct provision_options *o,
 		sans[OWN_SANS + i] = o->sans[i];
 	request.sans = sans;
 	request.sans_len = OWN_SANS + o->sans_len;
-	rc = issue_to(ca, &request, paths->agent, paths->agent_key, e);
+	rc = issue_to(ca, o->dir, &request, paths->agent, paths->agent_key, e);
 	free(sans);
 	return rc;
 }
@@ -123,7 +128,7 @@ int provision_dev(const struct provision_options *o, struct provision_paths *pat
 	if (rc == 0)
 		rc = issue_agent(ca, o, p, e);
 	if (rc == 0)
-		rc = issue_to(ca, &user, p->user, p->user_key, e);
+		rc = issue_to(ca, o->dir, &user, p->user, p->user_key, e);
 	if (rc == 0 && paths != NULL)
 		*paths = *p;
 	ca_free(ca);

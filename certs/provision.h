@@ -6,7 +6,7 @@
  *
  * May be repeated on the same folder: a CA that is still good is kept (so a client that trusts it
  * stays connected to what it trusts), the agent's and the user's keys and certificates are made
- * anew each time.
+ * anew each time, and all are in the CA's ledger.
  */
 #ifndef TX_CERTS_PROVISION_H
 #define TX_CERTS_PROVISION_H

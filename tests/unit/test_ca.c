@@ -201,6 +201,114 @@ static void what_cannot_be_loaded_is_told_apart(void **state)
 	ca_free(other);
 }
 
+static long path_length(X509 *x)
+{
+	BASIC_CONSTRAINTS *basic = X509_get_ext_d2i(x, NID_basic_constraints, NULL, NULL);
+	long n;
+
+	assert_non_null(basic);
+	assert_true(basic->ca != 0);
+	n = basic->pathlen == NULL ? -1 : ASN1_INTEGER_get(basic->pathlen);
+	BASIC_CONSTRAINTS_free(basic);
+	return n;
+}
+
+static void an_intermediate_issues_and_the_roots_key_may_go(void **state)
+{
+	char *key = folder_path(*state, "ca.key"), *own = folder_path(*state, "intermediate.key");
+	struct ca *ca = make(&(struct ca_options){.intermediate = true, .name = "Lab"});
+	struct ca *again = NULL, *plain = make(&(struct ca_options){0});
+	struct stat st;
+
+	assert_int_equal(path_length(ca_root(ca)), 1);
+	assert_int_equal(path_length(ca_x509(ca)), 0);
+	assert_int_equal(X509_check_issued(ca_root(ca), ca_x509(ca)), X509_V_OK);
+	assert_int_equal(X509_verify(ca_x509(ca), X509_get0_pubkey(ca_root(ca))), 1);
+	assert_int_equal(EVP_PKEY_eq(ca_key(ca), X509_get0_pubkey(ca_root(ca))), 0);
+	assert_string_equal(ca_name(ca), "Lab");
+	assert_int_equal(ca_save(ca, *state, false, NULL), 0);
+	assert_int_equal(stat(own, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(unlink(key), 0);
+	assert_int_equal(ca_load(&again, *state, NULL), 0);
+	assert_string_equal(ca_chain(again, NULL), ca_chain(ca, NULL));
+	assert_string_equal(ca_certificate(again, NULL), ca_certificate(ca, NULL));
+	assert_string_not_equal(ca_chain(again, NULL), "");
+	assert_int_equal(EVP_PKEY_eq(ca_key(again), ca_key(ca)), 1);
+	ca_free(again);
+	/* One without takes its place whole. */
+	assert_int_equal(ca_save(plain, *state, false, NULL), TX_EEXIST);
+	assert_int_equal(ca_save(plain, *state, true, NULL), 0);
+	assert_int_equal(ca_load(&again, *state, NULL), 0);
+	assert_string_equal(ca_chain(again, NULL), "");
+	assert_int_equal(folder_count(*state), 2);
+	ca_free(again);
+	ca_free(plain);
+	ca_free(ca);
+	free(key);
+	free(own);
+}
+
+static void anothers_intermediate_is_refused(void **state)
+{
+	char *other = folder_path(*state, "other"), *here = folder_path(*state, "ca.pem");
+	char *theirs = folder_path(*state, "other/ca.pem");
+	struct ca *a = make(&(struct ca_options){.intermediate = true, .name = "Lab"});
+	struct ca *b = make(&(struct ca_options){.intermediate = true, .name = "Lab"});
+
+	assert_int_equal(ca_save(a, *state, false, NULL), 0);
+	assert_int_equal(ca_save(b, other, false, NULL), 0);
+	assert_int_equal(rename(theirs, here), 0);
+	expect_load(*state, TX_ECERT, "intermediate.pem is not signed by the authority");
+	ca_free(a);
+	ca_free(b);
+	free(other);
+	free(here);
+	free(theirs);
+}
+
+static void expect_passphrase(
+    const char *dir, const struct key_passphrase *p, int code, const char *sentence)
+{
+	struct ca *ca = NULL;
+	struct err e = {0};
+
+	assert_int_equal(ca_load_with(&ca, dir, p, &e), code);
+	if (strstr(e.message, sentence) == NULL)
+		fail_msg("\"%s\" lacks \"%s\"", e.message, sentence);
+	assert_true((ca != NULL) == (code == 0));
+	ca_free(ca);
+}
+
+static void an_encrypted_key_wants_its_passphrase(void **state)
+{
+	char *file = folder_path(*state, "passphrase"), *empty = folder_path(*state, "empty");
+	struct key_passphrase text = {key_passphrase_text, "correct horse"};
+	struct key_passphrase wrong = {key_passphrase_text, "battery staple"};
+	struct key_passphrase none = {key_passphrase_text, ""};
+	struct key_passphrase from = {key_passphrase_file, file};
+	struct key_passphrase from_empty = {key_passphrase_file, empty};
+	struct ca *ca = make(&(struct ca_options){.intermediate = true});
+
+	assert_int_equal(ca_save_with(ca, *state, "short", false, NULL), TX_EINVAL);
+	assert_int_equal(folder_count(*state), 0);
+	assert_int_equal(ca_save_with(ca, *state, "correct horse", false, NULL), 0);
+	assert_int_equal(
+	    certfile_write(file, "correct horse\nmore\n", 19, CERTFILE_KEY, false, NULL), 0);
+	assert_int_equal(certfile_write(empty, "\n", 1, CERTFILE_KEY, false, NULL), 0);
+	expect_load(*state, TX_EPERM, "protected by a passphrase, and none was given");
+	expect_passphrase(*state, &text, 0, "");
+	expect_passphrase(*state, &from, 0, "");
+	expect_passphrase(*state, &wrong, TX_EPERM, "the passphrase is not that of ");
+	expect_passphrase(*state, &none, TX_EINVAL, "no passphrase");
+	expect_passphrase(*state, &from_empty, TX_EINVAL, "has no passphrase in its first line");
+	assert_int_equal(chmod(file, 0640), 0);
+	expect_passphrase(*state, &from, TX_EPERM, "chmod 600");
+	ca_free(ca);
+	free(file);
+	free(empty);
+}
+
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, folder_make, folder_remove)
 
 int main(void)
@@ -214,6 +322,9 @@ int main(void)
 	    IN_FOLDER(what_is_saved_is_loaded),
 	    IN_FOLDER(an_authority_is_not_written_over_without_force),
 	    IN_FOLDER(what_cannot_be_loaded_is_told_apart),
+	    IN_FOLDER(an_intermediate_issues_and_the_roots_key_may_go),
+	    IN_FOLDER(anothers_intermediate_is_refused),
+	    IN_FOLDER(an_encrypted_key_wants_its_passphrase),
 	};
 
 	return cmocka_run_group_tests_name("ca", tests, NULL, NULL);

@@ -225,35 +225,52 @@ static struct tls_material material(const struct issued *issued, const struct ca
 	return m;
 }
 
-static void what_is_issued_is_taken_by_both_sides_with_either_key(void **state)
+/* The two sides trust the root alone. */
+static void talk(const struct ca *ca, enum key_type type)
 {
 	static const char *const host[] = {"localhost"};
 	struct issue_request agent = {
-	    .kind = IDENTITY_AGENT, .name = "web1", .sans = host, .sans_len = 1};
-	struct issue_request user = {.kind = IDENTITY_USER, .name = "alice"};
+	    .kind = IDENTITY_AGENT, .name = "web1", .sans = host, .sans_len = 1, .key_type = type};
+	struct issue_request user = {.kind = IDENTITY_USER, .name = "alice", .key_type = type};
+	struct tls_ctx *server = NULL, *client = NULL;
+	struct issued a, u;
+	struct tls_material m;
+	struct tls_pair pair;
 
-	for (int type = KEY_P256; type <= KEY_ED25519; type++) {
-		struct tls_ctx *server = NULL, *client = NULL;
-		struct issued a, u;
-		struct tls_material m;
-		struct tls_pair pair;
+	assert_int_equal(issue_certificate(&a, ca, &agent, NULL), 0);
+	assert_int_equal(issue_certificate(&u, ca, &user, NULL), 0);
+	m = material(&a, ca);
+	assert_int_equal(tls_server_ctx_new(&server, &m, NULL), 0);
+	m = material(&u, ca);
+	assert_int_equal(tls_client_ctx_new(&client, &m, NULL), 0);
+	tls_pair_handshake(&pair, server, client, NULL);
+	assert_string_equal(pair.client.e.message, "");
+	assert_string_equal(pair.client.identity, "spiffe://lab.example/agent/web1");
+	assert_string_equal(pair.server.identity, "spiffe://lab.example/user/alice");
+	tls_pair_free(&pair);
+	tls_ctx_free(server);
+	tls_ctx_free(client);
+	issue_free(&a);
+	issue_free(&u);
+}
 
-		agent.key_type = user.key_type = (enum key_type)type;
-		assert_int_equal(issue_certificate(&a, *state, &agent, NULL), 0);
-		assert_int_equal(issue_certificate(&u, *state, &user, NULL), 0);
-		m = material(&a, *state);
-		assert_int_equal(tls_server_ctx_new(&server, &m, NULL), 0);
-		m = material(&u, *state);
-		assert_int_equal(tls_client_ctx_new(&client, &m, NULL), 0);
-		tls_pair_handshake(&pair, server, client, NULL);
-		assert_string_equal(pair.client.e.message, "");
-		assert_string_equal(pair.client.identity, "spiffe://lab.example/agent/web1");
-		assert_string_equal(pair.server.identity, "spiffe://lab.example/user/alice");
-		tls_pair_free(&pair);
-		tls_ctx_free(server);
-		tls_ctx_free(client);
-		issue_free(&a);
-		issue_free(&u);
+static void what_is_issued_is_taken_by_both_sides_with_any_key(void **state)
+{
+	for (int type = KEY_P256; type <= KEY_RSA; type++)
+		talk(*state, (enum key_type)type);
+}
+
+static void behind_an_intermediate_the_root_alone_is_trusted(void **state)
+{
+	for (int type = KEY_P256; type <= KEY_RSA; type++) {
+		struct ca_options o = {
+		    .domain = "lab.example", .intermediate = true, .key_type = (enum key_type)type};
+		struct ca *ca = NULL;
+
+		(void)state;
+		assert_int_equal(ca_new(&ca, &o, NULL), 0);
+		talk(ca, (enum key_type)type);
+		ca_free(ca);
 	}
 }
 
@@ -268,7 +285,8 @@ int main(void)
 	    cmocka_unit_test(each_has_its_own_serial_and_key),
 	    cmocka_unit_test(bad_requests_are_refused),
 	    cmocka_unit_test(too_many_hosts_are_refused),
-	    cmocka_unit_test(what_is_issued_is_taken_by_both_sides_with_either_key),
+	    cmocka_unit_test(what_is_issued_is_taken_by_both_sides_with_any_key),
+	    cmocka_unit_test(behind_an_intermediate_the_root_alone_is_trusted),
 	};
 
 	return cmocka_run_group_tests_name("issue", tests, make_ca, free_ca);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "certs/ca.h"
+#include "certs/ledger.h"
 #include "certs/provision.h"
 #include "common/tls.h"
 #include "tests/support/folder.h"
@@ -82,7 +83,7 @@ static void both_sides_trust_each_other_under_every_name(void **state)
 	expect_mode(p->agent_key, 0600);
 	expect_mode(p->user, 0644);
 	expect_mode(p->user_key, 0600);
-	assert_int_equal(folder_count(dir), 6);
+	assert_int_equal(folder_count(dir), 7);
 	free(dir);
 	free(p);
 }
@@ -125,6 +126,39 @@ static void a_good_authority_is_kept_and_a_foreign_domain_s_is_not(void **state)
 	ca_free(first);
 	ca_free(second);
 	ca_free(third);
+	free(dir);
+}
+
+static bool count_valid(const struct ledger_certificate *c, void *arg)
+{
+	*(unsigned *)arg += c->revoked == 0 ? 1 : 100;
+	return true;
+}
+
+/* One that is not revoked counts 1, one that is counts 100. */
+static unsigned recorded(const char *dir)
+{
+	struct ledger *l = NULL;
+	unsigned n = 0;
+
+	assert_int_equal(ledger_open(&l, dir, NULL), 0);
+	assert_int_equal(ledger_each(l, count_valid, &n, NULL), 0);
+	ledger_close(l);
+	return n;
+}
+
+static void what_is_issued_is_in_the_ledger(void **state)
+{
+	char *dir = folder_path(*state, "pki");
+	struct provision_options o = {.dir = dir};
+
+	assert_int_equal(provision_dev(&o, NULL, NULL), 0);
+	assert_int_equal(recorded(dir), 2);
+	assert_int_equal(provision_dev(&o, NULL, NULL), 0);
+	assert_int_equal(recorded(dir), 4);
+	o.domain = "other.example";
+	assert_int_equal(provision_dev(&o, NULL, NULL), 0);
+	assert_int_equal(recorded(dir), 402);
 	free(dir);
 }
 
@@ -186,6 +220,7 @@ int main(void)
 	    IN_FOLDER(both_sides_trust_each_other_under_every_name),
 	    IN_FOLDER(what_is_asked_for_is_in_the_certificates),
 	    IN_FOLDER(a_good_authority_is_kept_and_a_foreign_domain_s_is_not),
+	    IN_FOLDER(what_is_issued_is_in_the_ledger),
 	    IN_FOLDER(a_damaged_authority_is_replaced),
 	    IN_FOLDER(an_authority_whose_key_is_open_to_others_is_left_alone),
 	    IN_FOLDER(bad_options_are_refused),
