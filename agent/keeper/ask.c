@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/keeper/bounds.h"
 #include "agent/keeper/budget.h"
 #include "agent/keeper/ending.h"
 #include "agent/keeper/group.h"
@@ -34,7 +35,7 @@ int ask_signal(struct link *l, const union km_any *any, int *fds)
 	};
 	struct km_done done = {0};
 	char text[KM_TEXT_SIZE];
-	int sys_errno = 0;
+	int sys_errno = 0, rc;
 	struct job *j;
 
 	(void)fds;
@@ -42,9 +43,9 @@ int ask_signal(struct link *l, const union km_any *any, int *fds)
 	    m->target > KM_TARGET_TREE || (m->has_value && m->target != KM_TARGET_PROCESS) ||
 	    m->kill_after_ns > JOB_STOP_GRACE_MAX_NS)
 		return link_violation(l, "a signal that is none");
-	j = link_find_own(l, m->id, m->by);
+	j = bounds_find(l, m->hdr.seq, m->id, m->by, m->any != 0, &rc);
 	if (j == NULL)
-		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
+		return rc;
 	switch (ending_signal(j, &s, &sys_errno)) {
 	case 0:
 		return km_send(l->chan, KM_DONE, m->hdr.seq, &done, NULL, 0);
@@ -60,11 +61,12 @@ int ask_remove(struct link *l, const union km_any *any, int *fds)
 {
 	const struct km_remove *m = &any->remove;
 	struct km_done done = {0};
-	struct job *j = link_find_own(l, m->id, m->by);
+	int rc;
+	struct job *j = bounds_find(l, m->hdr.seq, m->id, m->by, m->any != 0, &rc);
 
 	(void)fds;
 	if (j == NULL)
-		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
+		return rc;
 	if (j->state != KM_STATE_ENDED)
 		return link_refuse_why(l, m->hdr.seq, KM_WHY_RUNNING, "the process has not ended");
 	log_info("job %s: removed by %s", j->id, m->by);
@@ -77,14 +79,14 @@ int ask_remove(struct link *l, const union km_any *any, int *fds)
 int ask_resize(struct link *l, const union km_any *any, int *fds)
 {
 	const struct km_resize *m = &any->resize;
-	struct job *j = link_find_own(l, m->id, m->by);
 	struct km_done done = {0};
 	char text[KM_TEXT_SIZE];
-	int error = 0;
+	int error = 0, rc;
+	struct job *j = bounds_find(l, m->hdr.seq, m->id, m->by, m->any != 0, &rc);
 
 	(void)fds;
 	if (j == NULL)
-		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
+		return rc;
 	if (!j->spec->terminal)
 		return link_refuse_why(
 		    l, m->hdr.seq, KM_WHY_NO_TERMINAL, "the process has no terminal");
@@ -192,7 +194,7 @@ static int add_records(
 	int rc = 0;
 
 	for (; j != NULL && rc == 0; j = g != NULL ? group_next(j) : jobs_next(j))
-		if (in_states(m, j->state) && strcmp(j->owner, m->owner) == 0)
+		if (in_states(m, j->state) && (m->any || strcmp(j->owner, m->owner) == 0))
 			rc = add_record(rs, j, false, may_look(l, m));
 	return rc;
 }
@@ -215,14 +217,18 @@ static int answer_table(struct link *l, uint64_t seq, struct job_records *rs)
 int ask_list(struct link *l, const union km_any *any, int *fds)
 {
 	const struct km_list *m = &any->list;
-	struct job *one = m->one ? link_find_own(l, m->id, m->owner) : NULL;
+	struct job *one = NULL;
 	struct group *g = NULL;
 	struct job_records *rs;
-	int rc;
+	int rc = 0;
 
 	(void)fds;
+	if (!bounds_any(l, m->hdr.seq, m->owner, m->any != 0, &rc))
+		return rc;
+	if (m->one)
+		one = bounds_find(l, m->hdr.seq, m->id, m->owner, m->any != 0, &rc);
 	if (m->one && one == NULL)
-		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
+		return rc;
 	if (m->group[0] != '\0' && (g = group_find(l->env->groups, m->owner, m->group)) == NULL)
 		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_GROUP, "no such group");
 	rs = job_records_new();

@@ -373,7 +373,7 @@ static int enqueue(struct groups *gs, struct job *j, struct km_refused *why)
 		    GROUPS_QUEUED_BYTES >> 20);
 		return TX_ELIMIT;
 	}
-	rc = start_check(j, why);
+	rc = start_check(gs->starter, j, why);
 
 	if (rc != 0)
 		return rc;

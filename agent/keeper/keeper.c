@@ -235,6 +235,10 @@ static int make_parts(struct keeper *k, const struct keeper_setup *setup, struct
 		k->env.can = cgroups_can(k->cgroups);
 		rc = new_starter(k, c, e);
 	}
+	if (rc == 0) {
+		k->env.ceiling = &c->ceiling;
+		starter_set_ceiling(k->env.starter, &c->ceiling);
+	}
 	if (rc == 0)
 		rc = workers_new(
 		    &k->workers, &k->env, setup->worker, k->self.start_ns, &workers_ops, k, e);

@@ -31,6 +31,8 @@ static void apply(struct keeper *k)
 	const struct config *c = k->config;
 
 	log_open("keeper", c->log_level, c->log_json, STDERR_FILENO);
+	k->env.ceiling = &c->ceiling;
+	starter_set_ceiling(k->env.starter, &c->ceiling);
 	jobs_set_max(k->env.jobs, c->max_processes);
 	starter_set_sizes(k->env.starter, c->output_buffer, c->max_output_buffer, c->max_spool);
 	shutdown_set_grace(k->shutdown, c->shutdown_grace_ns);

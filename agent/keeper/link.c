@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "agent/keeper/attach.h"
-#include "agent/keeper/job.h"
 #include "agent/keeper/link_internal.h"
 #include "common/keeper_msg.h"
 #include "common/log.h"
@@ -42,13 +41,6 @@ int link_refuse_system(struct link *l, uint64_t seq, int sys_errno, const char *
 
 	snprintf(m.text, sizeof(m.text), "%s: %s", what, strerror(sys_errno));
 	return link_refuse(l, seq, &m);
-}
-
-struct job *link_find_own(const struct link *l, const char *id, const char *owner)
-{
-	struct job *j = jobs_find(l->env->jobs, id);
-
-	return j != NULL && strcmp(j->owner, owner) == 0 ? j : NULL;
 }
 
 /* ---- the link itself ---- */

@@ -12,6 +12,7 @@
 #include "common/err.h"
 
 struct budget;
+struct ceiling;
 struct event_base;
 struct groups;
 struct jobs;
@@ -25,9 +26,10 @@ struct link_env {
 	struct jobs *jobs;
 	struct starter *starter;
 	struct groups *groups;
-	struct budget *looks; /* of lists: at what their jobs use */
-	uint32_t can;         /* enum km_can, ored */
-	bool stopping;        /* no new starts */
+	struct budget *looks;          /* of lists: at what their jobs use */
+	uint32_t can;                  /* enum km_can, ored */
+	const struct ceiling *ceiling; /* of the configuration that is in force */
+	bool stopping;                 /* no new starts */
 };
 
 struct link_ops {

@@ -37,9 +37,6 @@ int link_refuse(struct link *l, uint64_t seq, struct km_refused *why);
 int link_refuse_why(struct link *l, uint64_t seq, enum km_why why, const char *text);
 int link_refuse_system(struct link *l, uint64_t seq, int sys_errno, const char *what);
 
-/* A job of this identity's: one of another's is as unknown as one that is not there. */
-struct job *link_find_own(const struct link *l, const char *id, const char *owner);
-
 /* link_start.c */
 link_handler link_on_start, link_on_attach, link_on_detach, link_on_release, link_on_input;
 /* ask.c: each has one answer */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/keeper/attach.h"
+#include "agent/keeper/bounds.h"
 #include "agent/keeper/ending.h"
 #include "agent/keeper/group.h"
 #include "agent/keeper/job.h"
@@ -110,6 +111,8 @@ static int start_new(struct link *l, const struct km_start *m, struct job_spec *
 		snprintf(why.text, sizeof(why.text), "no such process is held any longer");
 		return link_refuse(l, m->hdr.seq, &why);
 	}
+	if (!bounds_quota(l, m, &why))
+		return link_refuse(l, m->hdr.seq, &why);
 	if (group_start(l->env->groups, m->id, m->owner, *spec, &j, &why) != 0) {
 		log_info("job %s: not started: %s", m->id, why.text);
 		return link_refuse(l, m->hdr.seq, &why);
@@ -145,6 +148,11 @@ int link_on_start(struct link *l, const union km_any *any, int *fds)
 		    l, m->hdr.seq, rc == TX_ESYS ? e.sys_errno : ENOMEM, "cannot take the spec");
 	if (rc != 0)
 		return link_violation(l, e.message);
+	rc = bounds_start(l, m, spec);
+	if (rc != 0) {
+		job_spec_free(spec);
+		return rc;
+	}
 	j = jobs_find(l->env->jobs, m->id);
 	rc = j != NULL ? start_again(l, m, j, spec) : start_new(l, m, &spec);
 	job_spec_free(spec);
@@ -190,15 +198,16 @@ int link_on_attach(struct link *l, const union km_any *any, int *fds)
 	    .owner = m->owner, .key = m->key, .flags = m->flags, .stdin_too = m->want_stdin != 0};
 	struct km_refused why = {0};
 	struct job *j;
+	int rc;
 
 	(void)fds;
 	if (m->att == 0 || attach_find(l->table, m->att) != NULL)
 		return link_violation(l, "an attachment's number is 0 or in use");
 	if (m->owner[0] == '\0')
 		return link_violation(l, "an attachment without an owner");
-	j = link_find_own(l, m->id, m->owner);
+	j = bounds_find(l, m->hdr.seq, m->id, m->owner, m->any != 0, &rc);
 	if (j == NULL)
-		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
+		return rc;
 	begin_offsets(m, j, want.offset);
 	want.acknowledged = acknowledged(m);
 	if (!attach_offsets_held(j, want.offset, &why))

@@ -103,6 +103,7 @@ static int begin(struct trial *t, struct config *c, const char *worker, struct e
 		t->limit = evtimer_new(t->env.base, on_limit, t);
 	if (t->listeners == NULL || t->limit == NULL || event_add(t->limit, &limit) != 0)
 		return err_set(e, TX_ENOMEM, "out of memory");
+	t->env.ceiling = &c->ceiling;
 	rc = jobs_new(&t->env.jobs, t->env.base, 1, e);
 	if (rc == 0)
 		rc = workers_new(

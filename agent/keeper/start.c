@@ -23,6 +23,7 @@
 #include "agent/keeper/terminal.h"
 #include "agent/keeper/tree.h"
 #include "agent/keeper/user.h"
+#include "common/ceiling.h"
 #include "common/duration.h"
 #include "common/log.h"
 
@@ -60,6 +61,16 @@ void starter_set_sizes(
 	st->c.max_spool = max_spool;
 }
 
+void starter_set_ceiling(struct starter *st, const struct ceiling *ceiling)
+{
+	st->ceiling = ceiling;
+}
+
+const char *starter_own_name(const struct starter *st)
+{
+	return st->own->name;
+}
+
 void starter_free(struct starter *st)
 {
 	if (st == NULL)
@@ -89,6 +100,17 @@ int start_refuse_system(struct km_refused *why, int sys_errno, const char *what)
 }
 
 /* ---- who, and in what environment ---- */
+
+/* What uid the name has, and what the ceiling says to it. */
+static int check_uid(const struct starter *st, const struct user *u, struct km_refused *why)
+{
+	struct err e;
+
+	if (st->ceiling == NULL || ceiling_check_uid(st->ceiling, u->name, u->uid, &e) == 0)
+		return 0;
+	log_error("%s (uid %u): %s", u->name, (unsigned)u->uid, e.message);
+	return start_refuse(why, KM_WHY_CEILING, KM_STAGE_USER, EPERM, e.message);
+}
 
 static int find_user(struct job_spec *spec, struct user **found, struct km_refused *why)
 {
@@ -236,6 +258,8 @@ int start_prepare(struct starter *st, struct launch **out, struct job *j, struct
 	rc = find_user(j->spec, &l->found, why);
 	user = l->found != NULL ? l->found : st->own;
 	if (rc == 0)
+		rc = check_uid(st, user, why);
+	if (rc == 0)
 		rc = start_streams(st, j, user, &l->ends, why);
 	if (rc == 0)
 		rc = make_plan(st, l, user, why);
@@ -302,11 +326,13 @@ void start_withdraw(struct job *j)
 	job_free(j);
 }
 
-int start_check(struct job *j, struct km_refused *why)
+int start_check(struct starter *st, struct job *j, struct km_refused *why)
 {
 	struct user *user = NULL;
 	int rc = find_user(j->spec, &user, why);
 
+	if (rc == 0)
+		rc = check_uid(st, user != NULL ? user : st->own, why);
 	user_free(user);
 	return rc;
 }

@@ -13,6 +13,7 @@
 #include "common/keeper_msg.h"
 
 struct job;
+struct ceiling;
 struct cgroups;
 struct jobs;
 struct starter;
@@ -33,6 +34,10 @@ int starter_new(
 /* From a new configuration; for the starts to come. */
 void starter_set_sizes(
     struct starter *st, uint64_t output_buffer, uint64_t max_output_buffer, uint64_t max_spool);
+/* Borrowed, for the starts to come. */
+void starter_set_ceiling(struct starter *st, const struct ceiling *ceiling);
+/* The user of a process whose spec names none. */
+const char *starter_own_name(const struct starter *st);
 void starter_free(struct starter *st);
 
 /*
@@ -50,7 +55,7 @@ void start_withdraw(struct job *j);
  */
 int start_launch(struct starter *st, struct job *j, struct km_refused *why);
 /* Whether its user can be found, for a job that is to wait; else as start_launch. */
-int start_check(struct job *j, struct km_refused *why);
+int start_check(struct starter *st, struct job *j, struct km_refused *why);
 
 /* Whether there are such that are QUEUED because of their start. */
 bool start_later_busy(const struct starter *st);

@@ -44,6 +44,7 @@ struct launch {
 
 struct starter {
 	struct jobs *jobs;
+	const struct ceiling *ceiling; /* borrowed */
 	struct starter_config c;
 	struct user *own;
 	gid_t tty; /* terminal_group */

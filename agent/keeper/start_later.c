@@ -318,7 +318,7 @@ static int wait_in_line(struct starter *st, struct job *j, struct km_refused *wh
 	if (st->waiting_bytes + job_spec_memory(j->spec) > WAITING_BYTES)
 		return start_refuse(why, KM_WHY_LIMIT, KM_STAGE_NONE, 0,
 		    "the start of another process hangs, and too many wait for it");
-	rc = start_check(j, why);
+	rc = start_check(st, j, why);
 	if (rc != 0)
 		return rc;
 	st->waiting_bytes += job_spec_memory(j->spec);

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "agent/keeper/bounds.h"
 #include "agent/keeper/cgroup.h"
 #include "agent/keeper/ending.h"
 #include "agent/keeper/job.h"
@@ -196,13 +197,14 @@ int update_ask(struct link *l, const union km_any *any, int *fds)
 	char text[KM_TEXT_SIZE];
 	const char *fault;
 	struct job *j;
+	int rc;
 
 	(void)fds;
 	if (m->n_rlimits > JOB_RLIMITS_MAX || m->by[0] == '\0')
 		return link_violation(l, "an update that is none");
-	j = link_find_own(l, m->id, m->by);
+	j = bounds_find(l, m->hdr.seq, m->id, m->by, m->any != 0, &rc);
 	if (j == NULL)
-		return link_refuse_why(l, m->hdr.seq, KM_WHY_NO_SUCH, "no such process");
+		return rc;
 	fault = find_fault(m, text, sizeof(text));
 	if (fault != NULL)
 		return link_refuse_why(l, m->hdr.seq, KM_WHY_BAD_FIELD, fault);

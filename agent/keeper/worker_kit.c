@@ -11,7 +11,9 @@
 #include "agent/keeper/job.h"
 #include "agent/keeper/spawn.h"
 #include "agent/keeper/user.h"
+#include "common/ceiling.h"
 #include "common/keeper_msg.h"
+#include "common/memfile.h"
 
 struct worker_kit {
 	struct config *config;
@@ -19,6 +21,7 @@ struct worker_kit {
 	char *path;
 	int null_fd;
 	int program_fd;
+	int ceiling_fd; /* packed, sealed */
 	bool change_user;
 	uid_t uid;
 	gid_t gid;
@@ -88,6 +91,18 @@ static int find_default_user(struct worker_kit *kit, struct err *e)
 	return rc;
 }
 
+static int seal_ceiling(struct worker_kit *kit, struct err *e)
+{
+	uint8_t *data = NULL;
+	size_t len = 0;
+	int rc = ceiling_pack(&kit->config->ceiling, &data, &len, e);
+
+	if (rc == 0)
+		rc = memfile_freeze("ceiling", data, len, &kit->ceiling_fd, e);
+	free(data);
+	return rc;
+}
+
 int worker_kit_new(struct worker_kit **out, const char *path, struct config *c,
     struct listeners *ls, int64_t start_ns, uint32_t can, struct err *e)
 {
@@ -100,6 +115,7 @@ int worker_kit_new(struct worker_kit **out, const char *path, struct config *c,
 	kit->listeners = listeners_ref(ls);
 	kit->start_ns = start_ns;
 	kit->can = can;
+	kit->ceiling_fd = -1;
 	kit->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	/* By descriptor: the worker's user need not be able to reach the folder that it lies in. */
 	kit->program_fd = open(path, O_PATH | O_CLOEXEC);
@@ -109,6 +125,8 @@ int worker_kit_new(struct worker_kit **out, const char *path, struct config *c,
 		rc = find_worker_user(kit, e);
 	if (rc == 0)
 		rc = find_default_user(kit, e);
+	if (rc == 0)
+		rc = seal_ceiling(kit, e);
 	kit->path = strdup(path);
 	kit->environment = worker_environment();
 	if (rc == 0 && (kit->path == NULL || kit->environment == NULL))
@@ -128,6 +146,8 @@ void worker_kit_free(struct worker_kit *kit)
 		close(kit->null_fd);
 	if (kit->program_fd >= 0)
 		close(kit->program_fd);
+	if (kit->ceiling_fd >= 0)
+		close(kit->ceiling_fd);
 	config_unref(kit->config);
 	listeners_unref(kit->listeners);
 	free(kit->path);
@@ -253,6 +273,11 @@ int worker_kit_send(
 
 	*e = (struct err){0};
 	rc = send_config(kit, chan, index, e);
+	if (rc == 0) {
+		struct km_file m = {.kind = KM_FILE_CEILING};
+
+		rc = km_send(chan, KM_FILE, 0, &m, &kit->ceiling_fd, 1);
+	}
 	if (rc == 0)
 		rc = send_files(kit, chan);
 	for (size_t i = 0; i < kit->listeners->n && rc == 0; i++) {

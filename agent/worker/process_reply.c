@@ -39,6 +39,9 @@ static const struct {
         "this host has no control groups for that"},
     {KM_WHY_REPLACED, RPC_ABORTED, "REPLACED",
         "another connection of this client has taken this one's place"},
+    {KM_WHY_CEILING, RPC_PERMISSION_DENIED, "CEILING", "the agent's ceiling forbids it"},
+    {KM_WHY_QUOTA, RPC_RESOURCE_EXHAUSTED, "QUOTA",
+        "the identity runs as many processes as it may"},
     {KM_WHY_BAD_FIELD, RPC_INVALID_ARGUMENT, "BAD_REQUEST", "a field is out of its range"},
 };
 

@@ -132,7 +132,7 @@ void rig_accept_early(struct rig *r, struct peer *p)
 {
 	union km_any m;
 	size_t n;
-	int listeners;
+	int listeners, fd;
 
 	wait_readable(r->listener, "a worker");
 	p->process = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
@@ -142,9 +142,16 @@ void rig_accept_early(struct rig *r, struct peer *p)
 	peer_expect(p, KM_CONFIG, &m);
 	listeners = m.config.listeners;
 	assert_string_not_equal(m.config.default_user, "");
-	for (int i = 0; i < listeners; i++)
-		peer_expect(p, KM_LISTEN, &m);
-	peer_expect(p, KM_GO, &m);
+	while (listeners >= 0) {
+		peer_recv(p, &m, &fd);
+		if (fd >= 0)
+			close(fd);
+		if (m.hdr.type == KM_GO)
+			break;
+		listeners -= m.hdr.type == KM_LISTEN;
+		assert_true(m.hdr.type == KM_LISTEN || m.hdr.type == KM_FILE);
+	}
+	assert_int_equal(listeners, 0);
 }
 
 void rig_accept(struct rig *r, struct peer *p)
