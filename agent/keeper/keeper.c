@@ -19,6 +19,7 @@
 #include "agent/keeper/old_workers.h"
 #include "agent/keeper/pump.h"
 #include "agent/keeper/reap.h"
+#include "agent/keeper/renewal.h"
 #include "agent/keeper/reserve.h"
 #include "agent/keeper/shutdown.h"
 #include "agent/keeper/spawn.h"
@@ -123,7 +124,7 @@ static int reaped_other(pid_t pid, int status, void *arg)
 	struct keeper *k = arg;
 
 	return workers_reaped(k->workers, pid, status) || upgrade_reaped(k->upgrade, pid, status) ||
-	       old_workers_reaped(k->old_workers, pid);
+	       old_workers_reaped(k->old_workers, pid) || renewal_reaped(k->renewal, pid, status);
 }
 
 static void reap_round(void *arg)
@@ -141,6 +142,7 @@ static void all_ready(void *arg)
 
 	keeper_publish(k);
 	k->serving = true;
+	keeper_follow_certificate(k);
 	log_info("ready");
 	notify_send("READY=1");
 	if (k->reload_wanted)
@@ -178,6 +180,7 @@ static void on_signal(int signo, void *arg)
 		return;
 	}
 	upgrade_cancel(k->upgrade);
+	renewal_stop(k->renewal);
 	notify_send("STOPPING=1");
 	shutdown_request(k->shutdown);
 }
@@ -252,6 +255,8 @@ static int make_parts(struct keeper *k, const struct keeper_setup *setup, struct
 		rc = upgrade_new(&k->upgrade, k->env.base, setup->program, setup->argv,
 		    &keeper_upgrade_ops, k, e);
 	if (rc == 0)
+		rc = renewal_new(&k->renewal, k->env.base, setup->renew, &keeper_renewal_ops, k, e);
+	if (rc == 0)
 		rc = reap_new(&k->reap, k->env.base, k->env.jobs, &reap_ops, k, e);
 	if (rc == 0)
 		rc = shutdown_new(&k->shutdown, &k->env, k->workers, k->reap, c->shutdown_grace_ns,
@@ -270,6 +275,8 @@ int keeper_new(struct keeper **out, const struct keeper_setup *setup, struct err
 	k->self = (struct state_keeper){
 	    .start_ns = clock_realtime_ns(), .nofile = setup->nofile, .state_dir = -1, .lock = -1};
 	k->spool_dir = -1;
+	k->env.revocations = keeper_revocations;
+	k->env.revocations_arg = k;
 	spawn_init();
 	reserve_fill();
 	k->env.base = event_base_new();
@@ -328,6 +335,7 @@ void keeper_free(struct keeper *k)
 		signals_unwatch(k->watches[i]);
 	shutdown_free(k->shutdown);
 	upgrade_free(k->upgrade);
+	renewal_free(k->renewal);
 	workers_free(k->workers);
 	old_workers_free(k->old_workers);
 	reap_free(k->reap);

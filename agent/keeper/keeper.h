@@ -14,6 +14,7 @@ struct state_in;
 struct keeper_setup {
 	struct config *config; /* a reference is taken */
 	const char *worker;    /* the worker's executable */
+	const char *renew;     /* telex-renew's */
 	struct rlimit nofile;  /* the limit of open files that jobs are to have */
 	const char *program;   /* this one, for an upgrade */
 	char *const *argv;

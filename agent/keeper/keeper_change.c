@@ -8,6 +8,8 @@
 #include "agent/keeper/keeper_internal.h"
 #include "agent/keeper/notify.h"
 #include "agent/keeper/reload.h"
+#include "agent/keeper/renewal.h"
+#include "agent/keeper/revocations.h"
 #include "agent/keeper/shutdown.h"
 #include "agent/keeper/start.h"
 #include "agent/keeper/workers.h"
@@ -50,14 +52,17 @@ void keeper_renewed(struct config *c, struct listeners *ls, void *arg)
 	keeper_publish(k);
 	config_unref(old);
 	listeners_unref(old_ls);
+	keeper_follow_certificate(k);
 	log_info("reloaded: %u workers serve with the new configuration", c->workers);
 	notify_send("READY=1");
 }
 
 void keeper_not_renewed(const char *why, void *arg)
 {
-	(void)arg;
+	struct keeper *k = arg;
+
 	log_error("not reloaded: %s; the configuration that was in force stays", why);
+	renewal_not_loaded(k->renewal);
 	notify_send("READY=1");
 }
 
@@ -86,6 +91,44 @@ void keeper_reload(struct keeper *k)
 	listeners_unref(ls);
 	config_unref(c);
 }
+
+/* ---- certificates ---- */
+
+void keeper_follow_certificate(struct keeper *k)
+{
+	int64_t not_before, not_after;
+
+	workers_dates(k->workers, &not_before, &not_after);
+	renewal_configure(k->renewal, k->config);
+	renewal_dates(k->renewal, not_before, not_after);
+}
+
+int keeper_revocations(const void *pem, size_t len, void *arg, struct err *e)
+{
+	struct keeper *k = arg;
+	int rc = revocations_put(k->config, pem, len, e);
+
+	if (rc != 0) {
+		log_error("the revocation list is not kept: %s", e->message);
+		return rc;
+	}
+	workers_revoke(k->workers);
+	return 0;
+}
+
+static void certificate_renewed(void *arg)
+{
+	keeper_reload(arg);
+}
+
+static void list_fetched(const void *pem, size_t len, void *arg)
+{
+	struct err e;
+
+	(void)keeper_revocations(pem, len, arg, &e);
+}
+
+const struct renewal_ops keeper_renewal_ops = {certificate_renewed, list_fetched};
 
 /* ---- upgrade ---- */
 
@@ -121,13 +164,16 @@ static void leaving(void *arg)
 {
 	struct keeper *k = arg;
 
+	renewal_stop(k->renewal);
 	workers_move(k->workers);
 }
 
 static void not_upgraded(const char *why, void *arg)
 {
-	(void)arg;
+	struct keeper *k = arg;
+
 	log_error("not upgraded: %s; this one goes on", why);
+	renewal_resume(k->renewal);
 	notify_send("READY=1");
 }
 

@@ -31,6 +31,7 @@ struct keeper {
 	struct workers *workers;
 	struct old_workers *old_workers;
 	struct upgrade *upgrade;
+	struct renewal *renewal;
 	struct reap *reap;
 	struct cgroups *cgroups;
 	struct shutdown *shutdown;
@@ -47,6 +48,12 @@ void keeper_publish(struct keeper *k);
 void keeper_reload(struct keeper *k);
 void keeper_renewed(struct config *c, struct listeners *ls, void *arg);
 void keeper_not_renewed(const char *why, void *arg);
+
+/* The certificate that serves now decides when the next is fetched. */
+extern const struct renewal_ops keeper_renewal_ops;
+void keeper_follow_certificate(struct keeper *k);
+/* Of link_env. */
+int keeper_revocations(const void *pem, size_t len, void *arg, struct err *e);
 
 /* SIGUSR2; and what the new image begins with. */
 extern const struct upgrade_ops keeper_upgrade_ops;

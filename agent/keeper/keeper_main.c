@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "agent/keeper/config.h"
+#include "agent/keeper/file_put.h"
 #include "agent/keeper/keeper.h"
 #include "agent/keeper/listener.h"
 #include "agent/keeper/preflight.h"
@@ -156,6 +157,16 @@ static const char *find_worker(const char *program, char *buf, size_t size)
 	return PKGLIBEXECDIR "/telex-worker";
 }
 
+/* It lies where the worker's does. */
+static const char *find_renew(const char *worker, char *buf, size_t size)
+{
+	const char *slash = strrchr(worker, '/');
+	int len = snprintf(
+	    buf, size, "%.*stelex-renew", slash == NULL ? 0 : (int)(slash - worker) + 1, worker);
+
+	return len > 0 && (size_t)len < size ? buf : PKGLIBEXECDIR "/telex-renew";
+}
+
 /* 0, 1 and 2 are open, so that no descriptor of ours becomes somebody's stdout. */
 static int ensure_stdio(void)
 {
@@ -271,6 +282,7 @@ static int serve(struct keeper_setup *setup)
 	log_open("keeper", c->log_level, c->log_json, STDERR_FILENO);
 	raise_nofile(c, &setup->nofile);
 	umask(077);
+	file_finish_pair(c->certificate, c->key);
 	rc = open_state(&setup->state, &setup->nofile, &e);
 	if (rc == 0)
 		rc = keeper_new(&k, setup, &e);
@@ -288,7 +300,7 @@ int main(int argc, char **argv)
 {
 	struct options o = {.config = SYSCONFDIR "/telex/telexd.conf"};
 	struct keeper_setup setup = {.argv = argv};
-	char worker[PATH_MAX], program[PATH_MAX];
+	char worker[PATH_MAX], program[PATH_MAX], renew[PATH_MAX];
 	int status;
 
 	if (ensure_stdio() != 0)
@@ -304,6 +316,7 @@ int main(int argc, char **argv)
 		setup.worker = find_worker(setup.program, worker, sizeof(worker));
 	else if (realpath(o.worker, worker) != NULL)
 		setup.worker = worker; /* it is started in another folder */
+	setup.renew = find_renew(setup.worker, renew, sizeof(renew));
 	if (o.check_state)
 		status = check_state(setup.config, setup.worker);
 	else

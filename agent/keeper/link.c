@@ -10,6 +10,7 @@
 
 #include "agent/keeper/attach.h"
 #include "agent/keeper/link_internal.h"
+#include "agent/keeper/revocations.h"
 #include "common/keeper_msg.h"
 #include "common/log.h"
 
@@ -47,8 +48,9 @@ int link_refuse_system(struct link *l, uint64_t seq, int sys_errno, const char *
 
 static int on_ready(struct link *l, const union km_any *any, int *fds)
 {
-	(void)any;
 	(void)fds;
+	l->not_before = any->ready.not_before;
+	l->not_after = any->ready.not_after;
 	if (km_chan_state(l->chan) == KM_LINK_CONFIGURED)
 		km_chan_set_state(l->chan, KM_LINK_READY);
 	l->ops->ready(l->arg);
@@ -89,6 +91,7 @@ static const struct {
     {KM_LIST, ask_list},
     {KM_GROUP, ask_group},
     {KM_INFO, ask_info},
+    {KM_REVOCATIONS, revocations_ask},
 };
 
 static int on_message(struct km_chan *c, const union km_any *msg, int *fds, size_t n_fds, void *arg)
@@ -199,4 +202,10 @@ void link_free(struct link *l)
 struct km_chan *link_chan(struct link *l)
 {
 	return l->chan;
+}
+
+void link_dates(const struct link *l, int64_t *not_before, int64_t *not_after)
+{
+	*not_before = l->not_before;
+	*not_after = l->not_after;
 }

@@ -7,6 +7,7 @@
 #define TX_KEEPER_LINK_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/err.h"
@@ -30,6 +31,9 @@ struct link_env {
 	uint32_t can;                  /* enum km_can, ored */
 	const struct ceiling *ceiling; /* of the configuration that is in force */
 	bool stopping;                 /* no new starts */
+	/* Keeps a revocation list, and gives it to every worker. NULL: not here. */
+	int (*revocations)(const void *pem, size_t len, void *arg, struct err *e);
+	void *revocations_arg;
 };
 
 struct link_ops {
@@ -47,5 +51,7 @@ int link_new(struct link **out, struct link_env *env, int fd, const struct link_
 /* Withdraws its attachments. Not from inside ready, failed or pong. */
 void link_free(struct link *l);
 struct km_chan *link_chan(struct link *l);
+/* Of the certificate that the worker uses, once it is ready; 0: not known. */
+void link_dates(const struct link *l, int64_t *not_before, int64_t *not_after);
 
 #endif

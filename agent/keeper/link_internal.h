@@ -22,6 +22,7 @@ struct link {
 	void *arg;
 	struct event *fail; /* tells ops->closed, outside of everything */
 	bool closed;
+	int64_t not_before, not_after; /* of KM_READY */
 };
 
 /*

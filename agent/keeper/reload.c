@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/keeper/config_internal.h"
+#include "agent/keeper/file_put.h"
 #include "agent/keeper/notify.h"
 #include "common/duration.h"
 #include "common/log.h"
@@ -21,10 +23,14 @@ int reload_read(struct config **out, const struct config *now)
 	int rc = config_load(&c, now->file, tell_problem, NULL);
 
 	if (rc == 0)
+		file_finish_pair(c->certificate, c->key);
+	if (rc == 0)
 		rc = config_check_files(c, tell_problem, NULL);
 	if (rc == 0 && strcmp(c->state_directory, now->state_directory) != 0)
 		log_warn("state_directory stays %s until the agent is started anew",
 		    now->state_directory);
+	if (rc == 0)
+		rc = config_set_string(&c->state_directory, now->state_directory);
 	if (rc == 0 && strcmp(c->cgroup, now->cgroup) != 0)
 		log_warn("cgroup stays %s until the agent is started anew", now->cgroup);
 	if (rc == 0)

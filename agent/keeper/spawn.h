@@ -19,7 +19,7 @@ struct spawn_rlimit {
 	struct rlimit value;
 };
 
-#define SPAWN_FDS_MAX     4
+#define SPAWN_FDS_MAX     6
 #define SPAWN_CGROUPS_MAX 4
 
 /* All pointers are the caller's and are only read. */
@@ -32,7 +32,7 @@ struct spawn_plan {
 	char *const *argv;
 	char *const *envp;
 	const char *default_path; /* NULL: nothing is found then */
-	int fds[SPAWN_FDS_MAX];   /* become 0, 1, 2, 3; everything else is closed */
+	int fds[SPAWN_FDS_MAX];   /* become 0, 1, 2, 3, …; everything else is closed */
 	size_t n_fds;
 	bool terminal;    /* fds[0] is one: it becomes the session's controlling terminal */
 	const char *cwd;  /* NULL: home, else "/" */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/keeper/job.h"
+#include "agent/keeper/revocations.h"
 #include "agent/keeper/spawn.h"
 #include "agent/keeper/user.h"
 #include "common/ceiling.h"
@@ -46,35 +47,37 @@ static bool may_see(const char *variable)
 	return false;
 }
 
-static char **worker_environment(void)
+char **worker_kit_environment(const char *extra)
 {
 	size_t n = 0;
 	char **env;
 
 	while (environ[n] != NULL)
 		n++;
-	env = calloc(n + 1, sizeof(*env));
+	env = calloc(n + 2, sizeof(*env));
 	if (env == NULL)
 		return NULL;
 	n = 0;
 	for (size_t i = 0; environ[i] != NULL; i++)
 		if (may_see(environ[i]))
 			env[n++] = environ[i];
+	if (extra != NULL)
+		env[n] = (char *)(uintptr_t)extra;
 	return env;
 }
 
-static int find_worker_user(struct worker_kit *kit, struct err *e)
+int worker_kit_user(const struct config *c, bool *change, uid_t *uid, gid_t *gid, struct err *e)
 {
-	const char *name = kit->config->worker_user;
+	const char *name = c->worker_user;
 
-	if (geteuid() != 0)
+	*change = geteuid() == 0;
+	if (!*change)
 		return 0;
-	kit->change_user = true;
-	if (name == NULL && user_ids("telex", &kit->uid, &kit->gid, NULL) != 0)
-		kit->uid = kit->gid = 65534;
-	if (name != NULL && user_ids(name, &kit->uid, &kit->gid, e) != 0)
+	if (name == NULL && user_ids("telex", uid, gid, NULL) != 0)
+		*uid = *gid = 65534;
+	if (name != NULL && user_ids(name, uid, gid, e) != 0)
 		return err_wrap(e, "worker_user");
-	if (kit->uid == 0)
+	if (*uid == 0)
 		return err_set(e, TX_EINVAL, "worker_user: workers may not run as root");
 	return 0;
 }
@@ -122,13 +125,13 @@ int worker_kit_new(struct worker_kit **out, const char *path, struct config *c,
 	if (kit->null_fd < 0 || kit->program_fd < 0)
 		rc = err_sys(e, errno, "%s", kit->null_fd < 0 ? "/dev/null" : path);
 	else
-		rc = find_worker_user(kit, e);
+		rc = worker_kit_user(c, &kit->change_user, &kit->uid, &kit->gid, e);
 	if (rc == 0)
 		rc = find_default_user(kit, e);
 	if (rc == 0)
 		rc = seal_ceiling(kit, e);
 	kit->path = strdup(path);
-	kit->environment = worker_environment();
+	kit->environment = worker_kit_environment(NULL);
 	if (rc == 0 && (kit->path == NULL || kit->environment == NULL))
 		rc = err_set(e, TX_ENOMEM, "out of memory");
 	if (rc == 0)
@@ -251,6 +254,7 @@ static int send_files(const struct worker_kit *kit, struct km_chan *chan)
 		enum km_file_kind kind;
 		const char *path;
 	} files[] = {{KM_FILE_POLICY, kit->config->policy}};
+	int list = revocations_open(kit->config);
 	int rc = 0;
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && rc == 0; i++) {
@@ -261,6 +265,13 @@ static int send_files(const struct worker_kit *kit, struct km_chan *chan)
 			continue;
 		rc = km_send(chan, KM_FILE, 0, &m, &fd, 1);
 		close(fd);
+	}
+	if (list >= 0) {
+		struct km_file m = {.kind = KM_FILE_REVOCATIONS};
+
+		if (rc == 0)
+			rc = km_send(chan, KM_FILE, 0, &m, &list, 1);
+		close(list);
 	}
 	return rc;
 }

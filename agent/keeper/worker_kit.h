@@ -6,6 +6,7 @@
 #ifndef TX_KEEPER_WORKER_KIT_H
 #define TX_KEEPER_WORKER_KIT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -30,5 +31,10 @@ int worker_kit_spawn(const struct worker_kit *kit, int fd, pid_t *pid, struct er
 /* Sends KM_CONFIG, KM_LISTEN and KM_GO. */
 int worker_kit_send(
     const struct worker_kit *kit, struct km_chan *chan, uint32_t index, struct err *e);
+
+/* For other programs of the agent's that run as its workers do. The user; *change false: our own.
+ * The environment: what a worker may see of ours, and `extra` (or NULL); NULL: no memory. */
+int worker_kit_user(const struct config *c, bool *change, uid_t *uid, gid_t *gid, struct err *e);
+char **worker_kit_environment(const char *extra);
 
 #endif

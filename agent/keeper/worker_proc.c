@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "agent/keeper/link.h"
+#include "agent/keeper/revocations.h"
 #include "agent/keeper/worker_kit.h"
 #include "common/duration.h"
 #include "common/keeper_msg.h"
@@ -44,7 +45,8 @@ struct worker_proc {
 	                       the limit */
 	bool dead;          /* reaped, but the link is not at its end */
 	bool draining;
-	int status; /* then: as of waitpid */
+	bool list_due; /* it is to get the revocation list */
+	int status;    /* then: as of waitpid */
 	int64_t started_at, ready_at, pong_at, beat_at;
 	char failure[KM_TEXT_SIZE];
 };
@@ -202,6 +204,8 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 		worker_proc_kill(w);
 		return;
 	}
+	if (w->list_due)
+		worker_proc_revoke(w);
 	if (w->ready_at != 0 && !km_chan_busy(link_chan(w->link)))
 		(void)km_send(link_chan(w->link), KM_PING, 0, &ping, NULL, 0);
 	event_add(w->beat, &beat);
@@ -254,6 +258,7 @@ int worker_proc_start(struct worker_proc *w, struct err *e)
 
 	w->started_at = w->beat_at = clock_monotonic_ns();
 	w->ready_at = 0;
+	w->list_due = false;
 	w->failure[0] = '\0';
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
 		return err_sys(e, errno, "cannot make a socket pair");
@@ -310,4 +315,25 @@ bool worker_proc_gone(const struct worker_proc *w)
 int64_t worker_proc_ready_at(const struct worker_proc *w)
 {
 	return w->ready_at;
+}
+
+void worker_proc_revoke(struct worker_proc *w)
+{
+	struct km_file m = {.kind = KM_FILE_REVOCATIONS};
+	int fd;
+
+	if (w->link == NULL)
+		return;
+	fd = revocations_open(worker_kit_config(w->kit));
+	w->list_due = fd < 0 || km_send(link_chan(w->link), KM_FILE, 0, &m, &fd, 1) != 0;
+	if (fd >= 0)
+		close(fd);
+}
+
+bool worker_proc_dates(const struct worker_proc *w, int64_t *not_before, int64_t *not_after)
+{
+	if (w->link == NULL)
+		return false;
+	link_dates(w->link, not_before, not_after);
+	return true;
 }

@@ -37,12 +37,17 @@ void worker_proc_kill(struct worker_proc *w);
  * not end in time. */
 void worker_proc_drain(struct worker_proc *w, int64_t timeout_ns, bool move);
 
+/* Gives it the newest revocation list; at the next heartbeat when that cannot be now. */
+void worker_proc_revoke(struct worker_proc *w);
+
 /* A child has died. Whether it was this one. */
 bool worker_proc_reaped(struct worker_proc *w, pid_t pid, int status);
 
-pid_t worker_proc_pid(const struct worker_proc *w);        /* 0: none */
-bool worker_proc_ready(const struct worker_proc *w);       /* it serves, or drains */
-bool worker_proc_gone(const struct worker_proc *w);        /* no process, and no `gone` to come */
+pid_t worker_proc_pid(const struct worker_proc *w);  /* 0: none */
+bool worker_proc_ready(const struct worker_proc *w); /* it serves, or drains */
+bool worker_proc_gone(const struct worker_proc *w);  /* no process, and no `gone` to come */
+/* As link_dates; false when it has no link. */
+bool worker_proc_dates(const struct worker_proc *w, int64_t *not_before, int64_t *not_after);
 int64_t worker_proc_ready_at(const struct worker_proc *w); /* monotonic; 0: it never was */
 
 #endif

@@ -528,3 +528,26 @@ void workers_move(struct workers *ws)
 {
 	(void)for_each(ws, move_one, NULL);
 }
+
+static bool revoke_one(struct worker_proc *w, void *arg)
+{
+	(void)arg;
+	worker_proc_revoke(w);
+	return false;
+}
+
+void workers_revoke(struct workers *ws)
+{
+	(void)for_each(ws, revoke_one, NULL);
+}
+
+void workers_dates(const struct workers *ws, int64_t *not_before, int64_t *not_after)
+{
+	const struct generation *g = ws->serving;
+
+	*not_before = *not_after = 0;
+	for (uint32_t i = 0; g != NULL && i < g->n; i++)
+		if (worker_proc_ready(g->places[i].proc) &&
+		    worker_proc_dates(g->places[i].proc, not_before, not_after))
+			return;
+}

@@ -47,6 +47,11 @@ bool workers_has(const struct workers *ws, pid_t pid);
 void workers_each(const struct workers *ws, void (*each)(pid_t pid, void *arg), void *arg);
 unsigned workers_alive(const struct workers *ws);
 
+/* Gives all of them, those that drain too, the newest revocation list. */
+void workers_revoke(struct workers *ws);
+/* Of the certificate with which the present ones serve; 0 and 0: not known. */
+void workers_dates(const struct workers *ws, int64_t *not_before, int64_t *not_after);
+
 /* Their links are about to end, and others take over: KM_DRAIN to all, at once. Those that this
  * does not come to be true for are started again. */
 void workers_move(struct workers *ws);

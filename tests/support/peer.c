@@ -142,9 +142,12 @@ void rig_accept_early(struct rig *r, struct peer *p)
 	peer_expect(p, KM_CONFIG, &m);
 	listeners = m.config.listeners;
 	assert_string_not_equal(m.config.default_user, "");
+	p->list = -1;
 	while (listeners >= 0) {
 		peer_recv(p, &m, &fd);
-		if (fd >= 0)
+		if (m.hdr.type == KM_FILE && m.file.kind == KM_FILE_REVOCATIONS)
+			p->list = fd;
+		else if (fd >= 0)
 			close(fd);
 		if (m.hdr.type == KM_GO)
 			break;

@@ -15,6 +15,7 @@ struct peer {
 	int fd;      /* the link */
 	int process; /* the socket to the fake worker: its end is the process's end */
 	pid_t pid;
+	int list; /* the revocation list that it was given at its start, or -1 */
 };
 
 /* Takes the next worker, through to KM_READY. */

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What telex-renew writes to its keeper: this, then `first` bytes, then `second`. Nothing else and
+ * nothing less: a frame that was cut is a failure. And when a certificate is due.
+ */
+#ifndef TX_COMMON_RENEW_FRAME_H
+#define TX_COMMON_RENEW_FRAME_H
+
+#include <stdint.h>
+
+#define RENEW_FRAME_MAGIC    UINT64_C(0x74656c6578726e31)
+#define RENEW_FRAME_PAIR_MAX (UINT32_C(1) << 20) /* bytes of a certificate, or of a key */
+#define RENEW_FRAME_LIST_MAX (UINT32_C(8) << 20) /* bytes of a revocation list */
+
+/* Its descriptors; 0 is /dev/null, 1 the pipe, 2 the log. */
+#define RENEW_FD_CERTIFICATE 3 /* or the revocation list that there is; may be empty */
+#define RENEW_FD_KEY         4
+#define RENEW_FD_CA          5
+
+struct renew_frame {
+	uint64_t magic;
+	uint32_t first;  /* the certificate and its chain; or the revocation list, 0: none newer */
+	uint32_t second; /* the key; or 0 */
+};
+
+/* Authorities date certificates this far back, for clocks that are behind. */
+#define RENEW_SKEW_S INT64_C(300)
+
+/*
+ * When a certificate is due: at two thirds of its life, counted from when it was given out.
+ * part: 0 to 1, moves that by up to a tenth of the span, either way. Seconds since the epoch.
+ */
+static inline int64_t renew_due(int64_t not_before, int64_t not_after, double part)
+{
+	int64_t life = not_after - not_before;
+	int64_t start = life > RENEW_SKEW_S ? not_before + RENEW_SKEW_S : not_before;
+	double span = (double)(not_after - start) * 2 / 3;
+
+	return start + (int64_t)(span * (0.9 + 0.2 * part));
+}
+
+#endif

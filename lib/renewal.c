@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/renewal.h"
+
+#include <event2/event.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "certs/certshow.h"
+#include "certs/crl.h"
+#include "certs/csr.h"
+#include "certs/key.h"
+#include "certs/proof.h"
+#include "common/tls.h"
+#include "lib/telex.h"
+
+#define TIMEOUT_MS INT64_C(20000)
+
+/* ---- one question, and its answer ---- */
+
+struct asking {
+	struct event_base *base;
+	struct telex_client *client;
+	bool done, failed;
+	struct telex_error error;
+	char *text; /* what was answered */
+	size_t len;
+};
+
+static int no_memory(struct err *e)
+{
+	return err_set(e, TX_ENOMEM, "out of memory");
+}
+
+/* What the authority refuses, and asking again does not change, is TX_EPERM. */
+static int failed(const struct asking *a, struct err *e)
+{
+	return err_set(
+	    e, a->error.kind == TELEX_ERROR_STATUS ? TX_EPERM : TX_ECLOSED, "%s", a->error.message);
+}
+
+static int begin(struct asking *a, const struct renewal_from *from, struct err *e)
+{
+	const struct telex_authority authority = {.address = from->address,
+	    .server_name = from->server_name,
+	    .ca = from->ca,
+	    .ca_len = from->ca_len,
+	    .connect_timeout_ms = from->timeout_ms};
+
+	a->base = event_base_new();
+	if (a->base == NULL)
+		return no_memory(e);
+	return telex_authority_new(&a->client, a->base, &authority, &a->error) == 0 ? 0
+	                                                                            : failed(a, e);
+}
+
+static void on_done(const struct telex_error *error, void *arg)
+{
+	struct asking *a = arg;
+
+	a->done = true;
+	a->failed = error != NULL;
+	if (error != NULL)
+		a->error = *error;
+	event_base_loopbreak(a->base);
+}
+
+static int wait_for(struct asking *a, int asked, struct err *e)
+{
+	if (asked < 0)
+		return failed(a, e);
+	while (!a->done && event_base_loop(a->base, EVLOOP_ONCE) == 0)
+		;
+	if (!a->done)
+		return err_set(e, TX_ESTATE, "the event loop ended without an answer");
+	if (a->failed)
+		return failed(a, e);
+	return a->text == NULL ? no_memory(e) : 0;
+}
+
+static void end(struct asking *a)
+{
+	telex_client_free(a->client);
+	if (a->base != NULL)
+		event_base_free(a->base);
+	free(a->text);
+}
+
+static void keep(struct asking *a, const char *text, size_t len)
+{
+	free(a->text);
+	a->text = malloc(len + 1);
+	if (a->text == NULL)
+		return;
+	memcpy(a->text, text, len);
+	a->text[len] = '\0';
+	a->len = len;
+}
+
+static void on_certificate(const struct telex_certificate *c, void *arg)
+{
+	keep(arg, c->chain, strlen(c->chain));
+}
+
+static void on_revocations(const char *pem, size_t len, void *arg)
+{
+	keep(arg, pem, len);
+}
+
+/* ---- the next certificate ---- */
+
+struct next {
+	struct certshow *now;
+	size_t n_now;
+	EVP_PKEY *key;
+	char *csr_pem;
+	size_t csr_pem_len;
+	unsigned char *csr;
+	int csr_len;
+	uint8_t *proof;
+	size_t proof_len;
+};
+
+static void next_clear(struct next *n)
+{
+	certshow_free(n->now, n->n_now);
+	EVP_PKEY_free(n->key);
+	tls_text_free(n->csr_pem, n->csr_pem_len);
+	OPENSSL_free(n->csr);
+	free(n->proof);
+}
+
+static enum key_type same_type(EVP_PKEY *key)
+{
+	if (EVP_PKEY_is_a(key, "ED25519"))
+		return KEY_ED25519;
+	return EVP_PKEY_is_a(key, "RSA") ? KEY_RSA : KEY_P256;
+}
+
+/* A request by a new key, and the old key's word for it. */
+static int prepare(struct next *n, struct renewal_pair *out, const char *certificate,
+    size_t certificate_len, const char *key, size_t key_len, struct err *e)
+{
+	struct csr csr = {0};
+	int rc =
+	    certshow_read(&n->now, &n->n_now, certificate, certificate_len, "the certificate", e);
+
+	if (rc == 0 && n->now[0].flaw[0] != '\0')
+		rc = err_set(e, TX_ECERT, "the certificate %s", n->now[0].flaw);
+	if (rc == 0)
+		rc = key_from_pem(&n->key, key, key_len, "the key", e);
+	if (rc == 0)
+		rc = csr_make(&n->csr_pem, &n->csr_pem_len, &out->key, &out->key_len,
+		    n->now[0].identity, (const char *const *)n->now[0].hosts, n->now[0].hosts_len,
+		    same_type(n->key), e);
+	if (rc == 0)
+		rc = csr_read(&csr, n->csr_pem, n->csr_pem_len, e);
+	if (rc == 0 && (n->csr_len = i2d_X509_REQ(csr.req, &n->csr)) <= 0)
+		rc = no_memory(e);
+	csr_clear(&csr);
+	return rc != 0
+	           ? rc
+	           : proof_make(n->key, n->csr, (size_t)n->csr_len, &n->proof, &n->proof_len, e);
+}
+
+/* As whoever is to use it will. */
+static int check_pair(
+    struct renewal_pair *p, const struct next *n, const struct renewal_from *from, struct err *e)
+{
+	const struct tls_material m = {.certificate = p->certificate,
+	    .certificate_len = p->certificate_len,
+	    .key = p->key,
+	    .key_len = p->key_len,
+	    .ca = from->ca,
+	    .ca_len = from->ca_len,
+	    .certificate_name = "the new certificate",
+	    .key_name = "the new key"};
+	struct tls_ctx *tls = NULL;
+	int rc =
+	    n->now[0].server ? tls_server_ctx_new(&tls, &m, e) : tls_client_ctx_new(&tls, &m, e);
+
+	if (rc != 0)
+		return rc;
+	p->not_after = tls_ctx_expires(tls);
+	if (strcmp(tls_ctx_identity(tls), n->now[0].identity) != 0)
+		rc =
+		    err_set(e, TX_ECERT, "the authority gave a certificate of another identity: %s",
+		        tls_ctx_identity(tls));
+	tls_ctx_free(tls);
+	return rc;
+}
+
+int renewal_get(struct renewal_pair *out, const struct renewal_from *from, const char *certificate,
+    size_t certificate_len, const char *key, size_t key_len, struct err *e)
+{
+	struct asking a = {.base = NULL};
+	struct renewal_pair p = {.certificate = NULL};
+	struct next n = {.now = NULL};
+	int rc = prepare(&n, &p, certificate, certificate_len, key, key_len, e);
+
+	if (rc == 0)
+		rc = begin(&a, from, e);
+	if (rc == 0)
+		rc = wait_for(&a,
+		    telex_renew(a.client, certificate, n.csr, (size_t)n.csr_len, n.proof,
+		        n.proof_len, from->timeout_ms == 0 ? TIMEOUT_MS : from->timeout_ms,
+		        on_certificate, on_done, &a, &a.error),
+		    e);
+	if (rc == 0) {
+		p.certificate = a.text;
+		p.certificate_len = a.len;
+		a.text = NULL;
+		rc = check_pair(&p, &n, from, e);
+	}
+	end(&a);
+	next_clear(&n);
+	if (rc == 0)
+		*out = p;
+	else
+		renewal_pair_clear(&p);
+	return rc;
+}
+
+void renewal_pair_clear(struct renewal_pair *p)
+{
+	tls_text_free(p->certificate, p->certificate_len);
+	tls_text_free(p->key, p->key_len);
+	*p = (struct renewal_pair){0};
+}
+
+/* ---- revocations ---- */
+
+/* What the caller has and cannot be read counts as nothing. */
+static int64_t number_of(const struct renewal_from *from, const char *pem, size_t len)
+{
+	struct crl *c = NULL;
+	int64_t number = -1;
+
+	if (len > 0 && crl_read(&c, pem, len, from->ca, from->ca_len, NULL) == 0)
+		number = crl_number(c);
+	crl_free(c);
+	return number;
+}
+
+int renewal_get_revocations(char **pem, size_t *len, const struct renewal_from *from,
+    const char *held, size_t held_len, struct err *e)
+{
+	int64_t have = number_of(from, held, held_len);
+	struct asking a = {.base = NULL};
+	struct crl *c = NULL;
+	int rc = begin(&a, from, e);
+
+	if (rc == 0)
+		rc = wait_for(&a,
+		    telex_get_revocations(a.client, have > 0 ? have : 0,
+		        from->timeout_ms == 0 ? TIMEOUT_MS : from->timeout_ms, on_revocations,
+		        on_done, &a, &a.error),
+		    e);
+	if (rc == 0 && a.len > 0)
+		rc = crl_read(&c, a.text, a.len, from->ca, from->ca_len, e);
+	if (rc == 0) {
+		*len = c != NULL && crl_number(c) > have ? a.len : 0;
+		*pem = a.text;
+		a.text = NULL;
+	}
+	crl_free(c);
+	end(&a);
+	return rc;
+}

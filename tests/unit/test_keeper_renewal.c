@@ -1,0 +1,544 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A telexd whose certificate comes to its end and whose revocation list grows: its workers are the
+ * test, and so is what telex-renew answers (fake_renew.c). The clock is moved by what the workers
+ * say of their certificate.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/keeper/file_put.h"
+#include "agent/keeper/renewal.h"
+#include "common/duration.h"
+#include "common/memfile.h"
+#include "common/renew_frame.h"
+#include "tests/support/keeper_rig.h"
+
+/* ---- helpers ---- */
+
+static bool is_logged(void *arg)
+{
+	const void **both = arg;
+
+	return rig_logged(both[0], both[1]);
+}
+
+static void until_logged(struct rig *r, const char *words)
+{
+	const void *both[] = {r, words};
+
+	rig_until(is_logged, both, words);
+}
+
+static const char *path_in(const char *dir, const char *name)
+{
+	static char paths[4][160];
+	static unsigned next;
+	char *path = paths[next++ % 4];
+
+	snprintf(path, sizeof(paths[0]), "%s/%s", dir, name);
+	return path;
+}
+
+static bool holds(const char *dir, const char *name, const char *text)
+{
+	char buf[256];
+	FILE *f = fopen(path_in(dir, name), "re");
+	size_t n;
+
+	if (f == NULL)
+		return false;
+	n = fread(buf, 1, sizeof(buf) - 1, f);
+	fclose(f);
+	buf[n] = '\0';
+	return strcmp(buf, text) == 0;
+}
+
+struct place {
+	const char *dir, *name, *text;
+};
+
+static bool holds_it(void *arg)
+{
+	const struct place *p = arg;
+
+	return holds(p->dir, p->name, p->text);
+}
+
+static void answer(const char *dir, const char *mode, const char *first, const char *second)
+{
+	struct renew_frame f = {.magic = RENEW_FRAME_MAGIC,
+	    .first = (uint32_t)strlen(first),
+	    .second = (uint32_t)strlen(second)};
+	char name[64], beside[64];
+	FILE *file;
+
+	snprintf(name, sizeof(name), "%s-answer", mode);
+	snprintf(beside, sizeof(beside), "%s-beside", mode);
+	file = fopen(path_in(dir, beside), "we");
+	assert_non_null(file);
+	assert_int_equal(fwrite(&f, sizeof(f), 1, file), 1);
+	assert_true(fputs(first, file) >= 0 && fputs(second, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(chmod(path_in(dir, beside), 0644), 0);
+	assert_int_equal(rename(path_in(dir, beside), path_in(dir, name)), 0);
+}
+
+/* Its certificate is `old` seconds old and good for `left` more. */
+static void accept_aged(struct rig *r, struct peer *p, int64_t old, int64_t left)
+{
+	struct km_ready ready = {.not_before = (int64_t)time(NULL) - RENEW_SKEW_S - old,
+	    .not_after = (int64_t)time(NULL) + left};
+
+	rig_accept_early(r, p);
+	peer_send(p, KM_READY, 0, &ready, -1);
+}
+
+/* A telexd that reads a configuration with files of its own for certificate and key: its first
+ * worker is `first`, another is on its way. */
+static void start(struct rig *r, struct peer *first, const char *more)
+{
+	char config[1024];
+
+	rig_start(r, "workers = 1");
+	rig_accept(r, first);
+	until_logged(r, "ready");
+	rig_write(r, "agent.pem", "old certificate");
+	rig_write(r, "agent.key", "old key");
+	snprintf(config, sizeof(config),
+	    "workers = 1\ncertificate = \"%s/agent.pem\"\nkey = \"%s/agent.key\"\n%s", r->dir,
+	    r->dir, more);
+	rig_configure(r, config);
+	assert_int_equal(kill(r->pid, SIGHUP), 0);
+}
+
+/* ---- renewal ---- */
+
+/* The environment of telexd is made before the folder is known: where it is must not matter. */
+static void set_folder(void)
+{
+	static char folder[] = "/tmp/telex-renew-XXXXXX";
+
+	assert_non_null(mkdtemp(folder));
+	assert_int_equal(chmod(folder, 0755), 0);
+	setenv("TELEX_TEST_RENEW", folder, 1);
+}
+
+static const char *folder_of_answers(void)
+{
+	return getenv("TELEX_TEST_RENEW");
+}
+
+static void no_answers(void)
+{
+	static const char *const names[] = {
+	    "certificate-answer", "revocations-answer", "certificate-hangs", "revocations-hangs"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		(void)unlink(path_in(folder_of_answers(), names[i]));
+}
+
+/* The one that served before is told to drain, and goes. */
+static void replaced(struct peer *old)
+{
+	union km_any m;
+
+	peer_expect(old, KM_DRAIN, &m);
+	peer_close(old);
+}
+
+static void a_due_certificate_is_renewed_and_serves(void **state)
+{
+	struct peer first, due, fresh;
+	struct stat st;
+	struct rig r;
+
+	(void)state;
+	no_answers();
+	answer(folder_of_answers(), "certificate", "new certificate", "new key");
+	start(&r, &first, "renew_from = \"ca.test:1\"");
+	accept_aged(&r, &due, 1000, 60);
+	replaced(&first);
+	/* Its reload brings workers that have the new one. */
+	accept_aged(&r, &fresh, 0, 3600);
+	replaced(&due);
+	assert_true(holds(r.dir, "agent.pem", "new certificate"));
+	assert_true(holds(r.dir, "agent.key", "new key"));
+	assert_int_equal(stat(path_in(r.dir, "agent.key"), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	/* And that one is not due: nothing more comes. */
+	assert_true(peer_answers(&fresh));
+	peer_close(&fresh);
+	rig_stop(&r);
+}
+
+static void what_fails_is_tried_again(void **state)
+{
+	struct peer first, due, fresh;
+	struct rig r;
+
+	(void)state;
+	no_answers();
+	start(&r, &first, "renew_from = \"ca.test:1\"");
+	accept_aged(&r, &due, 1000, 60);
+	replaced(&first);
+	until_logged(&r, "could not be renewed (1 times now)");
+	until_logged(&r, "could not be renewed (2 times now)");
+	assert_true(holds(r.dir, "agent.pem", "old certificate"));
+	answer(folder_of_answers(), "certificate", "new certificate", "new key");
+	accept_aged(&r, &fresh, 0, 3600);
+	replaced(&due);
+	assert_true(holds(r.dir, "agent.pem", "new certificate"));
+	peer_close(&fresh);
+	rig_stop(&r);
+}
+
+/* Half an answer, an answer without a key, too much: the files stay. */
+static void a_bad_answer_changes_nothing(void **state)
+{
+	struct peer first, due;
+	struct rig r;
+	char *long_text = malloc(RENEW_FRAME_PAIR_MAX + 2);
+
+	(void)state;
+	assert_non_null(long_text);
+	memset(long_text, 'a', RENEW_FRAME_PAIR_MAX + 1);
+	long_text[RENEW_FRAME_PAIR_MAX + 1] = '\0';
+	no_answers();
+	answer(folder_of_answers(), "certificate", "new certificate", "");
+	start(&r, &first, "renew_from = \"ca.test:1\"");
+	accept_aged(&r, &due, 1000, 60);
+	replaced(&first);
+	until_logged(&r, "could not be renewed (1 times now)");
+	answer(folder_of_answers(), "certificate", long_text, "new key");
+	until_logged(&r, "could not be renewed (2 times now)");
+	answer(folder_of_answers(), "certificate", "new certificate", "new key");
+	assert_int_equal(truncate(path_in(folder_of_answers(), "certificate-answer"), 30), 0);
+	until_logged(&r, "could not be renewed (3 times now)");
+	assert_true(holds(r.dir, "agent.pem", "old certificate"));
+	assert_true(holds(r.dir, "agent.key", "old key"));
+	assert_true(peer_answers(&due));
+	peer_close(&due);
+	free(long_text);
+	rig_stop(&r);
+}
+
+static void one_that_nobody_renews_is_told_of(void **state)
+{
+	struct peer first, due;
+	struct rig r;
+
+	(void)state;
+	no_answers();
+	start(&r, &first, "");
+	accept_aged(&r, &due, 1000, 200);
+	replaced(&first);
+	until_logged(&r, "is not renewed yet; no renew_from");
+	peer_close(&due);
+	rig_stop(&r);
+}
+
+static void an_expired_one_is_told_with_the_way_back(void **state)
+{
+	struct peer first, due;
+	struct rig r;
+
+	(void)state;
+	no_answers();
+	start(&r, &first, "renew_from = \"ca.test:1\"");
+	accept_aged(&r, &due, 1000, -10);
+	replaced(&first);
+	until_logged(&r, "enroll the agent anew (telex cert enroll TOKEN)");
+	peer_close(&due);
+	rig_stop(&r);
+}
+
+/* The agent ends at once all the same. */
+static void the_end_does_not_wait_for_a_renewal(void **state)
+{
+	struct peer first, due;
+	struct rig r;
+
+	(void)state;
+	no_answers();
+	answer(folder_of_answers(), "certificate-hangs", "", "");
+	assert_int_equal(rename(path_in(folder_of_answers(), "certificate-hangs-answer"),
+	                     path_in(folder_of_answers(), "certificate-hangs")),
+	    0);
+	start(&r, &first, "renew_from = \"ca.test:1\"");
+	accept_aged(&r, &due, 1000, 60);
+	replaced(&first);
+	until_logged(&r, "certificate is renewed from ca.test:1");
+	peer_close(&due);
+	rig_stop(&r);
+	no_answers();
+}
+
+/* ---- revocations ---- */
+
+static void send_list(struct peer *p, const char *text, uint64_t seq)
+{
+	struct km_revocations m = {0};
+	int fd;
+
+	assert_int_equal(memfile_freeze("list", text, strlen(text), &fd, NULL), 0);
+	peer_send(p, KM_REVOCATIONS, seq, &m, fd);
+	close(fd);
+}
+
+static void expect_list(struct peer *p, const char *text)
+{
+	char buf[256] = "";
+	union km_any m;
+	int fd;
+
+	peer_recv(p, &m, &fd);
+	assert_int_equal(m.hdr.type, KM_FILE);
+	assert_int_equal(m.file.kind, KM_FILE_REVOCATIONS);
+	assert_true(pread(fd, buf, sizeof(buf) - 1, 0) >= 0);
+	assert_string_equal(buf, text);
+	close(fd);
+}
+
+static void a_list_is_kept_and_given_to_all(void **state)
+{
+	struct peer p[2], fresh;
+	union km_any m;
+	struct rig r;
+
+	(void)state;
+	rig_start(&r, "workers = 2");
+	rig_accept(&r, &p[0]);
+	rig_accept(&r, &p[1]);
+	until_logged(&r, "ready");
+	for (int i = 0; i < 2; i++) {
+		const char *text = i == 0 ? "the first list" : "the second";
+
+		send_list(&p[i], text, 7);
+		expect_list(&p[i], text);
+		peer_expect(&p[i], KM_DONE, &m);
+		assert_int_equal(m.hdr.seq, 7);
+		expect_list(&p[1 - i], text);
+		assert_true(holds(r.dir, "state/revocations.pem", text));
+	}
+	/* One that drains has it, and one that is new gets it before it serves. */
+	rig_configure(&r, "workers = 1");
+	assert_int_equal(kill(r.pid, SIGHUP), 0);
+	rig_accept(&r, &fresh);
+	assert_true(fresh.list >= 0);
+	peer_expect(&p[0], KM_DRAIN, &m);
+	peer_expect(&p[1], KM_DRAIN, &m);
+	send_list(&fresh, "the third", 9);
+	expect_list(&fresh, "the third");
+	peer_expect(&fresh, KM_DONE, &m);
+	expect_list(&p[0], "the third");
+	expect_list(&p[1], "the third");
+	peer_close(&p[0]);
+	peer_close(&p[1]);
+	close(fresh.list);
+	peer_close(&fresh);
+	rig_stop(&r);
+}
+
+static void a_list_that_can_change_ends_the_link(void **state)
+{
+	struct km_revocations m = {0};
+	struct peer p, fresh;
+	struct rig r;
+	int fd;
+
+	(void)state;
+	rig_start(&r, "workers = 1");
+	rig_accept(&r, &p);
+	until_logged(&r, "ready");
+	assert_int_equal(memfile_new("list", &fd, NULL), 0);
+	assert_int_equal(write(fd, "text", 4), 4);
+	peer_send(&p, KM_REVOCATIONS, 1, &m, fd);
+	close(fd);
+	peer_expect_end(&p);
+	peer_close(&p);
+	rig_accept(&r, &fresh);
+	peer_close(&fresh);
+	rig_stop(&r);
+}
+
+static void a_newer_list_is_fetched(void **state)
+{
+	struct peer first, p;
+	struct place place;
+	struct rig r;
+
+	(void)state;
+	no_answers();
+	answer(folder_of_answers(), "revocations", "fetched", "");
+	start(&r, &first, "renew_from = \"ca.test:1\"\nrevocations_interval = 1s");
+	accept_aged(&r, &p, 0, 3600);
+	replaced(&first);
+	expect_list(&p, "fetched");
+	place = (struct place){r.dir, "state/revocations.pem", "fetched"};
+	rig_until(holds_it, &place, "the list in its file");
+	/* Nothing newer changes nothing; and later there is. */
+	answer(folder_of_answers(), "revocations", "", "");
+	assert_true(peer_answers_between(&p));
+	answer(folder_of_answers(), "revocations", "fetched later", "");
+	do {
+		place.text = "fetched later";
+	} while (!holds_it(&place) && usleep(10000) == 0);
+	peer_close(&p);
+	rig_stop(&r);
+}
+
+/* ---- the pair of files ---- */
+
+static void make_folder(char dir[64])
+{
+	snprintf(dir, 64, "/tmp/telex-pair-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+}
+
+static void put_text(const char *dir, const char *name, const char *text)
+{
+	assert_int_equal(file_put(path_in(dir, name), text, strlen(text), 0600, NULL), 0);
+}
+
+static bool is_there(const char *dir, const char *name)
+{
+	return access(path_in(dir, name), F_OK) == 0;
+}
+
+/* Each moment of a crash, and what the next start makes of it. */
+static void a_pair_that_was_cut_off_is_whole_after_it(void **state)
+{
+	static const struct {
+		bool key_beside, certificate_beside, key_moved;
+		const char *certificate, *key;
+	} moments[] = {
+	    {false, false, false, "old", "old"}, {true, false, false, "old", "old"},
+	    {true, true, false, "new", "new"}, {false, true, true, "new", "new"},
+	    {false, false, true, "old", "new"}, /* not ours: left alone */
+	};
+	char dir[64];
+
+	(void)state;
+	make_folder(dir);
+	for (size_t i = 0; i < sizeof(moments) / sizeof(moments[0]); i++) {
+		put_text(dir, "c", "old");
+		put_text(dir, "k", moments[i].key_moved ? "new" : "old");
+		if (moments[i].key_beside)
+			put_text(dir, "k.telex-renewed", "new");
+		if (moments[i].certificate_beside)
+			put_text(dir, "c.telex-renewed", "new");
+		file_finish_pair(path_in(dir, "c"), path_in(dir, "k"));
+		assert_true(holds(dir, "c", moments[i].certificate));
+		assert_true(holds(dir, "k", moments[i].key));
+		assert_false(is_there(dir, "c.telex-renewed"));
+		assert_false(is_there(dir, "k.telex-renewed"));
+	}
+	unlink(path_in(dir, "c"));
+	unlink(path_in(dir, "k"));
+	assert_int_equal(rmdir(dir), 0);
+}
+
+static void a_pair_is_put_as_one(void **state)
+{
+	struct stat st;
+	char dir[64];
+
+	(void)state;
+	make_folder(dir);
+	put_text(dir, "c", "old");
+	put_text(dir, "k", "old");
+	assert_int_equal(
+	    file_put_pair(path_in(dir, "c"), "new", 3, path_in(dir, "k"), "new", 3, NULL), 0);
+	assert_true(holds(dir, "c", "new") && holds(dir, "k", "new"));
+	assert_int_equal(stat(path_in(dir, "k"), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	/* Where the certificate cannot be put, the key stays. */
+	assert_int_not_equal(
+	    file_put_pair("/nowhere/at/all", "2", 1, path_in(dir, "k"), "2", 1, NULL), 0);
+	assert_true(holds(dir, "k", "new"));
+	assert_false(is_there(dir, "k.telex-renewed"));
+	unlink(path_in(dir, "c"));
+	unlink(path_in(dir, "k"));
+	assert_int_equal(rmdir(dir), 0);
+}
+
+/* ---- arithmetic ---- */
+
+static void due_is_two_thirds_give_or_take_a_tenth(void **state)
+{
+	const int64_t day = 86400, given = 1000000;
+
+	(void)state;
+	assert_in_range(
+	    renew_due(given - 300, given + 3 * day, 0.5), given + 2 * day - 2, given + 2 * day + 2);
+	assert_in_range(renew_due(given - 300, given + 3 * day, 0), given + (int64_t)(1.79 * 86400),
+	    given + (int64_t)(1.81 * 86400));
+	assert_in_range(renew_due(given - 300, given + 3 * day, 1), given + (int64_t)(2.19 * 86400),
+	    given + (int64_t)(2.21 * 86400));
+	/* Of a minute, too; and of an authority that does not date back. */
+	assert_in_range(renew_due(given - 300, given + 60, 0.5), given + 39, given + 41);
+	assert_in_range(renew_due(given, given + 60, 0.5), given + 39, given + 41);
+}
+
+static void pauses_double_and_end_before_the_certificate(void **state)
+{
+	int64_t last = 0;
+
+	(void)state;
+	assert_int_equal(renewal_pause_ns(1, 0, 0.5), NS_PER_S);
+	for (unsigned n = 1; n < 40; n++) {
+		int64_t pause = renewal_pause_ns(n, 10 * 86400, 0.5);
+
+		assert_true(pause >= last && pause <= 600 * NS_PER_S);
+		assert_true(n == 1 || last == 600 * NS_PER_S || pause == 600 * NS_PER_S ||
+		            pause == 2 * last);
+		last = pause;
+	}
+	assert_int_equal(last, 600 * NS_PER_S);
+	/* 20 s left: each 2 s. */
+	assert_int_equal(renewal_pause_ns(30, 20, 0.5), 2 * NS_PER_S);
+	assert_int_equal(renewal_pause_ns(30, 1, 0.5), NS_PER_S);
+	/* None left: the clock may be wrong. */
+	assert_int_equal(renewal_pause_ns(30, -5, 0.5), 600 * NS_PER_S);
+	assert_int_equal(renewal_pause_ns(1, 0, 0), NS_PER_S - NS_PER_S / 10);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_due_certificate_is_renewed_and_serves),
+	    cmocka_unit_test(what_fails_is_tried_again),
+	    cmocka_unit_test(a_bad_answer_changes_nothing),
+	    cmocka_unit_test(one_that_nobody_renews_is_told_of),
+	    cmocka_unit_test(an_expired_one_is_told_with_the_way_back),
+	    cmocka_unit_test(the_end_does_not_wait_for_a_renewal),
+	    cmocka_unit_test(a_list_is_kept_and_given_to_all),
+	    cmocka_unit_test(a_list_that_can_change_ends_the_link),
+	    cmocka_unit_test(a_newer_list_is_fetched),
+	    cmocka_unit_test(a_pair_that_was_cut_off_is_whole_after_it),
+	    cmocka_unit_test(a_pair_is_put_as_one),
+	    cmocka_unit_test(due_is_two_thirds_give_or_take_a_tenth),
+	    cmocka_unit_test(pauses_double_and_end_before_the_certificate),
+	};
+	int failed;
+
+	set_folder();
+	failed = cmocka_run_group_tests_name("keeper_renewal", tests, NULL, NULL);
+	no_answers();
+	(void)rmdir(folder_of_answers());
+	return failed;
+}
