@@ -220,11 +220,18 @@ static struct words words_of(const struct telex_error *error)
 	return w;
 }
 
+static void say_request(const struct telex_error *error)
+{
+	if (error->request_id[0])
+		say_detail("request %s in the agent's audit log", error->request_id);
+}
+
 void session_say(const struct session *s, const struct telex_error *error)
 {
 	const struct words w = words_of(error);
 
 	say_error("%s%s%s", w.option, w.rest, way_out(s, error));
+	say_request(error);
 }
 
 void session_say_of(
@@ -233,11 +240,13 @@ void session_say_of(
 	const bool ended = strcmp(error->reason, "PROCESS_ENDED") == 0;
 	const struct words w = words_of(error);
 
-	if (error->kind != TELEX_ERROR_STATUS && error->kind != TELEX_ERROR_USAGE)
+	if (error->kind != TELEX_ERROR_STATUS && error->kind != TELEX_ERROR_USAGE) {
 		session_say(s, error);
-	else
-		say_error("%s %s: %s%s%s%s", verb, name, ended ? "it has ended already: " : "",
-		    w.option, w.rest, way_out(s, error));
+		return;
+	}
+	say_error("%s %s: %s%s%s%s", verb, name, ended ? "it has ended already: " : "", w.option,
+	    w.rest, way_out(s, error));
+	say_request(error);
 }
 
 static void answer_json(const struct session *s, const struct telex_error *error)

@@ -32,6 +32,7 @@ struct audit {
 	uint8_t hash[AUDIT_HASH_SIZE]; /* of the last record */
 	uint64_t lost, untold;         /* in all; since the last record */
 	bool begun;                    /* "begin" is in the file */
+	bool finished;
 	bool cut, refused; /* of this record: texts were cut; "begin" could not be written */
 	bool in_list, first_item;
 	bool trouble;   /* the last write failed: it is logged once */
@@ -351,14 +352,20 @@ void audit_leave(struct audit *a)
 	free(a);
 }
 
+void audit_finish(struct audit *a)
+{
+	if (a == NULL || a->finished)
+		return;
+	a->finished = true;
+	if (!a->begun)
+		return;
+	begin_line(a, "end");
+	(void)end_line(a, NULL);
+}
+
 void audit_free(struct audit *a)
 {
-	if (a == NULL)
-		return;
-	if (a->begun) {
-		begin_line(a, "end");
-		(void)end_line(a, NULL);
-	}
+	audit_finish(a);
 	audit_leave(a);
 }
 
@@ -464,7 +471,7 @@ int audit_end(struct audit *a, struct err *e)
 
 	if (a == NULL)
 		return 0;
-	if (a->refused)
+	if (a->refused || a->finished)
 		rc = err_set(e, TX_ESYS, "the audit log cannot be written to");
 	else
 		rc = end_line(a, e);

@@ -52,7 +52,10 @@ struct audit_options {
  * then on only write(2), fdatasync(2), sendto(2) and clock_gettime(2) are used. TX_ENOMEM.
  */
 int audit_new(struct audit **out, int fd, const struct audit_options *o, struct err *e);
-/* Writes "end" and closes. NULL is allowed. */
+/* Writes "end", unless it is written. Nothing may be written afterwards, but the end of the chain
+ * is still known. NULL is allowed. */
+void audit_finish(struct audit *a);
+/* The same, and closes. NULL is allowed. */
 void audit_free(struct audit *a);
 /* Closes without an "end": the chain goes on in another image (audit_options.seq), or another
  * process. NULL is allowed. */

@@ -67,7 +67,8 @@ struct grpc_call {
 
 	const struct grpc_server_ops *server_ops;
 	void *server_arg;
-	struct grpc_meta *meta; /* one block, texts behind the array */
+	const char *extra_name, *extra_value; /* of the response's headers; NULL: none */
+	struct grpc_meta *meta;               /* one block, texts behind the array */
 	size_t n_meta;
 };
 

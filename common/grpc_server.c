@@ -265,6 +265,12 @@ void grpc_call_set(struct grpc_call *c, const struct grpc_ops *ops, void *arg)
 	c->arg = arg;
 }
 
+void grpc_respond_with(struct grpc_call *c, const char *name, const char *value)
+{
+	c->extra_name = name;
+	c->extra_value = value;
+}
+
 bool grpc_half_closed(const struct grpc_call *c)
 {
 	return c->peer_ended;
@@ -280,14 +286,27 @@ static const struct h2_field response_fields[] = {
 };
 #define N_RESPONSE_FIELDS 3 /* without the last */
 
+/* Fills f with the fields of the response's headers; returns how many. */
+static size_t fill_response(const struct grpc_call *c, struct h2_field *f, bool gzip)
+{
+	size_t n = N_RESPONSE_FIELDS + gzip;
+
+	memcpy(f, response_fields, n * sizeof(f[0]));
+	if (c->extra_name != NULL)
+		f[n++] = (struct h2_field){
+		    c->extra_name, c->extra_value, strlen(c->extra_name), strlen(c->extra_value)};
+	return n;
+}
+
 int grpc_server_respond(struct grpc_call *c)
 {
+	struct h2_field f[N_RESPONSE_FIELDS + 2];
 	int r;
 
 	if (c->responded)
 		return 0;
 	c->gzip = c->gzip && c->compress;
-	r = h2_respond(c->stream, response_fields, N_RESPONSE_FIELDS + c->gzip, false);
+	r = h2_respond(c->stream, f, fill_response(c, f, c->gzip), false);
 	if (r < 0)
 		return r;
 	c->responded = true;
@@ -326,15 +345,13 @@ static size_t put_code(char out[2], int code)
 /* Sends the trailers; without headers before them they are headers and trailers in one. */
 static int send_trailers(struct grpc_call *c, const struct rpc_status *status)
 {
-	struct h2_field f[N_RESPONSE_FIELDS + 3];
+	struct h2_field f[N_RESPONSE_FIELDS + 5];
 	char code[2], message[MESSAGE_MAX], *details;
 	size_t n = 0, len = 0;
 	int r;
 
-	if (!c->responded) {
-		memcpy(f, response_fields, N_RESPONSE_FIELDS * sizeof(f[0]));
-		n = N_RESPONSE_FIELDS;
-	}
+	if (!c->responded)
+		n = fill_response(c, f, false);
 	f[n++] = (struct h2_field){
 	    "grpc-status", code, sizeof("grpc-status") - 1, put_code(code, status->code)};
 	if (status->message[0] != '\0') {

@@ -171,6 +171,7 @@ enum km_why {
 	KM_WHY_REPLACED,    /* another attachment with its key took its place */
 	KM_WHY_CEILING,     /* the agent's ceiling forbids it: text says what */
 	KM_WHY_QUOTA,       /* the identity runs as many as it may: newest says how many */
+	KM_WHY_AUDIT,       /* the keeper's own record cannot be written */
 };
 
 enum km_end_kind {

@@ -36,6 +36,8 @@ struct event_base;
 struct rpc_call;
 struct rpc_server;
 
+#define RPC_ID_SIZE 33
+
 struct rpc_method {
 	const char *name; /* "Run" */
 	const ProtobufCMessageDescriptor *request, *response;
@@ -60,12 +62,13 @@ struct rpc_server_config {
 	size_t max_message; /* 0: GRPC_MAX_MESSAGE */
 	/*
 	 * Asked for every call to a method that exists, before open: 0, or negative with *refuse
-	 * filled. `peer` is what rpc_server_stream was given.
+	 * filled. The call has its peer and its request's metadata by then, no more.
 	 */
-	int (*authorize)(void *peer, const struct rpc_service *s, const struct rpc_method *m,
-	    struct rpc_status *refuse);
-	/* Each call's end, for the log. May be NULL. */
-	void (*finished)(void *peer, const char *path, const struct rpc_status *status);
+	int (*authorize)(struct rpc_call *c, const struct rpc_service *s,
+	    const struct rpc_method *m, struct rpc_status *refuse);
+	/* Each call's end, for the log; of one that is refused before it is answered. May be NULL.
+	 */
+	void (*finished)(struct rpc_call *c, const char *path, const struct rpc_status *status);
 	/* What rpc_server_context gives the methods. */
 	void *context;
 };
@@ -81,9 +84,18 @@ int rpc_server_stream(struct rpc_server *s, struct h2_stream *stream, void *peer
 
 void *rpc_call_context(struct rpc_call *c); /* config.context */
 struct rpc_server *rpc_call_server(struct rpc_call *c);
-void *rpc_call_peer(struct rpc_call *c);
+void *rpc_call_peer(struct rpc_call *c); /* as rpc_server_stream was given it */
+/* The call's own id, "" until it is set: in authorize or finished, once. It goes to the client as
+ * the header field `header` (whose text must last), and as "request_id" with an error's details. */
+void rpc_call_set_id(struct rpc_call *c, const char *header, const char *id);
+const char *rpc_call_id(const struct rpc_call *c);
+/* What the server has finished it with, also when that did not reach the client any more: a code,
+ * and *reason ("": none); -1: nothing. */
+int rpc_call_answer(const struct rpc_call *c, const char **reason);
+/* Whether it was authorized, and its method opened. */
+bool rpc_call_accepted(const struct rpc_call *c);
 void rpc_call_set_data(struct rpc_call *c, void *data);
-const struct rpc_method *rpc_call_method(struct rpc_call *c);
+const struct rpc_method *rpc_call_method(struct rpc_call *c); /* NULL: there is none such */
 
 /* Whether the client has ended its half by now. One that ends it only after the last message was
  * sent, in a call that `finished` then gets with OK, has seen that message. */

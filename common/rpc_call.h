@@ -23,6 +23,10 @@ struct rpc_call {
 	const ProtobufCMessage *request; /* of a unary call, held until the client's end */
 	size_t request_size;
 	bool finished;
+	char id[RPC_ID_SIZE];
+	bool answered;
+	int answer;
+	char answer_reason[sizeof(((struct rpc_status *)0)->reason)];
 
 	/* client */
 	const struct rpc_client_ops *ops;

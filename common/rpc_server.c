@@ -184,7 +184,7 @@ static void on_writable(struct grpc_call *g, void *arg)
 static void tell_finished(struct rpc_call *c, const char *path, const struct rpc_status *status)
 {
 	if (c->server->config.finished != NULL)
-		c->server->config.finished(c->peer, path, status);
+		c->server->config.finished(c, path, status);
 }
 
 static void on_done(struct grpc_call *g, const struct rpc_status *status, void *arg)
@@ -238,6 +238,12 @@ static void no_such_method(const struct rpc_server *s, const char *path, struct 
 	    (int)(len < 128 ? len : 128), name);
 }
 
+static void add_id(const struct rpc_call *c, struct rpc_status *status)
+{
+	if (c->id[0] != '\0' && status->reason[0] != '\0')
+		rpc_status_meta(status, "request_id", "%s", c->id);
+}
+
 static int on_call(struct grpc_call *g, const char *path, struct rpc_status *refuse, void *arg)
 {
 	struct rpc_call *c = arg;
@@ -245,21 +251,23 @@ static int on_call(struct grpc_call *g, const char *path, struct rpc_status *ref
 	const struct route *route = find_route(c->server, path);
 
 	c->grpc = g;
+	c->method = route != NULL ? route->method : NULL;
 	if (route == NULL) {
 		no_such_method(c->server, path, refuse);
 		tell_finished(c, path, refuse);
+		add_id(c, refuse);
 		return TX_ENOENT;
 	}
 	if (cfg->authorize != NULL &&
-	    cfg->authorize(c->peer, route->service, route->method, refuse) != 0) {
+	    cfg->authorize(c, route->service, route->method, refuse) != 0) {
 		if (refuse->code == RPC_OK)
 			rpc_status_set(refuse, RPC_PERMISSION_DENIED, "NOT_ALLOWED",
 			    "%s is not allowed", path);
 		tell_finished(c, path, refuse);
+		add_id(c, refuse);
 		return TX_EPERM;
 	}
 	c->path = route->path;
-	c->method = route->method;
 	grpc_call_set(g, &call_ops, c);
 	if (c->method->open != NULL)
 		c->method->open(c);
@@ -305,6 +313,28 @@ void *rpc_call_peer(struct rpc_call *c)
 	return c->peer;
 }
 
+void rpc_call_set_id(struct rpc_call *c, const char *header, const char *id)
+{
+	snprintf(c->id, sizeof(c->id), "%s", id);
+	grpc_respond_with(c->grpc, header, c->id);
+}
+
+const char *rpc_call_id(const struct rpc_call *c)
+{
+	return c->id;
+}
+
+int rpc_call_answer(const struct rpc_call *c, const char **reason)
+{
+	*reason = c->answer_reason;
+	return c->answered ? c->answer : -1;
+}
+
+bool rpc_call_accepted(const struct rpc_call *c)
+{
+	return c->path != NULL;
+}
+
 void rpc_call_set_data(struct rpc_call *c, void *data)
 {
 	c->data = data;
@@ -323,11 +353,21 @@ bool rpc_half_closed(const struct rpc_call *c)
 void rpc_finish(struct rpc_call *c, const struct rpc_status *status)
 {
 	static const struct rpc_status ok = {.code = RPC_OK};
+	struct rpc_status with_id;
 
 	if (c->finished)
 		return;
-	c->finished = true;
-	grpc_finish(c->grpc, status != NULL ? status : &ok);
+	c->finished = c->answered = true;
+	c->answer = status != NULL ? status->code : RPC_OK;
+	if (status != NULL)
+		memcpy(c->answer_reason, status->reason, sizeof(c->answer_reason));
+	if (status == NULL || status->code == RPC_OK) {
+		grpc_finish(c->grpc, status != NULL ? status : &ok);
+		return;
+	}
+	with_id = *status;
+	add_id(c, &with_id);
+	grpc_finish(c->grpc, &with_id);
 }
 
 void rpc_fail(struct rpc_call *c, int code, const char *reason, const char *fmt, ...)

@@ -101,6 +101,9 @@ int error_from_status(struct telex_error *error, const struct rpc_status *status
 		return -1;
 	error->code = status->code;
 	snprintf(error->reason, sizeof(error->reason), "%s", status->reason);
+	if (rpc_status_get(status, "request_id") != NULL)
+		snprintf(error->request_id, sizeof(error->request_id), "%.*s",
+		    (int)sizeof(error->request_id) - 1, rpc_status_get(status, "request_id"));
 	stage = rpc_status_get(status, "stage");
 	if (stage != NULL) {
 		snprintf(error->stage, sizeof(error->stage), "%s", stage);

@@ -72,11 +72,12 @@ enum telex_error_kind {
 
 struct telex_error {
 	enum telex_error_kind kind;
-	int code;          /* STATUS: the canonical gRPC code */
-	int sys_errno;     /* SYSTEM, CONNECT; and for a failed start the agent's errno */
-	char reason[64];   /* STATUS: ErrorInfo.reason, as "NO_SUCH_PROCESS"; else "" */
-	char stage[32];    /* a failed start: "exec", "chdir", …; else "" */
-	char message[640]; /* a sentence, never empty when kind is not OK */
+	int code;            /* STATUS: the canonical gRPC code */
+	int sys_errno;       /* SYSTEM, CONNECT; and for a failed start the agent's errno */
+	char reason[64];     /* STATUS: ErrorInfo.reason, as "NO_SUCH_PROCESS"; else "" */
+	char stage[32];      /* a failed start: "exec", "chdir", …; else "" */
+	char message[640];   /* a sentence, never empty when kind is not OK */
+	char request_id[40]; /* STATUS: under which the agent's audit log has it; "": none known */
 };
 
 /* ---- clients ---- */

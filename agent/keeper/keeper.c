@@ -10,6 +10,7 @@
 #include "agent/keeper/budget.h"
 #include "agent/keeper/cgroup.h"
 #include "agent/keeper/ending.h"
+#include "agent/keeper/exec_log.h"
 #include "agent/keeper/group.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/keeper_internal.h"
@@ -55,6 +56,7 @@ static void job_ended(struct job *j, void *arg)
 {
 	struct keeper *k = arg;
 
+	exec_log_ended(k->env.exec_log, j);
 	start_later_drop(k->env.starter, j);
 	group_on_ended(j);
 	attach_on_ended(j);
@@ -195,6 +197,7 @@ static int new_starter(struct keeper *k, const struct config *c, struct err *e)
 	    .max_spool = c->max_spool,
 	    .nofile = k->self.nofile,
 	    .cgroups = k->cgroups,
+	    .exec_log = k->env.exec_log,
 	};
 
 	k->spool_dir = state_dir_spool(k->self.state_dir, c->state_directory);
@@ -232,6 +235,8 @@ static int make_parts(struct keeper *k, const struct keeper_setup *setup, struct
 	const struct config *c = k->config;
 	int rc = jobs_new(&k->env.jobs, k->env.base, c->max_processes, e);
 
+	if (rc == 0)
+		rc = exec_log_new(&k->env.exec_log, c, &k->self.exec, e);
 	if (rc == 0)
 		rc = make_cgroups(k, setup->state != NULL, e);
 	if (rc == 0) {
@@ -347,6 +352,7 @@ void keeper_free(struct keeper *k)
 	tree_forget();
 	reserve_free();
 	pump_out_end_all();
+	exec_log_free(k->env.exec_log);
 	listeners_unref(k->listeners);
 	config_unref(k->config);
 	if (k->published)

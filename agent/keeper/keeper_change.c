@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <unistd.h>
 
+#include "agent/keeper/exec_log.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/job_save.h"
 #include "agent/keeper/keeper_internal.h"
@@ -53,6 +54,7 @@ void keeper_renewed(struct config *c, struct listeners *ls, void *arg)
 	config_unref(old);
 	listeners_unref(old_ls);
 	keeper_follow_certificate(k);
+	exec_log_event(k->env.exec_log, "reload", c->file);
 	log_info("reloaded: %u workers serve with the new configuration", c->workers);
 	notify_send("READY=1");
 }
@@ -60,7 +62,11 @@ void keeper_renewed(struct config *c, struct listeners *ls, void *arg)
 void keeper_not_renewed(const char *why, void *arg)
 {
 	struct keeper *k = arg;
+	struct err e;
 
+	/* The files stay open anew: they were renamed perhaps. */
+	if (exec_log_reopen(k->env.exec_log, k->config, &e) != 0)
+		log_error("%s", e.message);
 	log_error("not reloaded: %s; the configuration that was in force stays", why);
 	renewal_not_loaded(k->renewal);
 	notify_send("READY=1");
@@ -82,6 +88,8 @@ void keeper_reload(struct keeper *k)
 	rc = reload_read(&c, k->config);
 	if (rc != 0)
 		err_set(&e, rc, "%s will not do", k->config->file);
+	if (rc == 0)
+		rc = exec_log_reopen(k->env.exec_log, c, &e);
 	if (rc == 0)
 		rc = listeners_open(&ls, c, k->listeners, &e);
 	if (rc == 0)
@@ -149,6 +157,7 @@ static struct state_out *save_state(void *arg)
 	struct state_parts p = parts_of(k);
 
 	k->self.dropped = jobs_dropped(k->env.jobs);
+	exec_log_save(k->env.exec_log, &k->self.exec);
 	return state_save(&k->self, &p);
 }
 
@@ -215,6 +224,7 @@ int keeper_take_over(struct keeper *k, struct state_in *state, struct err *e)
 	jobs_resume(k->env.jobs);
 	renew_listeners(k);
 	keeper_publish(k);
+	exec_log_event(k->env.exec_log, "upgrade", NULL);
 	log_info("upgraded: %u processes run on, %u that have ended are held",
 	    jobs_running(k->env.jobs), jobs_held(k->env.jobs));
 	return 0;

@@ -66,9 +66,8 @@ static int on_failed(struct link *l, const union km_any *any, int *fds)
 
 static int on_pong(struct link *l, const union km_any *any, int *fds)
 {
-	(void)any;
 	(void)fds;
-	l->ops->pong(l->arg);
+	l->ops->pong(&any->pong, l->arg);
 	return 0;
 }
 

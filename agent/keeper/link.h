@@ -14,10 +14,12 @@
 
 struct budget;
 struct ceiling;
+struct exec_log;
 struct event_base;
 struct groups;
 struct jobs;
 struct km_chan;
+struct km_pong;
 struct link;
 struct starter;
 
@@ -31,6 +33,7 @@ struct link_env {
 	uint32_t can;                  /* enum km_can, ored */
 	const struct ceiling *ceiling; /* of the configuration that is in force */
 	bool stopping;                 /* no new starts */
+	struct exec_log *exec_log;     /* NULL: none (exec_log.h) */
 	/* Keeps a revocation list, and gives it to every worker. NULL: not here. */
 	int (*revocations)(const void *pem, size_t len, void *arg, struct err *e);
 	void *revocations_arg;
@@ -39,7 +42,7 @@ struct link_env {
 struct link_ops {
 	void (*ready)(void *arg);
 	void (*failed)(const char *text, void *arg); /* the worker says that it cannot serve */
-	void (*pong)(void *arg);
+	void (*pong)(const struct km_pong *m, void *arg);
 	/* Once, last: the other end is gone, or broke the contract (its process should be ended).
 	 * Then link_free. */
 	void (*closed)(const struct err *why, void *arg);

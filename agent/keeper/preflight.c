@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "agent/keeper/cgroup.h"
+#include "agent/keeper/exec_log.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/reap.h"
 #include "agent/keeper/spawn.h"
@@ -187,6 +188,8 @@ int preflight_run(struct config *c, const char *worker, const struct listeners *
 
 	spawn_init();
 	rc = cgroups_check(c->cgroup, e);
+	if (rc == 0)
+		rc = exec_log_check(c, e);
 	if (rc == 0)
 		rc = try_addresses(c, held, e);
 	if (rc == 0)

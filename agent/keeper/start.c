@@ -16,6 +16,7 @@
 #include "agent/keeper/cgroup.h"
 #include "agent/keeper/ending.h"
 #include "agent/keeper/environment.h"
+#include "agent/keeper/exec_log.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/pump.h"
 #include "agent/keeper/spawn.h"
@@ -263,6 +264,8 @@ int start_prepare(struct starter *st, struct launch **out, struct job *j, struct
 		rc = start_streams(st, j, user, &l->ends, why);
 	if (rc == 0)
 		rc = make_plan(st, l, user, why);
+	if (rc == 0)
+		rc = exec_log_exec(st->c.exec_log, j, user, why);
 	l->start_ns = clock_realtime_ns();
 	l->born_ns = tree_now_ns();
 	if (rc != 0) {
@@ -297,6 +300,7 @@ void start_succeed(struct starter *st, struct launch *l, const struct spawn_resu
 	else
 		job_insert(j);
 	ending_started(j);
+	exec_log_started(st->c.exec_log, j);
 	log_info(
 	    "job %s: started %s as pid %d for %s", j->id, j->spec->argv[0], (int)j->pid, j->owner);
 }

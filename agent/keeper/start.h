@@ -15,15 +15,17 @@
 struct job;
 struct ceiling;
 struct cgroups;
+struct exec_log;
 struct jobs;
 struct starter;
 
 struct starter_config {
 	uint64_t output_buffer; /* bytes a stream where the spec does not say */
 	uint64_t max_output_buffer, max_spool;
-	int spool_folder;        /* stays the caller's; -1: none */
-	struct rlimit nofile;    /* the limit that the agent itself was started with */
-	struct cgroups *cgroups; /* the caller's, too */
+	int spool_folder;          /* stays the caller's; -1: none */
+	struct rlimit nofile;      /* the limit that the agent itself was started with */
+	struct cgroups *cgroups;   /* the caller's, too */
+	struct exec_log *exec_log; /* the same; NULL: none */
 	/* One that start_launch left QUEUED is RUNNING. From the loop, or start_later_died. */
 	void (*started)(struct job *j, void *arg);
 	void *arg;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "agent/keeper/cgroup.h"
+#include "agent/keeper/exec_log.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/pump.h"
 #include "agent/keeper/spawner.h"
@@ -173,6 +174,8 @@ int start_later_run(struct starter *st, struct launch *l, struct km_refused *why
 		start_succeed(st, l, &got);
 		return 0;
 	}
+	exec_log_not_started(
+	    st->c.exec_log, l->job, failure.stage, failure.sys_errno, failure.text);
 	start_fail(st, l);
 	return start_refuse(why, KM_WHY_START, failure.stage, failure.sys_errno, failure.text);
 }

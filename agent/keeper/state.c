@@ -38,6 +38,10 @@ static void save_keeper(struct state_out *o, const struct state_keeper *k)
 	state_put_fd(o, k->state_dir);
 	state_put_fd(o, k->lock);
 	state_put(o, k->dropped);
+	state_put(o, k->exec.last_id);
+	state_put(o, k->exec.writer);
+	state_put(o, k->exec.seq);
+	state_put_bytes(o, k->exec.hash, sizeof(k->exec.hash));
 	state_end(o);
 }
 
@@ -104,6 +108,22 @@ static int bad(struct err *e, const char *what)
 	return err_set(e, TX_EPROTO, "the state's record of %s is not possible", what);
 }
 
+/* Of a version that did not have it: 0. */
+static void read_exec(struct state_in *in, struct exec_log_state *x)
+{
+	const uint8_t *hash;
+	size_t len;
+
+	*x = (struct exec_log_state){.last_id = state_get(in)};
+	x->writer = state_get(in);
+	x->seq = state_get(in);
+	hash = state_get_bytes(in, &len);
+	if (len == sizeof(x->hash))
+		memcpy(x->hash, hash, len);
+	else if (x->seq != 0)
+		state_bad(in);
+}
+
 static int on_keeper(struct restoring *r, struct err *e)
 {
 	r->pid = (pid_t)state_get_most(r->in, INT32_MAX);
@@ -113,6 +133,7 @@ static int on_keeper(struct restoring *r, struct err *e)
 	r->keeper->state_dir = state_get_fd(r->in);
 	r->keeper->lock = state_get_fd(r->in);
 	r->keeper->dropped = state_get(r->in);
+	read_exec(r->in, &r->keeper->exec);
 	if (!state_record_good(r->in) || r->keeper->state_dir < 0 || r->keeper->lock < 0)
 		return bad(e, "the agent itself");
 	return 0;

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include "agent/keeper/exec_log.h"
 #include "common/err.h"
 
 struct cgroups;
@@ -29,6 +30,7 @@ struct state_keeper {
 	struct rlimit nofile; /* as it was started with */
 	int state_dir, lock;
 	uint64_t dropped; /* jobs_dropped */
+	struct exec_log_state exec;
 };
 
 /* Where the rest is. */

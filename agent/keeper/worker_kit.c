@@ -198,7 +198,7 @@ int worker_kit_spawn(const struct worker_kit *kit, int fd, pid_t *pid, struct er
 }
 
 static int send_config(
-    const struct worker_kit *kit, struct km_chan *chan, uint32_t index, struct err *e)
+    const struct worker_kit *kit, struct km_chan *chan, const struct worker_own *own, struct err *e)
 {
 	const struct config *c = kit->config;
 	const char *const paths[3] = {c->certificate, c->key, c->ca};
@@ -209,7 +209,7 @@ static int send_config(
 	    .max_output_buffer = c->max_output_buffer,
 	    .max_spool = c->max_spool,
 	    .workers = c->workers,
-	    .index = index,
+	    .index = own->index,
 	    .max_processes = c->max_processes,
 	    .max_ended = JOB_KEEP_COUNT,
 	    .max_connections = c->max_connections,
@@ -222,6 +222,7 @@ static int send_config(
 	    .max_connections_per_source = c->max_connections_per_source,
 	    .first_call_ns = c->first_call_ns,
 	    .revocations_max_age_ns = c->revocations_max_age_ns,
+	    .audit_writer = own->audit_writer,
 	    .audit_fsync = c->audit_fsync,
 	    .audit_syslog = c->audit_syslog,
 	    .audit_full = (uint8_t)c->audit_full,
@@ -277,13 +278,14 @@ static int send_files(const struct worker_kit *kit, struct km_chan *chan)
 }
 
 int worker_kit_send(
-    const struct worker_kit *kit, struct km_chan *chan, uint32_t index, struct err *e)
+    const struct worker_kit *kit, struct km_chan *chan, const struct worker_own *own, struct err *e)
 {
+	struct km_file audit = {.kind = KM_FILE_AUDIT};
 	struct km_go go = {0};
 	int rc;
 
 	*e = (struct err){0};
-	rc = send_config(kit, chan, index, e);
+	rc = send_config(kit, chan, own, e);
 	if (rc == 0) {
 		struct km_file m = {.kind = KM_FILE_CEILING};
 
@@ -291,6 +293,8 @@ int worker_kit_send(
 	}
 	if (rc == 0)
 		rc = send_files(kit, chan);
+	if (rc == 0)
+		rc = km_send(chan, KM_FILE, 0, &audit, &own->audit_fd, 1);
 	for (size_t i = 0; i < kit->listeners->n && rc == 0; i++) {
 		const struct listener *l = &kit->listeners->list[i];
 		struct km_listen m = {0};

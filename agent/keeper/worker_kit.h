@@ -28,9 +28,16 @@ struct listeners *worker_kit_listeners(const struct worker_kit *kit);
 
 /* Starts a worker's process with `fd` as its end of the link (it stays the caller's). */
 int worker_kit_spawn(const struct worker_kit *kit, int fd, pid_t *pid, struct err *e);
-/* Sends KM_CONFIG, KM_LISTEN and KM_GO. */
-int worker_kit_send(
-    const struct worker_kit *kit, struct km_chan *chan, uint32_t index, struct err *e);
+/* What one worker alone is given. */
+struct worker_own {
+	uint32_t index;
+	uint64_t audit_writer;
+	int audit_fd; /* stays the caller's */
+};
+
+/* Sends KM_CONFIG, KM_FILE, KM_LISTEN and KM_GO. */
+int worker_kit_send(const struct worker_kit *kit, struct km_chan *chan,
+    const struct worker_own *own, struct err *e);
 
 /* For other programs of the agent's that run as its workers do. The user; *change false: our own.
  * The environment: what a worker may see of ours, and `extra` (or NULL); NULL: no memory. */

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/keeper/exec_log.h"
 #include "agent/keeper/link.h"
 #include "agent/keeper/revocations.h"
 #include "agent/keeper/worker_kit.h"
@@ -31,6 +32,8 @@
 #define DRAIN_SLACK_NS (5 * NS_PER_S)
 /* A link that ended in order: so long the process may take. */
 #define ORDERLY_NS (3 * NS_PER_S)
+/* The end of its chain of audit records is written down no more often. */
+#define ANCHOR_NS (5 * NS_PER_S)
 
 struct worker_proc {
 	struct link_env *env;
@@ -38,7 +41,8 @@ struct worker_proc {
 	const struct worker_proc_ops *ops;
 	void *arg;
 	uint32_t index;
-	pid_t pid; /* 0: none */
+	pid_t pid;    /* 0: none */
+	pid_t reaped; /* the last that was */
 	struct link *link;
 	struct event *beat; /* heartbeat, and the limit of the start */
 	struct event *end;  /* reaped: how long the link's last words are waited for; or draining:
@@ -48,6 +52,10 @@ struct worker_proc {
 	bool list_due; /* it is to get the revocation list */
 	int status;    /* then: as of waitpid */
 	int64_t started_at, ready_at, pong_at, beat_at;
+	uint64_t audit_writer; /* of the process that there is */
+	struct km_pong chain;  /* the last that it said of its audit records */
+	uint64_t anchored;     /* how much of it is written down */
+	int64_t anchored_at;
 	char failure[KM_TEXT_SIZE];
 };
 
@@ -79,6 +87,7 @@ static void finish(struct worker_proc *w)
 	event_del(w->end);
 	drop_link(w);
 	describe_status(w->status, how, sizeof(how));
+	exec_log_worker_ended(w->env->exec_log, w->audit_writer, w->reaped, &w->chain, how);
 	snprintf(why, sizeof(why), "the worker %s", how);
 	if (w->failure[0] != '\0')
 		memcpy(why, w->failure, sizeof(why));
@@ -100,6 +109,7 @@ bool worker_proc_reaped(struct worker_proc *w, pid_t pid, int status)
 	if (w->pid != pid)
 		return false;
 	describe_status(status, how, sizeof(how));
+	w->reaped = pid;
 	log_at(w->draining ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "worker %u: pid %d %s", w->index,
 	    (int)w->pid, how);
 	w->pid = 0;
@@ -151,11 +161,17 @@ static void on_failed(const char *text, void *arg)
 	    w->failure, c->certificate, c->key, c->ca);
 }
 
-static void on_pong(void *arg)
+static void on_pong(const struct km_pong *m, void *arg)
 {
 	struct worker_proc *w = arg;
 
 	w->pong_at = clock_monotonic_ns();
+	w->chain = *m;
+	if (m->audit_seq == w->anchored || w->pong_at - w->anchored_at < ANCHOR_NS)
+		return;
+	exec_log_anchor(w->env->exec_log, w->audit_writer, m);
+	w->anchored = m->audit_seq;
+	w->anchored_at = w->pong_at;
 }
 
 static void on_closed(const struct err *why, void *arg)
@@ -250,6 +266,18 @@ void worker_proc_free(struct worker_proc *w)
 	free(w);
 }
 
+static int introduce(struct worker_proc *w, struct err *e)
+{
+	struct worker_own own = {.index = w->index, .audit_writer = w->audit_writer};
+	int rc = exec_log_open_for_worker(w->env->exec_log, &own.audit_fd, e);
+
+	if (rc < 0)
+		return rc;
+	rc = worker_kit_send(w->kit, link_chan(w->link), &own, e);
+	close(own.audit_fd);
+	return rc;
+}
+
 int worker_proc_start(struct worker_proc *w, struct err *e)
 {
 	struct timeval beat = duration_timeval(worker_kit_config(w->kit)->heartbeat_ns);
@@ -266,8 +294,14 @@ int worker_proc_start(struct worker_proc *w, struct err *e)
 	if (rc == 0)
 		rc = worker_kit_spawn(w->kit, pair[1], &w->pid, e);
 	close(pair[1]);
-	if (rc == 0)
-		rc = worker_kit_send(w->kit, link_chan(w->link), w->index, e);
+	if (rc == 0) {
+		w->audit_writer = exec_log_writer(w->env->exec_log);
+		w->chain = (struct km_pong){.audit_seq = 0};
+		w->anchored = 0;
+		w->anchored_at = 0;
+		exec_log_worker_begins(w->env->exec_log, w->audit_writer, w->index, w->pid);
+		rc = introduce(w, e);
+	}
 	if (rc == 0 && event_add(w->beat, &beat) != 0)
 		rc = err_set(e, TX_ENOMEM, "out of memory");
 	if (rc != 0) {

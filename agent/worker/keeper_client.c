@@ -64,6 +64,21 @@ struct keeper_client {
 
 /* ---- sending ---- */
 
+static int send_pong(struct keeper_client *k, uint64_t seq)
+{
+	struct km_pong m = {0};
+
+	if (k->ops->pong != NULL)
+		k->ops->pong(&m, k->arg);
+	return km_send(k->chan, KM_PONG, seq, &m, NULL, 0);
+}
+
+void keeper_client_pong(struct keeper_client *k)
+{
+	if (k->chan != NULL)
+		(void)send_pong(k, 0);
+}
+
 static void send_plain(struct keeper_client *k, uint16_t type, void *msg)
 {
 	int rc;
@@ -436,12 +451,9 @@ static int on_message(struct km_chan *c, const union km_any *msg, int *fds, size
 	case KM_DRAIN:
 		km_chan_set_state(c, KM_LINK_DRAINING);
 		return k->ops->control(msg, fds, n_fds, k->arg);
-	case KM_PING: {
-		struct km_pong m = {0};
-
-		rc = km_send(c, KM_PONG, msg->hdr.seq, &m, NULL, 0);
+	case KM_PING:
+		rc = send_pong(k, msg->hdr.seq);
 		break;
-	}
 	case KM_RING:
 		on_ring(k, &msg->ring, fd);
 		break;

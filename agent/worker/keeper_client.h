@@ -31,6 +31,8 @@ struct keeper_client_ops {
 	 * ends the link. The callee answers with keeper_client_ready or keeper_client_failed.
 	 */
 	int (*control)(const union km_any *msg, int *fds, size_t n_fds, void *arg);
+	/* What a KM_PONG is to say. May be NULL. */
+	void (*pong)(struct km_pong *m, void *arg);
 	/* The keeper is gone. Last, after every attachment's and call's own news of it. */
 	void (*lost)(const struct err *why, void *arg);
 };
@@ -50,6 +52,8 @@ void keeper_client_moving(struct keeper_client *k);
 /* Lets go of the keeper, as if it had gone: every attachment and call is told so, then `lost`. Not
  * from a callback. */
 void keeper_client_leave(struct keeper_client *k);
+/* A KM_PONG that was not asked for: the last one. */
+void keeper_client_pong(struct keeper_client *k);
 void keeper_client_failed(struct keeper_client *k, const char *text);
 
 /* ---- requests: what has one answer; KM_START with att 0 ---- */

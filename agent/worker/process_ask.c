@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "agent/worker/audit_log.h"
 #include "agent/worker/process_call.h"
 #include "agent/worker/process_lookup.h"
 #include "agent/worker/process_reply.h"
@@ -106,13 +107,14 @@ void process_ask_start(struct rpc_call *c, const ProtobufCMessage *msg)
 	struct rpc_status status;
 	int fd;
 
+	snprintf(m.id, sizeof(m.id), "%s", q->process_id);
 	if (process_id_check(q->process_id, &status) < 0 ||
 	    process_spec_parse(&a->spec, q->spec, false, &status) < 0 ||
+	    audit_log_act(c, KM_START, &m, a->spec, &status) < 0 ||
 	    process_spec_seal(a->spec, &fd, &status) < 0) {
 		process_call_fail(&a->base, &status);
 		return;
 	}
-	snprintf(m.id, sizeof(m.id), "%s", q->process_id);
 	snprintf(m.owner, sizeof(m.owner), "%s", process_call_identity(&a->base));
 	process_call_ask(&a->base, KM_START, &m, fd, on_start_answer);
 	close(fd);

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "agent/worker/audit_log.h"
 #include "agent/worker/process_reply.h"
 #include "agent/worker/worker.h"
 #include "common/mem.h"
@@ -47,8 +48,14 @@ void process_call_ask(
     struct process_call *p, uint16_t type, void *msg, int fd, keeper_answer *answer)
 {
 	struct rpc_status status;
-	int rc = keeper_call(process_call_keeper(p), type, msg, fd, answer, p, &p->asked);
+	int rc;
 
+	/* Of a start, its caller knows more. */
+	if (type != KM_START && audit_log_act(p->call, type, msg, NULL, &status) < 0) {
+		rpc_finish(p->call, &status);
+		return;
+	}
+	rc = keeper_call(process_call_keeper(p), type, msg, fd, answer, p, &p->asked);
 	if (rc == 0)
 		return;
 	process_reply_link(&status, rc);

@@ -33,6 +33,8 @@ static const struct {
     {KM_WHY_AHEAD, RPC_OUT_OF_RANGE, "OFFSET_AHEAD", "the offset has not been reached"},
     {KM_WHY_RUNNING, RPC_FAILED_PRECONDITION, "PROCESS_RUNNING", "the process has not ended"},
     {KM_WHY_MAXIMUM, RPC_RESOURCE_EXHAUSTED, "LIMIT", "a size is above the agent's maximum"},
+    {KM_WHY_AUDIT, RPC_UNAVAILABLE, "AUDIT_UNAVAILABLE",
+        "the agent's record of executions cannot be written to"},
     {KM_WHY_NO_GROUP, RPC_NOT_FOUND, "NO_SUCH_GROUP", "there is no such group"},
     {KM_WHY_NO_TERMINAL, RPC_FAILED_PRECONDITION, "NO_TERMINAL", "the process has no terminal"},
     {KM_WHY_NO_CGROUP, RPC_FAILED_PRECONDITION, "NO_CONTROL_GROUP",

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "agent/worker/audit_log.h"
 #include "agent/worker/process_call.h"
 #include "agent/worker/process_reply.h"
 #include "agent/worker/process_spec.h"
@@ -67,6 +68,7 @@ static void on_ended(const struct km_exit *how, void *arg)
 	struct process_exit exit;
 	struct waiting *w = arg;
 
+	audit_log_exit(w->base.call, w->id, how);
 	process_reply_exit(&exit, how);
 	response.exit = &exit.exit;
 	w->answered = true;
@@ -120,11 +122,13 @@ static void on_forgotten(const union km_any *msg, int fd, void *arg)
 /* Only an answer that was sent is worth a process's memory. */
 static void forget(const struct waiting *w)
 {
+	struct rpc_status status;
 	struct km_remove m = {0};
 
 	snprintf(m.id, sizeof(m.id), "%s", w->id);
 	snprintf(m.by, sizeof(m.by), "%s", process_call_identity(&w->base));
-	if (keeper_call(
+	if (audit_log_act(w->base.call, KM_REMOVE, &m, NULL, &status) < 0 ||
+	    keeper_call(
 	        process_call_keeper(&w->base), KM_REMOVE, &m, -1, on_forgotten, NULL, NULL) < 0)
 		log_debug("wait: %s is not forgotten", w->id);
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "agent/worker/audit_log.h"
 #include "agent/worker/keeper_client.h"
 #include "agent/worker/process_reply.h"
 #include "agent/worker/process_spec.h"
@@ -267,6 +268,9 @@ static int attach(
 		m.flags |= KM_ATTACH_ACKNOWLEDGE;
 	snprintf(m.id, sizeof(m.id), "%s", q->process_id);
 	snprintf(m.owner, sizeof(m.owner), "%s", peer->identity);
+	rc = audit_log_act(rd->call, KM_ATTACH, &m, NULL, status);
+	if (rc < 0)
+		return rc;
 	rc = keeper_attach(&rd->att, w->keeper, &m, &ops, rd);
 	if (rc < 0)
 		process_reply_link(status, rc);

@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 
+#include "agent/worker/audit_log.h"
 #include "agent/worker/process_reply.h"
 #include "agent/worker/process_spec.h"
 #include "agent/worker/run_internal.h"
@@ -49,6 +50,7 @@ void run_exit_send(struct run *r)
 	Telex__V1__RunResponse response = TELEX__V1__RUN_RESPONSE__INIT;
 	struct process_exit exit;
 
+	audit_log_exit(r->call, r->id, &r->exit);
 	process_reply_exit(&exit, &r->exit);
 	response.response_case = TELEX__V1__RUN_RESPONSE__RESPONSE_EXITED;
 	response.exited = &exit.exit;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/worker/audit_log.h"
 #include "agent/worker/process_reply.h"
 #include "agent/worker/process_spec.h"
 #include "agent/worker/run_internal.h"
@@ -57,6 +58,7 @@ static bool next_signal(struct run *r, struct km_signal *m)
 void run_request_signals(struct run *r)
 {
 	const struct peer *peer = rpc_call_peer(r->call);
+	struct rpc_status status;
 	struct km_signal m;
 	int rc;
 
@@ -66,6 +68,10 @@ void run_request_signals(struct run *r)
 	m.kill_after_ns = -1;
 	snprintf(m.id, sizeof(m.id), "%s", r->id);
 	snprintf(m.by, sizeof(m.by), "%s", peer->identity);
+	if (audit_log_act(r->call, KM_SIGNAL, &m, NULL, &status) < 0) {
+		run_fail(r, &status);
+		return;
+	}
 	rc = keeper_call(r->worker->keeper, KM_SIGNAL, &m, -1, on_signalled, r, &r->signal);
 	if (rc < 0)
 		run_fail_link(r, rc);
@@ -130,11 +136,13 @@ static int take_start(struct run *r, const Telex__V1__RunStart *start, struct rp
 	r->feeds = true;
 	r->acknowledges = start->acknowledge_exit;
 	r->key = m.key = start->attachment_key;
-	rc = process_spec_seal(r->spec, &fd, status);
-	if (rc < 0)
-		return rc;
 	snprintf(m.id, sizeof(m.id), "%s", r->id);
 	snprintf(m.owner, sizeof(m.owner), "%s", peer->identity);
+	rc = audit_log_act(r->call, KM_START, &m, r->spec, status);
+	if (rc == 0)
+		rc = process_spec_seal(r->spec, &fd, status);
+	if (rc < 0)
+		return rc;
 	rc = keeper_start(&r->att, r->worker->keeper, &m, fd, &run_attachment_ops, r);
 	close(fd);
 	if (rc < 0)
@@ -198,6 +206,9 @@ static int take_attach(struct run *r, const Telex__V1__RunAttach *attach, struct
 	m.from = r->from;
 	snprintf(m.id, sizeof(m.id), "%s", r->id);
 	snprintf(m.owner, sizeof(m.owner), "%s", peer->identity);
+	rc = audit_log_act(r->call, KM_ATTACH, &m, NULL, status);
+	if (rc < 0)
+		return rc;
 	rc = keeper_attach(&r->att, r->worker->keeper, &m, &run_attachment_ops, r);
 	if (rc < 0)
 		process_reply_link(status, rc);

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "agent/worker/audit_log.h"
 #include "agent/worker/revoked.h"
 #include "agent/worker/worker.h"
 #include "common/h2.h"
@@ -64,6 +65,7 @@ static void end(struct session *s)
 static void refuse(struct session *s, const struct err *why)
 {
 	log_warn("%s: refused: %s", s->peer.address, why->message);
+	audit_log_handshake(s->owner->worker, &s->peer, why->message);
 	end(s);
 }
 
@@ -74,9 +76,11 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (!s->over)
+	if (!s->over) {
 		log_warn(
 		    "%s: refused: no TLS within %d seconds", s->peer.address, SESSION_HANDSHAKE_S);
+		audit_log_handshake(ss->worker, &s->peer, "no TLS within the time allowed");
+	}
 	destroy(s);
 	ss->ended(ss->arg);
 }
@@ -96,9 +100,10 @@ static void on_closed(struct h2_conn *c, const struct err *why, void *arg)
 	struct session *s = arg;
 
 	(void)c;
-	if (why->code == TX_EPROTO || why->code == TX_ELIMIT)
+	if (why->code == TX_EPROTO || why->code == TX_ELIMIT) {
 		log_warn("%s: %s: cut off: %s", s->peer.address, s->peer.identity, why->message);
-	else
+		audit_log_cut(s->owner->worker, &s->peer, why->message);
+	} else
 		log_debug("%s: %s: closed", s->peer.address, s->peer.identity);
 	s->h2 = NULL;
 	end(s);
@@ -120,6 +125,10 @@ static void serve(struct session *s)
 		return;
 	}
 	tls_describe(bev, &s->peer.tls);
+	if (audit_log_connection(s->owner->worker, &s->peer, &e) < 0) {
+		refuse(s, &e);
+		return;
+	}
 	log_info("%s: %s: accepted (%s, %s)", s->peer.address, s->peer.identity,
 	    s->peer.tls.version, s->peer.tls.cipher);
 	event_del(s->timer);
@@ -243,6 +252,7 @@ size_t sessions_cut_revoked(struct sessions *ss)
 			continue;
 		log_warn("%s: %s: cut off: its certificate is revoked", s->peer.address,
 		    s->peer.identity);
+		audit_log_cut(ss->worker, &s->peer, "its certificate is revoked");
 		h2_abort(s->h2);
 		n++;
 	}

@@ -8,6 +8,7 @@
 #include "common/keeper_msg.h"
 #include "common/tls.h"
 
+struct audit;
 struct event_base;
 struct health_watch;
 struct keeper_client;
@@ -24,6 +25,7 @@ struct worker {
 	struct keeper_client *keeper;
 	struct km_config config; /* as the keeper gave it */
 	char agent_identity[TLS_IDENTITY_SIZE];
+	struct audit *audit; /* NULL: none (tests); see audit_log.h */
 	bool draining;
 	bool moving;                  /* draining, because another worker has taken over */
 	struct run *runs;             /* run.c's */

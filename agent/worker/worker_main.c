@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/worker/audit_log.h"
 #include "agent/worker/authz.h"
 #include "agent/worker/keeper_client.h"
 #include "agent/worker/listener.h"
@@ -25,6 +26,7 @@
 #include "agent/worker/services.h"
 #include "agent/worker/session.h"
 #include "agent/worker/worker.h"
+#include "common/audit.h"
 #include "common/duration.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -92,24 +94,25 @@ static void on_session_ended(void *arg)
 
 /* ---- calls ---- */
 
-static int authorize(
-    void *peer, const struct rpc_service *s, const struct rpc_method *m, struct rpc_status *refuse)
+static int authorize(struct rpc_call *c, const struct rpc_service *s, const struct rpc_method *m,
+    struct rpc_status *refuse)
 {
-	const struct peer *who = peer;
+	const struct peer *who = rpc_call_peer(c);
 	int rc = revoked_authorize(who->worker->revoked, who, s->name, m->name, refuse);
 
-	if (rc < 0)
-		return rc;
-	return authz_check(who->identity, s->name, m->name, refuse);
+	if (rc == 0)
+		rc = authz_check(who->identity, s->name, m->name, refuse);
+	return audit_log_call(c, s->name, m, rc != 0, NULL, refuse);
 }
 
-static void on_finished(void *peer, const char *path, const struct rpc_status *status)
+static void on_finished(struct rpc_call *c, const char *path, const struct rpc_status *status)
 {
-	struct peer *who = peer;
+	struct peer *who = rpc_call_peer(c);
 
 	who->last_code = status->code;
 	log_debug("%s: %s: %s: %s%s%s", who->address, who->identity, path,
 	    rpc_code_name(status->code), status->message[0] != '\0' ? ": " : "", status->message);
+	audit_log_finished(c, path, status);
 }
 
 /* ---- the keeper's word ---- */
@@ -171,6 +174,20 @@ static int make_tls(struct program *p, struct err *e)
 	return rc;
 }
 
+/* The keeper's descriptor becomes the writer's. */
+static int begin_audit(struct program *p, struct err *e)
+{
+	int *fd = &p->files[KM_FILE_AUDIT];
+	int rc;
+
+	if (*fd < 0)
+		return err_set(e, TX_ESTATE, "there is no audit log to write to");
+	rc = audit_log_open(&p->worker, *fd, e);
+	if (rc == 0)
+		*fd = -1;
+	return rc;
+}
+
 static int go(struct program *p)
 {
 	const struct rpc_server_config cfg = {
@@ -184,6 +201,8 @@ static int go(struct program *p)
 	struct err e;
 	int rc = make_tls(p, &e);
 
+	if (rc == 0)
+		rc = begin_audit(p, &e);
 	if (rc == 0) {
 		rc = rpc_server_new(&p->rpc, p->worker.base, &cfg);
 		if (rc < 0)
@@ -340,8 +359,19 @@ static bool has_link(void)
 	       type == SOCK_SEQPACKET;
 }
 
+static void tell_audit(struct km_pong *m, void *arg)
+{
+	const struct program *p = arg;
+
+	m->audit_seq = audit_seq(p->worker.audit);
+	audit_hash(p->worker.audit, m->audit_hash);
+}
+
 static void clean_up(struct program *p)
 {
+	audit_log_close(&p->worker);
+	keeper_client_pong(p->worker.keeper);
+	audit_free(p->worker.audit);
 	listeners_free(p->listeners);
 	sessions_free(p->sessions);
 	rpc_server_free(p->rpc);
@@ -360,7 +390,8 @@ static void clean_up(struct program *p)
 
 int main(void)
 {
-	static const struct keeper_client_ops ops = {.control = on_control, .lost = on_lost};
+	static const struct keeper_client_ops ops = {
+	    .control = on_control, .pong = tell_audit, .lost = on_lost};
 	struct program p = {0};
 	struct err e;
 

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/worker/audit_log.h"
 #include "agent/worker/keeper_client.h"
 #include "agent/worker/process_reply.h"
 #include "agent/worker/process_spec.h"
@@ -268,6 +269,9 @@ static int attach(
 	}
 	snprintf(m.id, sizeof(m.id), "%s", q->process_id);
 	snprintf(m.owner, sizeof(m.owner), "%s", peer->identity);
+	rc = audit_log_act(w->call, KM_ATTACH, &m, NULL, status);
+	if (rc < 0)
+		return rc;
 	rc = keeper_attach(&w->att, worker->keeper, &m, &ops, w);
 	if (rc < 0)
 		process_reply_link(status, rc);

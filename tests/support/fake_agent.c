@@ -219,10 +219,10 @@ static const struct rpc_method health_methods[] = {
 static const struct rpc_service system_service = {"telex.v1.SystemService", system_methods, 1};
 static const struct rpc_service health_service = {"grpc.health.v1.Health", health_methods, 1};
 
-static int authorize(
-    void *peer, const struct rpc_service *s, const struct rpc_method *m, struct rpc_status *refuse)
+static int authorize(struct rpc_call *c, const struct rpc_service *s, const struct rpc_method *m,
+    struct rpc_status *refuse)
 {
-	(void)peer;
+	(void)c;
 	(void)s;
 	(void)m;
 	(void)refuse;

@@ -38,9 +38,9 @@ static void lost(const struct err *why, void *arg)
 	rig->keeper_lost = true;
 }
 
-static void finished(void *peer, const char *path, const struct rpc_status *status)
+static void finished(struct rpc_call *c, const char *path, const struct rpc_status *status)
 {
-	struct peer *p = peer;
+	struct peer *p = rpc_call_peer(c);
 
 	(void)path;
 	p->last_code = status->code;

@@ -167,20 +167,21 @@ static const struct rpc_service service = {
     "test.v1.Test", methods, sizeof(methods) / sizeof(methods[0])};
 static const struct rpc_service *const services[] = {&service};
 
-static int authorize(
-    void *peer, const struct rpc_service *s, const struct rpc_method *m, struct rpc_status *refuse)
+static int authorize(struct rpc_call *c, const struct rpc_service *s, const struct rpc_method *m,
+    struct rpc_status *refuse)
 {
 	(void)s;
 	(void)m;
-	if (strcmp(peer, "stranger") != 0)
+	rpc_call_set_id(c, "x-test-id", "0123456789abcdef");
+	if (strcmp(rpc_call_peer(c), "stranger") != 0)
 		return 0;
 	rpc_status_set(refuse, RPC_PERMISSION_DENIED, "NOT_ALLOWED", "not you");
 	return -1;
 }
 
-static void finished(void *peer, const char *path, const struct rpc_status *status)
+static void finished(struct rpc_call *c, const char *path, const struct rpc_status *status)
 {
-	(void)peer;
+	(void)c;
 	note(path);
 	note(rpc_code_name(status->code));
 }

@@ -45,10 +45,10 @@ static void on_ended(void *arg)
 	((struct fixture *)arg)->ended++;
 }
 
-static int authorize(
-    void *peer, const struct rpc_service *s, const struct rpc_method *m, struct rpc_status *refuse)
+static int authorize(struct rpc_call *c, const struct rpc_service *s, const struct rpc_method *m,
+    struct rpc_status *refuse)
 {
-	const struct peer *who = peer;
+	const struct peer *who = rpc_call_peer(c);
 
 	return authz_check(who->identity, s->name, m->name, refuse);
 }
