@@ -83,6 +83,7 @@ static int fill(struct certshow *s, X509 *x)
 	int rc;
 
 	s->authority = (X509_get_extension_flags(x) & EXFLAG_CA) != 0;
+	s->self_signed = (X509_get_extension_flags(x) & EXFLAG_SS) != 0;
 	s->server = use != UINT32_MAX && (use & XKU_SSL_SERVER) != 0;
 	s->client = use != UINT32_MAX && (use & XKU_SSL_CLIENT) != 0;
 	tls_name_text(X509_get_subject_name(x), s->subject, sizeof(s->subject));
@@ -103,6 +104,15 @@ static int fill(struct certshow *s, X509 *x)
 	return rc;
 }
 
+static bool signed_by(X509 *x, X509 *by)
+{
+	EVP_PKEY *key = X509_get0_pubkey(by);
+	bool yes = key != NULL && X509_check_issued(by, x) == X509_V_OK && X509_verify(x, key) == 1;
+
+	ERR_clear_error();
+	return yes;
+}
+
 /* One more element of *list, filled from x. */
 static int append(struct certshow **list, size_t *count, X509 *x)
 {
@@ -121,17 +131,21 @@ int certshow_read(struct certshow **out, size_t *count, const char *text, size_t
 {
 	BIO *in = len > INT_MAX ? NULL : BIO_new_mem_buf(text, (int)len);
 	struct certshow *list = NULL;
+	X509 *x, *before = NULL;
 	size_t n = 0;
 	int rc = 0;
-	X509 *x;
 
 	if (in == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
 	while (rc == 0 && n < CERTIFICATES_MAX &&
 	       (x = PEM_read_bio_X509(in, NULL, pem_no_passphrase, NULL)) != NULL) {
 		rc = append(&list, &n, x);
-		X509_free(x);
+		if (rc == 0 && before != NULL)
+			list[n - 2].signer_follows = signed_by(before, x);
+		X509_free(before);
+		before = x;
 	}
+	X509_free(before);
 	BIO_free(in);
 	ERR_clear_error();
 	if (rc != 0)
@@ -184,7 +198,7 @@ const char *certshow_state_name(enum certshow_state state)
 static const char *what_it_is(const struct certshow *s)
 {
 	if (s->authority)
-		return "authority";
+		return s->self_signed ? "authority" : "authority below another";
 	if (s->server)
 		return s->client ? "agent, also as a client" : "agent (server)";
 	return s->client ? "user (client)" : "certificate without a use in telex";
@@ -214,7 +228,7 @@ static void say_state(FILE *f, const struct certshow *s, int64_t now)
 	switch (certshow_state(s, now)) {
 	case CERTSHOW_VALID:
 		say_span(span, sizeof(span), s->not_after - now);
-		fprintf(f, "  valid      until %s (%s left), from %s\n", to, span, from);
+		fprintf(f, "  valid      expires in %s, on %s; from %s\n", span, to, from);
 		break;
 	case CERTSHOW_NOT_YET:
 		say_span(span, sizeof(span), s->not_before - now);
@@ -250,7 +264,9 @@ char *certshow_words(const struct certshow *s, int64_t now)
 	if (!s->authority && s->server && s->hosts_len == 0)
 		fprintf(f, "  FLAW       it names no host, so no client will accept it\n");
 	fprintf(f, "  issued by  %s%s\n", s->issuer,
-	    strcmp(s->issuer, s->subject) == 0 ? " (itself)" : "");
+	    s->self_signed      ? " (itself)"
+	    : s->signer_follows ? " (follows)"
+	                        : "");
 	fprintf(f, "  key        %s\n", s->key);
 	fprintf(f, "  serial     %s\n", s->serial);
 	fprintf(f, "  sha256     %s\n", s->fingerprint);

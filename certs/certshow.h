@@ -28,6 +28,8 @@ struct certshow {
 	char **hosts;                 /* DNS names and IP addresses */
 	size_t hosts_len;
 	int64_t not_before, not_after;
+	bool self_signed;
+	bool signer_follows; /* the next certificate of the text has signed it */
 };
 
 /* All certificates in a PEM text, in its order. TX_ECERT when there is none. */

@@ -338,6 +338,36 @@ void csr_clear(struct csr *c)
 	memset(c, 0, sizeof(*c));
 }
 
+static bool among(const char *san, char *const *sans, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(san, sans[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+int csr_narrow(struct csr *c, const char *const *sans, size_t n, struct err *e)
+{
+	char **set = NULL;
+	size_t set_n = 0;
+	int rc = sans_set(&set, &set_n, sans, n, e);
+
+	for (size_t i = 0; rc == 0 && c->n_sans > 0 && i < set_n; i++) {
+		if (!among(set[i], c->sans, c->n_sans))
+			rc = err_set(
+			    e, TX_EPERM, "the request does not ask for the host %s", set[i]);
+	}
+	if (rc != 0) {
+		sans_free(set, set_n);
+		return rc;
+	}
+	sans_free(c->sans, c->n_sans);
+	c->sans = set;
+	c->n_sans = set_n;
+	return 0;
+}
+
 /* ---- sign ---- */
 
 static int check_identity(

@@ -34,6 +34,9 @@ struct csr {
  * name that may not stand in a certificate. Extensions other than the names are not looked at. */
 int csr_read(struct csr *out, const void *bytes, size_t len, struct err *e);
 void csr_clear(struct csr *c);
+/* It asks for these hosts alone from now on. TX_EPERM when it asks for hosts and one of these is
+ * not among them. */
+int csr_narrow(struct csr *c, const char *const *sans, size_t n, struct err *e);
 
 /*
  * Signs it for kind/name in the CA's domain, with exactly these hosts. TX_EPERM with a sentence

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/output.h"
+#include "cli/passphrase.h"
 #include "cli/paths.h"
 #include "cli/say.h"
 #include "cli/verbs.h"
@@ -35,6 +36,22 @@ int cmd_cert_folder(const char *given, char **out, struct err *e)
 	return rc;
 }
 
+int cmd_cert_authority(const struct cert_options *c, char **dir, struct ca **ca, struct err *e)
+{
+	struct key_passphrase p;
+	int rc = cmd_cert_folder(c->dir, dir, e);
+
+	passphrase_source(&p, c->passphrase_file);
+	if (rc == 0)
+		rc = ca_load_with(ca, *dir, &p, e);
+	if (rc == TX_ENOENT)
+		err_set(e, rc,
+		    "there is no authority in %s (no %s); make one with `telex cert init`, or name "
+		    "its folder with --dir",
+		    *dir, CA_CERTIFICATE_FILE);
+	return rc;
+}
+
 json_t *cmd_cert_time(int64_t epoch)
 {
 	char text[48];
@@ -42,11 +59,31 @@ json_t *cmd_cert_time(int64_t epoch)
 	return output_json_text(output_time(text, sizeof(text), epoch * NS_PER_S));
 }
 
-static const struct cli_verb *const words[] = {&cmd_cert_init, &cmd_cert_issue, &cmd_cert_show};
+static const struct cli_verb *const words[] = {
+    &cmd_cert_init,
+    &cmd_cert_issue,
+    &cmd_cert_sign,
+    &cmd_cert_ls,
+    &cmd_cert_show,
+};
 /* The same, for completion. */
-static const char *const names[] = {"init", "issue", "show", NULL};
+static const char *const names[] = {"init", "issue", "sign", "ls", "show", NULL};
 #define WORDS (sizeof(words) / sizeof(words[0]))
 _Static_assert(sizeof(names) / sizeof(names[0]) == WORDS + 1, "a name a word");
+
+static void say_words(struct options *o)
+{
+	char text[200];
+	size_t used = 0;
+
+	for (size_t i = 0; i < WORDS; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s",
+		    i == 0           ? ""
+		    : i + 1 == WORDS ? " or "
+		                     : ", ",
+		    names[i]);
+	options_usage(o, "say what to do: %s", text);
+}
 
 static int run(struct cli *cli, int argc, char **argv)
 {
@@ -59,7 +96,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (options_next(&o, &value) < 0)
 		return options_end(&o);
 	if (o.n_operands == 0) {
-		options_usage(&o, "say what to do: init, issue or show");
+		say_words(&o);
 		return options_end(&o);
 	}
 	at = argc - (int)o.n_operands;
@@ -89,6 +126,8 @@ const struct cli_verb cmd_cert = {
         "\n"
         "  init    a new authority in a folder\n"
         "  issue   a key and its certificate, for an agent or a user\n"
+        "  sign    a certificate for a request that was made elsewhere\n"
+        "  ls      what the authority has issued\n"
         "  show    what certificates say\n"
         "\n"
         "The authority is in ${TELEX_CONFIG_HOME:-${XDG_CONFIG_HOME:-~/.config}/telex}/ca, or "

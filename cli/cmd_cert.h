@@ -7,17 +7,22 @@
 #define TX_CLI_CMD_CERT_H
 
 #include <jansson.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "certs/ca.h"
+#include "certs/issue.h"
 #include "certs/key.h"
 #include "certs/sans.h"
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "common/err.h"
+#include "common/identity.h"
 
 /* argv[0] of run is the word. */
-extern const struct cli_verb cmd_cert_init, cmd_cert_issue, cmd_cert_show;
+extern const struct cli_verb cmd_cert_init, cmd_cert_issue, cmd_cert_ls, cmd_cert_show,
+    cmd_cert_sign;
 
 /* ---- options that more than one word has ---- */
 
@@ -28,6 +33,7 @@ enum cert_option {
 	CERT_TTL,
 	CERT_KEY_TYPE,
 	CERT_FORCE,
+	CERT_PASSPHRASE,
 	CERT_OWN, /* the first of a word's own */
 };
 
@@ -56,9 +62,14 @@ enum cert_option {
 	{                                                                                          \
 		CERT_FORCE, '\0', "force", false                                                   \
 	}
+#define CERT_SPEC_PASSPHRASE                                                                       \
+	{                                                                                          \
+		CERT_PASSPHRASE, '\0', "passphrase-file", true                                     \
+	}
 
 struct cert_options {
 	const char *dir, *out;
+	const char *passphrase_file;
 	const char *sans[SANS_MAX];
 	size_t n_sans;
 	int64_t ttl_s;
@@ -79,6 +90,29 @@ int cmd_cert_fail(const struct err *e);
 /* The folder of the authority: `given`, or the one that init makes by default. The caller's to
  * free. */
 int cmd_cert_folder(const char *given, char **out, struct err *e);
+/* The authority of --dir, its passphrase from --passphrase-file or asked; *dir as
+ * cmd_cert_folder's. */
+int cmd_cert_authority(const struct cert_options *c, char **dir, struct ca **ca, struct err *e);
+/* `agent NAME` or `user NAME` of o->operands[at]. False after it said what is wrong. */
+bool cmd_cert_who(struct options *o, size_t at, enum identity_kind *kind, const char **name);
+
+/* Where a certificate goes. */
+struct cert_out {
+	const char *dir;
+	bool no_key; /* set it before */
+	bool force, write_ca;
+	char certificate[PATH_MAX], key[PATH_MAX], ca[PATH_MAX];
+};
+
+/* Into c->out, under `name`: before anything is issued, whether it could be written. */
+int cmd_cert_out_check(struct cert_out *out, const struct cert_options *c, const char *name,
+    const char *ca_dir, const struct ca *ca, struct err *e);
+/* Into the ledger, then into the files. */
+int cmd_cert_out_write(const struct cert_out *out, const char *ca_dir, const struct ca *ca,
+    const struct issued *issued, struct err *e);
+/* The members that both `issue` and `sign` have. */
+json_t *cmd_cert_out_json(const struct cert_out *out, const struct issued *issued);
+
 /* Seconds since the epoch as RFC 3339. */
 json_t *cmd_cert_time(int64_t epoch);
 

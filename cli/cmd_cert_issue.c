@@ -3,18 +3,13 @@
  * folder. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 
 #include "certs/ca.h"
-#include "certs/certfile.h"
 #include "certs/issue.h"
 #include "cli/cmd_cert.h"
 #include "cli/output.h"
-#include "cli/paths.h"
 #include "cli/say.h"
 #include "cli/verbs.h"
-#include "common/tls.h"
 #include "common/tls_cert.h"
 
 static const struct options_spec specs[] = {
@@ -23,6 +18,7 @@ static const struct options_spec specs[] = {
     CERT_SPEC_DIR,
     CERT_SPEC_OUT,
     CERT_SPEC_KEY_TYPE,
+    CERT_SPEC_PASSPHRASE,
     CERT_SPEC_FORCE,
     {0},
 };
@@ -30,77 +26,13 @@ static const struct options_spec specs[] = {
 struct issue {
 	struct cert_options given;
 	struct issue_request request;
-	char certificate[PATH_MAX], key[PATH_MAX], ca[PATH_MAX];
+	struct cert_out to;
 };
-
-static bool same_folder(const char *a, const char *b)
-{
-	struct stat one, two;
-
-	return stat(a, &one) == 0 && stat(b, &two) == 0 && one.st_dev == two.st_dev &&
-	       one.st_ino == two.st_ino;
-}
-
-/* ca.pem beside what is issued, so that the three files go together. The same text there is fine.
- */
-static int copy_ca(const struct issue *i, const struct ca *ca, struct err *e)
-{
-	size_t len, there_len = 0;
-	const char *text = ca_certificate(ca, &len);
-	char *there = NULL;
-	bool same;
-	int rc;
-
-	if (!certfile_exists(i->ca))
-		return certfile_write(i->ca, text, len, CERTFILE_CERTIFICATE, false, e);
-	rc = tls_read_file(i->ca, &there, &there_len, e);
-	if (rc != 0)
-		return rc;
-	same = there_len == len && memcmp(there, text, len) == 0;
-	tls_text_free(there, there_len);
-	if (same)
-		return 0;
-	if (!i->given.force)
-		return err_set(e, TX_EEXIST,
-		    "%s is of another authority; choose another folder with --out, or --force",
-		    i->ca);
-	return certfile_write(i->ca, text, len, CERTFILE_CERTIFICATE, true, e);
-}
-
-static int write_files(struct issue *i, const struct ca *ca, const char *dir,
-    const struct issued *issued, struct err *e)
-{
-	int rc = certfile_path(i->certificate, i->given.out, i->request.name, ".pem", e);
-
-	if (rc == 0)
-		rc = certfile_path(i->key, i->given.out, i->request.name, ".key", e);
-	if (rc == 0)
-		rc = certfile_path(i->ca, i->given.out, CA_CERTIFICATE_FILE, "", e);
-	if (rc == 0)
-		rc = paths_make_folder(i->given.out, e);
-	/* An agent called "ca" would take the authority's place. */
-	if (rc == 0 && strcmp(i->certificate, i->ca) == 0)
-		rc = err_set(e, TX_EINVAL, "\"ca\" is the name of the authority's own files");
-	if (rc == 0 && !same_folder(dir, i->given.out))
-		rc = copy_ca(i, ca, e);
-	if (rc == 0)
-		rc = certfile_write_pair(i->certificate, issued->certificate,
-		    issued->certificate_len, i->key, issued->key, issued->key_len, i->given.force,
-		    e);
-	return rc;
-}
 
 static void answer_json(const struct issue *i, const struct issued *issued)
 {
-	json_t *o = json_object(), *hosts = json_array();
+	json_t *o = cmd_cert_out_json(&i->to, issued), *hosts = json_array();
 
-	json_object_set_new(o, "identity", output_json_text(issued->identity));
-	json_object_set_new(o, "serial", output_json_text(issued->serial));
-	json_object_set_new(o, "not_before", cmd_cert_time(issued->not_before));
-	json_object_set_new(o, "not_after", cmd_cert_time(issued->not_after));
-	json_object_set_new(o, "certificate", output_json_text(i->certificate));
-	json_object_set_new(o, "key", output_json_text(i->key));
-	json_object_set_new(o, "ca", output_json_text(i->ca));
 	for (size_t n = 0; n < i->request.sans_len; n++)
 		json_array_append_new(hosts, output_json_text(i->given.sans[n]));
 	if (i->request.kind == IDENTITY_AGENT && i->request.sans_len == 0)
@@ -121,12 +53,12 @@ static void answer(const struct cli *cli, const struct issue *i, const struct is
 	}
 	printf("issued %s, valid until %s\n", issued->identity,
 	    tls_time_text(date, issued->not_after));
-	printf("  certificate  %s\n", i->certificate);
-	printf("  key          %s\n", i->key);
-	printf("  authority    %s\n", i->ca);
+	printf("  certificate  %s\n", i->to.certificate);
+	printf("  key          %s\n", i->to.key);
+	printf("  authority    %s\n", i->to.ca);
 	if (i->request.kind == IDENTITY_USER)
 		say_note("next: telex context create NAME --host HOST --cert %s --key %s --ca %s",
-		    i->certificate, i->key, i->ca);
+		    i->to.certificate, i->to.key, i->to.ca);
 }
 
 static int issue(const struct cli *cli, struct issue *i)
@@ -135,20 +67,18 @@ static int issue(const struct cli *cli, struct issue *i)
 	struct ca *ca = NULL;
 	char *dir = NULL;
 	struct err e;
-	int rc = cmd_cert_folder(i->given.dir, &dir, &e);
+	int rc = cmd_cert_authority(&i->given, &dir, &ca, &e);
 
 	if (rc == 0)
-		rc = ca_load(&ca, dir, &e);
+		rc = cmd_cert_out_check(&i->to, &i->given, i->request.name, dir, ca, &e);
 	if (rc == 0)
 		rc = issue_certificate(&issued, ca, &i->request, &e);
 	if (rc == 0)
-		rc = write_files(i, ca, dir, &issued, &e);
+		rc = cmd_cert_out_write(&i->to, dir, ca, &issued, &e);
 	if (rc == 0)
 		answer(cli, i, &issued);
 	else
 		cmd_cert_fail(&e);
-	if (rc == TX_ENOENT)
-		say_note("make one with `telex cert init`, or name its folder with --dir");
 	issue_free(&issued);
 	ca_free(ca);
 	free(dir);
@@ -157,23 +87,15 @@ static int issue(const struct cli *cli, struct issue *i)
 
 static bool take_operands(struct options *o, struct issue *i)
 {
-	static const char *const kinds[] = {"agent", "user"};
-
 	if (o->n_operands != 2) {
 		options_usage(o, "issue takes `agent NAME` or `user NAME`");
 		return false;
 	}
-	if (!identity_kind_parse(&i->request.kind, o->operands[0])) {
-		options_usage(o, "a certificate is of an agent or a user, not of '%s'%s",
-		    o->operands[0], options_nearest(o->operands[0], kinds, 2));
-		return false;
-	}
-	i->request.name = o->operands[1];
 	i->request.sans = i->given.sans;
 	i->request.sans_len = i->given.n_sans;
 	i->request.ttl_s = i->given.ttl_s;
 	i->request.key_type = i->given.key_type;
-	return true;
+	return cmd_cert_who(o, 0, &i->request.kind, &i->request.name);
 }
 
 static int run(struct cli *cli, int argc, char **argv)
@@ -196,9 +118,10 @@ const struct cli_verb cmd_cert_issue = {
         "  telex cert issue user alice --ttl 8h --out ~/.config/telex/alice\n"
         "\n"
         "Usage: telex cert issue agent NAME [--san NAME|IP]... [--ttl TIME] [--dir DIR]\n"
-        "                       [--out DIR] [--key-type TYPE] [--force]\n"
+        "                       [--out DIR] [--key-type TYPE] [--passphrase-file FILE]\n"
+        "                       [--force]\n"
         "       telex cert issue user NAME [--ttl TIME] [--dir DIR] [--out DIR]\n"
-        "                       [--key-type TYPE] [--force]\n"
+        "                       [--key-type TYPE] [--passphrase-file FILE] [--force]\n"
         "\n"
         "  --san NAME|IP    a host name or address by which clients reach the agent; may be\n"
         "                   repeated; default: NAME itself\n"
@@ -208,6 +131,9 @@ const struct cli_verb cmd_cert_issue = {
         "                   default: ${TELEX_CONFIG_HOME:-${XDG_CONFIG_HOME:-~/.config}/telex}/ca\n"
         "  --out DIR        where NAME.pem, NAME.key and a copy of ca.pem go; default: here\n"
         "  --key-type TYPE  p256 (default), ed25519 or rsa\n"
+        "  --passphrase-file FILE\n"
+        "                   the first line is the passphrase of the authority's key; without it\n"
+        "                   the terminal is asked, when the key has one\n"
         "  --force          write over files that are there\n",
     .specs = specs,
     .run = run,

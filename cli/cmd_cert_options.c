@@ -57,6 +57,9 @@ static bool take(struct options *o, struct cert_options *c, int id, const char *
 		return take_ttl(o, c, value);
 	case CERT_KEY_TYPE:
 		return take_key_type(o, c, value);
+	case CERT_PASSPHRASE:
+		c->passphrase_file = value;
+		return true;
 	case CERT_FORCE:
 		c->force = true;
 		return true;
@@ -75,4 +78,17 @@ bool cmd_cert_options(struct options *o, struct cert_options *c)
 			return false;
 	}
 	return id == 0;
+}
+
+bool cmd_cert_who(struct options *o, size_t at, enum identity_kind *kind, const char **name)
+{
+	static const char *const kinds[] = {"agent", "user"};
+
+	if (!identity_kind_parse(kind, o->operands[at])) {
+		options_usage(o, "a certificate is of an agent or a user, not of '%s'%s",
+		    o->operands[at], options_nearest(o->operands[at], kinds, 2));
+		return false;
+	}
+	*name = o->operands[at + 1];
+	return true;
 }

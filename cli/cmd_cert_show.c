@@ -10,6 +10,8 @@
 #include "cli/verbs.h"
 #include "common/tls.h"
 
+#define DAY INT64_C(86400)
+
 static const char *kind_of(const struct certshow *s)
 {
 	if (s->authority)
@@ -32,6 +34,8 @@ static void show_json(const char *file, const struct certshow *s, int64_t now)
 	    o, "state", output_json_text(certshow_state_name(certshow_state(s, now))));
 	json_object_set_new(o, "not_before", cmd_cert_time(s->not_before));
 	json_object_set_new(o, "not_after", cmd_cert_time(s->not_after));
+	json_object_set_new(o, "days_left", json_integer((s->not_after - now) / DAY));
+	json_object_set_new(o, "seconds_left", json_integer(s->not_after - now));
 	for (size_t i = 0; i < s->hosts_len; i++)
 		json_array_append_new(hosts, output_json_text(s->hosts[i]));
 	json_object_set_new(o, "hosts", hosts);
@@ -39,6 +43,7 @@ static void show_json(const char *file, const struct certshow *s, int64_t now)
 	json_object_set_new(o, "client", json_boolean(s->client));
 	json_object_set_new(o, "subject", output_json_text(s->subject));
 	json_object_set_new(o, "issuer", output_json_text(s->issuer));
+	json_object_set_new(o, "issuer_follows", json_boolean(s->signer_follows));
 	json_object_set_new(o, "key", output_json_text(s->key));
 	json_object_set_new(o, "serial", output_json_text(s->serial));
 	json_object_set_new(o, "sha256", output_json_text(s->fingerprint));

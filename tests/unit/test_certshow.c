@@ -46,7 +46,7 @@ static void an_agent_s_certificate_is_put_in_words(void **state)
 	static const char *const sans[] = {"web1.example", "10.0.0.7"};
 	static const char *const words[] = {"agent (server): spiffe://telex.internal/agent/web1\n",
 	    "  hosts      web1.example, 10.0.0.7\n", "  issued by  lab CA\n", "P-256",
-	    "(7 days left)"};
+	    "expires in 7 days, on "};
 	struct issue_request request = {
 	    .kind = IDENTITY_AGENT, .name = "web1", .sans = sans, .sans_len = 2};
 	struct issued issued;
@@ -73,7 +73,7 @@ static void states_follow_the_clock(void **state)
 {
 	static const char *const gone[] = {"EXPIRED", "(3 hours ago)"};
 	static const char *const early[] = {"NOT YET", "(in 1 minute)"};
-	static const char *const last[] = {"(59 seconds left)"};
+	static const char *const last[] = {"expires in 59 seconds, on "};
 	struct issue_request request = {.kind = IDENTITY_USER, .name = "u"};
 	struct issued issued;
 	struct certshow *s = NULL;
@@ -110,6 +110,9 @@ static void a_bundle_is_shown_in_its_order(void **state)
 	assert_true(s[1].authority);
 	assert_string_equal(s[1].identity, "spiffe://telex.internal");
 	assert_string_equal(s[1].subject, "lab CA");
+	assert_true(s[0].signer_follows);
+	assert_true(s[1].self_signed);
+	assert_false(s[0].self_signed || s[1].signer_follows);
 	certshow_free(s, n);
 	free(bundle);
 	issue_free(&issued);
