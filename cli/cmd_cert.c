@@ -64,10 +64,11 @@ static const struct cli_verb *const words[] = {
     &cmd_cert_issue,
     &cmd_cert_sign,
     &cmd_cert_ls,
+    &cmd_cert_revoke,
     &cmd_cert_show,
 };
 /* The same, for completion. */
-static const char *const names[] = {"init", "issue", "sign", "ls", "show", NULL};
+static const char *const names[] = {"init", "issue", "sign", "ls", "revoke", "show", NULL};
 #define WORDS (sizeof(words) / sizeof(words[0]))
 _Static_assert(sizeof(names) / sizeof(names[0]) == WORDS + 1, "a name a word");
 
@@ -128,6 +129,7 @@ const struct cli_verb cmd_cert = {
         "  issue   a key and its certificate, for an agent or a user\n"
         "  sign    a certificate for a request that was made elsewhere\n"
         "  ls      what the authority has issued\n"
+        "  revoke  a certificate is good no more\n"
         "  show    what certificates say\n"
         "\n"
         "The authority is in ${TELEX_CONFIG_HOME:-${XDG_CONFIG_HOME:-~/.config}/telex}/ca, or "

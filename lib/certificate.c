@@ -13,9 +13,10 @@
 #include "lib/request.h"
 #include "telex/v1/certificate.pb-c.h"
 
-#define CSR_MAX       ((size_t)32 << 10)
-#define CHAIN_MAX     ((size_t)64 << 10)
-#define SIGNATURE_MAX ((size_t)2048)
+#define CSR_MAX         ((size_t)32 << 10)
+#define CHAIN_MAX       ((size_t)64 << 10)
+#define SIGNATURE_MAX   ((size_t)2048)
+#define REVOCATIONS_MAX ((size_t)2 << 20)
 
 _Static_assert(TLS_PIN_SIZE == TOKEN_PIN_SIZE, "a token's pin is TLS's");
 
@@ -131,6 +132,24 @@ static const struct question_kind revocations_kind = {
     .answer = revocations_answer,
 };
 
+static int taken_answer(const ProtobufCMessage *msg, const struct question_answer *to, void *arg)
+{
+	const Telex__V1__PutRevocationsResponse *m = (const Telex__V1__PutRevocationsResponse *)msg;
+	const struct telex_revocations_taken taken = {
+	    .number = m->number, .revoked = m->revoked, .connections_cut = m->connections_cut};
+
+	if (to->taken != NULL)
+		to->taken(&taken, arg);
+	return 0;
+}
+
+static const struct question_kind put_kind = {
+    .method = {"telex.v1.CertificateService", "PutRevocations",
+        &telex__v1__put_revocations_response__descriptor, false},
+    .again = true,
+    .answer = taken_answer,
+};
+
 /* ---- calls ---- */
 
 static int check_csr(const void *csr, size_t len, struct telex_error *error)
@@ -195,4 +214,18 @@ int telex_get_revocations(struct telex_client *authority, int64_t number, int64_
 	request.number = number;
 	return question_ask(
 	    authority, &revocations_kind, &request.base, timeout_ms, &to, done, arg, error);
+}
+
+int telex_put_revocations(struct telex_client *client, const char *pem, size_t len,
+    int64_t timeout_ms, void (*each)(const struct telex_revocations_taken *taken, void *arg),
+    telex_done *done, void *arg, struct telex_error *error)
+{
+	Telex__V1__PutRevocationsRequest request = TELEX__V1__PUT_REVOCATIONS_REQUEST__INIT;
+	const struct question_answer to = {.taken = each};
+
+	if (pem == NULL || pem[len] != '\0' || strlen(pem) != len || len > REVOCATIONS_MAX)
+		return error_set(error, TELEX_ERROR_USAGE,
+		    "a revocation list is a text of at most %zu bytes", REVOCATIONS_MAX);
+	request.revocations = request_text(pem);
+	return question_ask(client, &put_kind, &request.base, timeout_ms, &to, done, arg, error);
 }

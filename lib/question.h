@@ -19,6 +19,7 @@ struct question_answer {
 	void (*summary)(const struct telex_list_summary *summary, void *arg);
 	void (*info)(const struct telex_info *info, void *arg);
 	void (*serving)(bool serving, void *arg);
+	void (*taken)(const struct telex_revocations_taken *taken, void *arg);
 	void (*certificate)(const struct telex_certificate *certificate, void *arg);
 	void (*revocations)(const char *pem, size_t len, void *arg);
 };

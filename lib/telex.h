@@ -544,6 +544,19 @@ TELEX_API int telex_get_revocations(struct telex_client *authority, int64_t numb
     int64_t timeout_ms, void (*each)(const char *pem, size_t len, void *arg), telex_done *done,
     void *arg, struct telex_error *error);
 
+/* What an agent has after telex_put_revocations. */
+struct telex_revocations_taken {
+	int64_t number;
+	uint32_t revoked;         /* how many certificates its list names */
+	uint32_t connections_cut; /* by the worker that answered */
+};
+
+/* Gives an agent a newer revocation list than it has (PEM, of its CA; a NUL at pem[len]). STATUS with
+ * reason OLDER: it has a newer one. Any client, but not an authority's. */
+TELEX_API int telex_put_revocations(struct telex_client *client, const char *pem, size_t len,
+    int64_t timeout_ms, void (*each)(const struct telex_revocations_taken *taken, void *arg),
+    telex_done *done, void *arg, struct telex_error *error);
+
 TELEX_API const char *telex_version(void);
 
 #ifdef __cplusplus

@@ -10,7 +10,6 @@
 
 #include "agent/keeper/attach.h"
 #include "agent/keeper/link_internal.h"
-#include "agent/keeper/revocations.h"
 #include "common/keeper_msg.h"
 #include "common/log.h"
 
@@ -90,7 +89,7 @@ static const struct {
     {KM_LIST, ask_list},
     {KM_GROUP, ask_group},
     {KM_INFO, ask_info},
-    {KM_REVOCATIONS, revocations_ask},
+    {KM_REVOCATIONS, link_on_revocations},
 };
 
 static int on_message(struct km_chan *c, const union km_any *msg, int *fds, size_t n_fds, void *arg)

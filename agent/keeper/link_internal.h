@@ -43,6 +43,8 @@ link_handler link_on_start, link_on_attach, link_on_detach, link_on_release, lin
 /* ask.c: each has one answer */
 link_handler ask_signal, ask_remove, ask_resize, ask_list, ask_group, ask_info;
 
+/* link_revocations.c */
+link_handler link_on_revocations;
 /* update.c */
 link_handler update_ask;
 

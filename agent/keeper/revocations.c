@@ -4,10 +4,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "agent/keeper/file_put.h"
-#include "common/memfile.h"
 
 static int path_of(char out[PATH_MAX], const struct config *c, struct err *e)
 {
@@ -35,24 +33,4 @@ int revocations_put(const struct config *c, const void *pem, size_t len, struct 
 	int rc = path_of(path, c, e);
 
 	return rc != 0 ? rc : file_put(path, pem, len, 0644, e);
-}
-
-int revocations_ask(struct link *l, const union km_any *any, int *fds)
-{
-	struct km_done done = {0};
-	uint8_t *pem = NULL;
-	size_t len = 0;
-	struct err e;
-	int rc;
-
-	if (l->env->revocations == NULL)
-		return link_refuse_why(
-		    l, any->hdr.seq, KM_WHY_SYSTEM, "no revocation list is kept here");
-	if (memfile_load(fds[0], REVOCATIONS_MAX, &pem, &len, &e) == TX_EPROTO)
-		return link_violation(l, e.message);
-	rc = pem == NULL ? e.code : l->env->revocations(pem, len, l->env->revocations_arg, &e);
-	free(pem);
-	if (rc != 0)
-		return link_refuse_why(l, any->hdr.seq, KM_WHY_SYSTEM, e.message);
-	return km_send(l->chan, KM_DONE, any->hdr.seq, &done, NULL, 0);
 }

@@ -7,7 +7,6 @@
 #include <stddef.h>
 
 #include "agent/keeper/config.h"
-#include "agent/keeper/link_internal.h"
 #include "common/err.h"
 
 #define REVOCATIONS_MAX ((size_t)8 << 20)
@@ -15,8 +14,5 @@
 /* For reading; -1: there is none. */
 int revocations_open(const struct config *c);
 int revocations_put(const struct config *c, const void *pem, size_t len, struct err *e);
-
-/* KM_REVOCATIONS */
-link_handler revocations_ask;
 
 #endif
