@@ -28,6 +28,7 @@ static const struct options_spec specs[] = {
     {OPT_REASON, '\0', "reason", true},
     {OPT_PUSH, '\0', "push", false},
     CERT_SPEC_DIR,
+    CERT_SPEC_PASSPHRASE,
     {0},
 };
 
@@ -54,11 +55,12 @@ struct revoke {
 
 /* ---- the list ---- */
 
-static int make_list(struct revoke *r, const char *dir, struct err *e)
+static int make_list(struct revoke *r, struct err *e)
 {
 	struct ledger *l = NULL;
 	struct ca *ca = NULL;
-	int rc = ca_load(&ca, dir, e);
+	char *dir = NULL;
+	int rc = cmd_cert_authority(&r->given, &dir, &ca, e);
 
 	if (rc == 0)
 		rc = ledger_open(&l, dir, e);
@@ -72,6 +74,7 @@ static int make_list(struct revoke *r, const char *dir, struct err *e)
 		rc = certfile_write(r->path, r->pem, r->len, CERTFILE_CERTIFICATE, true, e);
 	ledger_close(l);
 	ca_free(ca);
+	free(dir);
 	return rc;
 }
 
@@ -189,14 +192,11 @@ static void answer_json(const struct revoke *r)
 
 static int revoke(const struct cli *cli, struct revoke *r)
 {
-	char *dir = NULL;
 	struct err e;
-	int rc = cmd_cert_folder(r->given.dir, &dir, &e);
+	int rc = make_list(r, &e);
 
 	r->all_took_it = true;
 	r->hosts = json_array();
-	if (rc == 0)
-		rc = make_list(r, dir, &e);
 	if (rc == 0) {
 		answer(cli, r);
 		if (r->push)
@@ -208,7 +208,6 @@ static int revoke(const struct cli *cli, struct revoke *r)
 	}
 	json_decref(r->hosts);
 	free(r->pem);
-	free(dir);
 	if (rc != 0)
 		return CLI_TELEX;
 	return r->all_took_it ? CLI_OK : CLI_FAILED;
@@ -264,12 +263,15 @@ const struct cli_verb cmd_cert_revoke = {
         "  telex cert revoke --push -w build7      a new list, nothing more revoked\n"
         "\n"
         "Usage: telex cert revoke [SERIAL|IDENTITY] [--reason REASON] [--dir DIR]\n"
-        "                         [--push [-w HOST,...]]\n"
+        "                         [--passphrase-file FILE] [--push [-w HOST,...]]\n"
         "\n"
         "  --reason REASON  unspecified (default), key-compromise, affiliation-changed,\n"
         "                   superseded, cessation or privilege-withdrawn\n"
         "  --dir DIR        where the authority is;\n"
         "                   default: ${TELEX_CONFIG_HOME:-${XDG_CONFIG_HOME:-~/.config}/telex}/ca\n"
+        "  --passphrase-file FILE\n"
+        "                   the first line is the passphrase of the authority's key; without it\n"
+        "                   it is asked for, where it is encrypted\n"
         "  --push           give the new list to the agents now, with the context's certificate;\n"
         "                   they cut the connections of what it revokes at once\n"
         "\n"
