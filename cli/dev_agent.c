@@ -18,6 +18,7 @@
 
 #include "cli/dev_spawn.h"
 #include "cli/paths.h"
+#include "cli/policy_file.h"
 #include "common/escape.h"
 #include "common/mem.h"
 
@@ -176,6 +177,21 @@ static char *quoted(const char *text)
 	return out;
 }
 
+static int write_policy(const struct dev_agent *a, struct err *e)
+{
+	char *path = in(a, "policy.conf"), *user = in(a, "user.pem");
+	char identity[IDENTITY_SIZE];
+	int r = policy_file_identity(user, identity, e);
+
+	if (r == 0)
+		r = policy_file_write(path, identity, false, e);
+	if (r == TX_EEXIST)
+		r = 0;
+	free(user);
+	free(path);
+	return r;
+}
+
 int dev_agent_configure(const struct dev_agent *a, unsigned port, bool verbose, struct err *e)
 {
 	char *path, *dir, *text;
@@ -190,10 +206,13 @@ int dev_agent_configure(const struct dev_agent *a, unsigned port, bool verbose, 
 	                 "certificate = '%s/agent.pem'\n"
 	                 "key = '%s/agent.key'\n"
 	                 "ca = '%s/ca.pem'\n"
+	                 "policy = '%s/policy.conf'\n"
 	                 "state_directory = '%s/agent'\n"
 	                 "log_level = \"%s\"\n",
-	    port, dir, dir, dir, dir, verbose ? "debug" : "info");
+	    port, dir, dir, dir, dir, dir, verbose ? "debug" : "info");
 	r = paths_write(path, text, strlen(text), e);
+	if (r == 0)
+		r = write_policy(a, e);
 	free(text);
 	free(dir);
 	free(path);

@@ -3,6 +3,7 @@
  * The agent that `telex dev` starts, in its folder:
  *     ca.pem ca.key agent.pem agent.key user.pem user.key   certificates (certs/provision.h)
  *     telexd.conf  telexd.log (detached)  telexd.pid ("PID START": START tells a reused pid)
+ *     policy.conf (once: it may be changed)
  *     lock (held while it is started or ended)  agent/ (telexd's own state; agent/address says
  * where it listens)
  *
@@ -29,7 +30,7 @@ void dev_agent_close(struct dev_agent *a);
 /* Others may start or end it from now on. */
 void dev_agent_unlock(struct dev_agent *a);
 
-/* Writes telexd.conf. */
+/* Writes telexd.conf, and policy.conf when there is none: user.pem's owner may do everything. */
 int dev_agent_configure(const struct dev_agent *a, unsigned port, bool verbose, struct err *e);
 /* Starts telexd: detached in a session of its own and with its log in a file, else as a child that
  * ends with us. */

@@ -96,6 +96,8 @@ int rpc_call_answer(const struct rpc_call *c, const char **reason);
 bool rpc_call_accepted(const struct rpc_call *c);
 void rpc_call_set_data(struct rpc_call *c, void *data);
 const struct rpc_method *rpc_call_method(struct rpc_call *c); /* NULL: there is none such */
+/* "/telex.v1.ProcessService/Run"; of a call that was accepted. */
+const char *rpc_call_path(const struct rpc_call *c);
 
 /* Whether the client has ended its half by now. One that ends it only after the last message was
  * sent, in a call that `finished` then gets with OK, has seen that message. */

@@ -345,6 +345,11 @@ const struct rpc_method *rpc_call_method(struct rpc_call *c)
 	return c->method;
 }
 
+const char *rpc_call_path(const struct rpc_call *c)
+{
+	return c->path;
+}
+
 bool rpc_half_closed(const struct rpc_call *c)
 {
 	return grpc_half_closed(c->grpc);

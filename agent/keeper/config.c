@@ -181,7 +181,8 @@ int config_check_files(const struct config *c, config_problem problem, void *arg
 {
 	const struct {
 		const char *key, *path;
-	} files[] = {{"certificate", c->certificate}, {"key", c->key}, {"ca", c->ca}};
+	} files[] = {
+	    {"certificate", c->certificate}, {"key", c->key}, {"ca", c->ca}, {"policy", c->policy}};
 	char text[1024];
 	int rc = 0;
 
@@ -192,8 +193,11 @@ int config_check_files(const struct config *c, config_problem problem, void *arg
 			close(fd);
 			continue;
 		}
-		snprintf(text, sizeof(text), "%s: %s: %s: %s", c->file, files[i].key, files[i].path,
-		    strerror(errno));
+		snprintf(text, sizeof(text), "%s: %s: %s: %s%s", c->file, files[i].key,
+		    files[i].path, strerror(errno),
+		    strcmp(files[i].key, "policy") == 0 && errno == ENOENT
+		        ? "; `telex policy init` writes one"
+		        : "");
 		problem(text, arg);
 		rc = TX_EINVAL;
 	}

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "agent/worker/audit_log.h"
+#include "agent/worker/authz.h"
 #include "agent/worker/process_call.h"
 #include "agent/worker/process_lookup.h"
 #include "agent/worker/process_reply.h"
@@ -62,8 +63,8 @@ static void on_found_answer(const union km_any *msg, int fd, void *arg)
 static void look_up(struct process_call *p, const char *id, bool usage, keeper_answer *answer)
 {
 	struct rpc_status status;
-	int rc = process_lookup(
-	    process_call_keeper(p), id, process_call_identity(p), usage, answer, p, &p->asked);
+	int rc = process_lookup(process_call_keeper(p), id, process_call_identity(p),
+	    authz_any(p->call), usage, answer, p, &p->asked);
 
 	if (rc == 0)
 		return;
@@ -110,6 +111,7 @@ void process_ask_start(struct rpc_call *c, const ProtobufCMessage *msg)
 	snprintf(m.id, sizeof(m.id), "%s", q->process_id);
 	if (process_id_check(q->process_id, &status) < 0 ||
 	    process_spec_parse(&a->spec, q->spec, false, &status) < 0 ||
+	    authz_start(c, a->spec, &m, &status) < 0 ||
 	    audit_log_act(c, KM_START, &m, a->spec, &status) < 0 ||
 	    process_spec_seal(a->spec, &fd, &status) < 0) {
 		process_call_fail(&a->base, &status);
@@ -146,12 +148,15 @@ void process_ask_signal(struct rpc_call *c, const ProtobufCMessage *msg)
 	const Telex__V1__SignalRequest *q = (const void *)msg;
 	struct asked *a = ask(c);
 	struct km_signal m = {.signo = q->signal};
+	struct policy_request r = {
+	    .signal = (int)(q->signal & 0xff), .kill = q->kill_after != NULL};
 	struct rpc_status status;
 
 	if (process_id_check(q->process_id, &status) < 0 ||
 	    process_stop_check(q->signal, q->target, q->kill_after, &m.kill_after_ns, &status) <
 	        0 ||
-	    process_value_check(q->value, q->target, &status) < 0) {
+	    process_value_check(q->value, q->target, &status) < 0 ||
+	    authz_process(c, &r, &m.any, &status) < 0) {
 		process_call_fail(&a->base, &status);
 		return;
 	}
@@ -213,7 +218,7 @@ void process_ask_remove(struct rpc_call *c, const ProtobufCMessage *msg)
 {
 	const Telex__V1__RemoveRequest *q = (const void *)msg;
 	struct asked *a = ask(c);
-	struct km_remove m = {0};
+	struct km_remove m = {.any = authz_any(c)};
 	struct rpc_status status;
 
 	if (process_id_check(q->process_id, &status) < 0) {
@@ -259,6 +264,21 @@ static int take_update(
 	return 0;
 }
 
+static int allow_update(struct rpc_call *c, struct km_update *m, struct rpc_status *status)
+{
+	struct policy_request r = {
+	    .renice = m->set_nice != 0,
+	    .nice = m->nice,
+	    .memory = m->memory,
+	    .pids = m->pids,
+	    .cpu_millis = m->cpu_millis,
+	    .rlimits = m->rlimits,
+	    .n_rlimits = m->n_rlimits,
+	};
+
+	return authz_process(c, &r, &m->any, status);
+}
+
 void process_ask_update(struct rpc_call *c, const ProtobufCMessage *msg)
 {
 	const Telex__V1__UpdateRequest *q = (const void *)msg;
@@ -266,7 +286,7 @@ void process_ask_update(struct rpc_call *c, const ProtobufCMessage *msg)
 	struct km_update m = {0};
 	struct rpc_status status;
 
-	if (take_update(&m, q, &status) < 0) {
+	if (take_update(&m, q, &status) < 0 || allow_update(c, &m, &status) < 0) {
 		process_call_fail(&a->base, &status);
 		return;
 	}

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "agent/worker/authz.h"
 #include "agent/worker/process_call.h"
 #include "agent/worker/process_spec.h"
 #include "telex/v1/process.pb-c.h"
@@ -101,13 +102,16 @@ void process_group_signal(struct rpc_call *c, const ProtobufCMessage *msg)
 {
 	const Telex__V1__SignalGroupRequest *q = (const void *)msg;
 	struct km_group m = {.op = KM_GROUP_SIGNAL, .signo = q->signal};
+	struct policy_request r = {
+	    .signal = (int)(q->signal & 0xff), .kill = q->kill_after != NULL};
 	struct asked *a = begin(c, q->name);
 	struct rpc_status status;
 
 	if (a == NULL)
 		return;
 	if (process_stop_check(q->signal, q->target, q->kill_after, &m.kill_after_ns, &status) <
-	    0) {
+	        0 ||
+	    authz_process(c, &r, NULL, &status) < 0) {
 		process_call_fail(&a->base, &status);
 		return;
 	}

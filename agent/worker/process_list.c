@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/worker/authz.h"
 #include "agent/worker/process_call.h"
 #include "agent/worker/process_reply.h"
 #include "agent/worker/process_spec.h"
@@ -143,7 +144,7 @@ void process_list_message(struct rpc_call *c, const ProtobufCMessage *msg)
 {
 	const Telex__V1__ListRequest *q = (const void *)msg;
 	struct listing *l = process_call_new(c, sizeof(*l));
-	struct km_list m = {0};
+	struct km_list m = {.any = authz_any(c)};
 	struct rpc_status status;
 
 	if (take_filters(&m, q, &status) < 0) {

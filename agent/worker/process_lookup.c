@@ -6,10 +6,10 @@
 
 #include "agent/worker/process_reply.h"
 
-int process_lookup(struct keeper_client *k, const char *id, const char *owner, bool usage,
-    keeper_answer *answer, void *arg, struct keeper_call **out)
+int process_lookup(struct keeper_client *k, const char *id, const char *owner, uint8_t any,
+    bool usage, keeper_answer *answer, void *arg, struct keeper_call **out)
 {
-	struct km_list m = {.one = 1, .usage = usage ? 1 : 0};
+	struct km_list m = {.one = 1, .usage = usage ? 1 : 0, .any = any};
 
 	snprintf(m.id, sizeof(m.id), "%s", id);
 	snprintf(m.owner, sizeof(m.owner), "%s", owner);

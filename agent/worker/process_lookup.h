@@ -9,8 +9,8 @@
 #include "common/job_record.h"
 #include "common/rpc_status.h"
 
-/* Asks for a process of `owner`, with `usage` for what it uses, too; as keeper_call. */
-int process_lookup(struct keeper_client *k, const char *id, const char *owner, bool usage,
+/* Asks for a process of `owner` (with `any`: or of anybody), with `usage` for what it uses, too; as keeper_call. */
+int process_lookup(struct keeper_client *k, const char *id, const char *owner, uint8_t any, bool usage,
     keeper_answer *answer, void *arg, struct keeper_call **out);
 
 /*

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "agent/worker/audit_log.h"
+#include "agent/worker/authz.h"
 #include "agent/worker/process_call.h"
 #include "agent/worker/process_reply.h"
 #include "agent/worker/process_spec.h"
@@ -18,10 +19,10 @@ struct waiting {
 };
 
 int process_wait_attach(struct keeper_attachment **out, struct keeper_client *k, const char *id,
-    const char *owner, const struct keeper_attachment_ops *ops, void *arg)
+    const char *owner, uint8_t any, const struct keeper_attachment_ops *ops, void *arg)
 {
 	struct km_attach m = {
-	    .from = KM_FROM_NEWEST, .flags = KM_ATTACH_PASSIVE | KM_ATTACH_NO_OUTPUT};
+	    .from = KM_FROM_NEWEST, .flags = KM_ATTACH_PASSIVE | KM_ATTACH_NO_OUTPUT, .any = any};
 
 	snprintf(m.id, sizeof(m.id), "%s", id);
 	snprintf(m.owner, sizeof(m.owner), "%s", owner);
@@ -103,7 +104,7 @@ void process_wait_message(struct rpc_call *c, const ProtobufCMessage *msg)
 		snprintf(w->id, sizeof(w->id), "%s", q->process_id);
 		w->forget = q->forget;
 		rc = process_wait_attach(&w->att, process_call_keeper(&w->base), w->id,
-		    process_call_identity(&w->base), &ops, w);
+		    process_call_identity(&w->base), authz_any(c), &ops, w);
 		if (rc < 0)
 			process_reply_link(&status, rc);
 	}
@@ -122,8 +123,8 @@ static void on_forgotten(const union km_any *msg, int fd, void *arg)
 /* Only an answer that was sent is worth a process's memory. */
 static void forget(const struct waiting *w)
 {
+	struct km_remove m = {.any = authz_any(w->base.call)};
 	struct rpc_status status;
-	struct km_remove m = {0};
 
 	snprintf(m.id, sizeof(m.id), "%s", w->id);
 	snprintf(m.by, sizeof(m.by), "%s", process_call_identity(&w->base));

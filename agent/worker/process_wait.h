@@ -14,7 +14,7 @@ void process_wait_closed(struct rpc_call *c);
 
 /* Attaches to a process only to hear of its end: nobody's presence, no output. As keeper_attach. */
 int process_wait_attach(struct keeper_attachment **out, struct keeper_client *k, const char *id,
-    const char *owner, const struct keeper_attachment_ops *ops, void *arg);
+    const char *owner, uint8_t any, const struct keeper_attachment_ops *ops, void *arg);
 /* For the parts of an attachment that one without output has none of. */
 void process_wait_no_ring(const struct km_ring *ring, int fd, void *arg);
 void process_wait_no_wake(uint32_t eof, void *arg);

@@ -155,7 +155,7 @@ static void look_up_next(struct waiting *w)
 	if (m == NULL || w->base.asked != NULL || rpc_pending(w->base.call) >= H2_SEND_HIGH)
 		return;
 	rc = process_lookup(process_call_keeper(&w->base), m->id, process_call_identity(&w->base),
-	    false, on_record, w, &w->base.asked);
+	    0, false, on_record, w, &w->base.asked);
 	if (rc == 0)
 		return;
 	process_reply_link(&status, rc);
@@ -233,7 +233,7 @@ static void attach_next(struct waiting *w)
 		if (m->listed_ended)
 			continue;
 		rc = process_wait_attach(&m->att, process_call_keeper(&w->base), m->id,
-		    process_call_identity(&w->base), &ops, m);
+		    process_call_identity(&w->base), 0, &ops, m);
 		w->asked++;
 	}
 	if (rc == 0)

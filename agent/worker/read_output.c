@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "agent/worker/audit_log.h"
+#include "agent/worker/authz.h"
 #include "agent/worker/keeper_client.h"
 #include "agent/worker/process_reply.h"
 #include "agent/worker/process_spec.h"
@@ -253,7 +254,7 @@ static int attach(
 {
 	const struct worker *w = rpc_call_context(rd->call);
 	const struct peer *peer = rpc_call_peer(rd->call);
-	struct km_attach m = {.flags = KM_ATTACH_PASSIVE};
+	struct km_attach m = {.flags = KM_ATTACH_PASSIVE, .any = authz_any(rd->call)};
 	int rc = process_id_check(q->process_id, status);
 
 	if (rc == 0)

@@ -260,7 +260,7 @@ static void on_job(const struct km_job *job, void *arg)
 		return;
 	}
 	rc = process_lookup(
-	    r->worker->keeper, r->id, job->owner, false, on_looked_up, r, &r->lookup);
+	    r->worker->keeper, r->id, job->owner, 0, false, on_looked_up, r, &r->lookup);
 	if (rc < 0)
 		run_fail_link(r, rc);
 }

@@ -41,7 +41,9 @@ struct run {
 	struct job_spec *spec; /* from the request until `started` */
 	struct km_job job;
 	struct km_exit exit;
-	bool attaches;      /* its first request is attach */
+	bool attaches; /* its first request is attach */
+	/* Whether it may be another identity's: the process, and one that a signal is for. */
+	uint8_t any, signal_any;
 	bool feeds;         /* the client may feed stdin */
 	uint8_t from;       /* enum km_from */
 	uint64_t resume[3]; /* then, from OFFSET: where; KM_OFFSET_OLDEST */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent/worker/audit_log.h"
+#include "agent/worker/authz.h"
 #include "agent/worker/process_reply.h"
 #include "agent/worker/process_spec.h"
 #include "agent/worker/run_internal.h"
@@ -66,6 +67,7 @@ void run_request_signals(struct run *r)
 	    !next_signal(r, &m))
 		return;
 	m.kill_after_ns = -1;
+	m.any = r->signal_any;
 	snprintf(m.id, sizeof(m.id), "%s", r->id);
 	snprintf(m.by, sizeof(m.by), "%s", peer->identity);
 	if (audit_log_act(r->call, KM_SIGNAL, &m, NULL, &status) < 0) {
@@ -79,12 +81,17 @@ void run_request_signals(struct run *r)
 
 static int take_signal(struct run *r, const Telex__V1__RunSignal *s, struct rpc_status *status)
 {
+	struct policy_request ask = {.signal = (int)(s->signal & 0xff)};
 	int rc = process_signal_check(s->signal, s->target, status);
+	uint8_t any;
 
 	if (rc == 0)
 		rc = process_value_check(s->value, s->target, status);
+	if (rc == 0)
+		rc = authz_process(r->call, &ask, &any, status);
 	if (rc < 0)
 		return rc;
+	r->signal_any &= any;
 	if (s->value == NULL) {
 		r->signals[process_signal_target(s->target)] |= UINT64_C(1) << (s->signal - 1);
 	} else if (r->n_valued < RUN_VALUED_MAX) {
@@ -131,6 +138,8 @@ static int take_start(struct run *r, const Telex__V1__RunStart *start, struct rp
 	    r, start->process_id, start->heartbeat_interval, start->resume, m.offset, status);
 	if (rc == 0)
 		rc = process_spec_parse(&r->spec, start->spec, true, status);
+	if (rc == 0)
+		rc = authz_start(r->call, r->spec, &m, status);
 	if (rc < 0)
 		return rc;
 	r->feeds = true;
@@ -184,7 +193,7 @@ static int take_from(struct run *r, const Telex__V1__RunAttach *attach, uint64_t
 static int take_attach(struct run *r, const Telex__V1__RunAttach *attach, struct rpc_status *status)
 {
 	const struct peer *peer = rpc_call_peer(r->call);
-	struct km_attach m = {0};
+	struct km_attach m = {.any = authz_any(r->call)};
 	int rc;
 
 	rc = take_common(
@@ -192,6 +201,7 @@ static int take_attach(struct run *r, const Telex__V1__RunAttach *attach, struct
 	if (rc < 0)
 		return rc;
 	r->attaches = true;
+	r->any = r->signal_any = m.any;
 	r->feeds = attach->stdin;
 	r->acknowledges = attach->acknowledge_exit;
 	r->key = m.key = attach->attachment_key;

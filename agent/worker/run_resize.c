@@ -32,7 +32,7 @@ static void on_resized(const union km_any *msg, int fd, void *arg)
 void run_resize_send(struct run *r)
 {
 	const struct peer *peer = rpc_call_peer(r->call);
-	struct km_resize m = {.rows = r->rows, .columns = r->columns};
+	struct km_resize m = {.rows = r->rows, .columns = r->columns, .any = r->any};
 	struct rpc_status status;
 	int rc;
 

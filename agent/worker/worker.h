@@ -9,6 +9,7 @@
 #include "common/tls.h"
 
 struct audit;
+struct authz;
 struct event_base;
 struct health_watch;
 struct keeper_client;
@@ -26,6 +27,7 @@ struct worker {
 	struct km_config config; /* as the keeper gave it */
 	char agent_identity[TLS_IDENTITY_SIZE];
 	struct audit *audit; /* NULL: none (tests); see audit_log.h */
+	struct authz *authz; /* from KM_GO on; NULL: nobody may do anything */
 	bool draining;
 	bool moving;                  /* draining, because another worker has taken over */
 	struct run *runs;             /* run.c's */

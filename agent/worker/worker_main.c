@@ -98,17 +98,25 @@ static int authorize(struct rpc_call *c, const struct rpc_service *s, const stru
     struct rpc_status *refuse)
 {
 	const struct peer *who = rpc_call_peer(c);
+	char rule[POLICY_RULE_SIZE] = "";
 	int rc = revoked_authorize(who->worker->revoked, who, s->name, m->name, refuse);
+	bool begun;
 
 	if (rc == 0)
-		rc = authz_check(who->identity, s->name, m->name, refuse);
-	return audit_log_call(c, s->name, m, rc != 0, NULL, refuse);
+		rc = authz_call(who->worker->authz, who->identity, s->name, m->name, rule, refuse);
+	begun = rc == 0;
+	rc = audit_log_call(c, s->name, m, rc != 0, rule[0] != '\0' ? rule : NULL, refuse);
+	if (begun && rc != 0)
+		authz_ended(who->worker->authz, who->identity);
+	return rc;
 }
 
 static void on_finished(struct rpc_call *c, const char *path, const struct rpc_status *status)
 {
 	struct peer *who = rpc_call_peer(c);
 
+	if (rpc_call_accepted(c))
+		authz_ended(who->worker->authz, who->identity);
 	who->last_code = status->code;
 	log_debug("%s: %s: %s: %s%s%s", who->address, who->identity, path,
 	    rpc_code_name(status->code), status->message[0] != '\0' ? ": " : "", status->message);
@@ -203,6 +211,9 @@ static int go(struct program *p)
 
 	if (rc == 0)
 		rc = begin_audit(p, &e);
+	if (rc == 0)
+		rc = authz_new(
+		    &p->worker.authz, p->files[KM_FILE_POLICY], p->files[KM_FILE_CEILING], &e);
 	if (rc == 0) {
 		rc = rpc_server_new(&p->rpc, p->worker.base, &cfg);
 		if (rc < 0)
@@ -377,6 +388,7 @@ static void clean_up(struct program *p)
 	rpc_server_free(p->rpc);
 	tls_ctx_free(p->tls);
 	revoked_free(p->worker.revoked);
+	authz_free(p->worker.authz);
 	keeper_client_free(p->worker.keeper);
 	svc_reflection_cleanup();
 	forget_pem(p);

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "agent/worker/audit_log.h"
+#include "agent/worker/authz.h"
 #include "agent/worker/keeper_client.h"
 #include "agent/worker/process_reply.h"
 #include "agent/worker/process_spec.h"
@@ -255,7 +256,8 @@ static int attach(
 	const struct peer *peer = rpc_call_peer(w->call);
 	struct km_attach m = {.flags = KM_ATTACH_PASSIVE | KM_ATTACH_NO_OUTPUT,
 	    .want_stdin = 1,
-	    .from = KM_FROM_NEWEST};
+	    .from = KM_FROM_NEWEST,
+	    .any = authz_any(w->call)};
 	int rc = check(q, status);
 
 	if (rc < 0)

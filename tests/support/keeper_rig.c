@@ -49,8 +49,9 @@ static void write_config(const struct rig *r, const char *more)
 	/* A test that is busy with one peer answers no pings of another: that is no hanging. */
 	snprintf(text, sizeof(text),
 	    "listen = {\"127.0.0.1:0\"}\ncertificate = \"%s/pem\"\nkey = \"%s/pem\"\n"
-	    "ca = \"%s/pem\"\nstate_directory = \"%s/state\"\nlog_level = debug\n%s%s\n",
-	    r->dir, r->dir, r->dir, r->dir,
+	    "ca = \"%s/pem\"\npolicy = \"%s/pem\"\nstate_directory = \"%s/state\"\nlog_level = "
+	    "debug\n%s%s\n",
+	    r->dir, r->dir, r->dir, r->dir, r->dir,
 	    strstr(more, "hang_timeout") == NULL ? "hang_timeout = 1h\n" : "", more);
 	write_file(r, "conf", text);
 	write_file(r, "pem", "stands for a certificate\n");

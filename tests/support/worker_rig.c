@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/worker/authz.h"
 #include "agent/worker/revoked.h"
 #include "agent/worker/services.h"
 
@@ -25,6 +26,8 @@ static int control(const union km_any *msg, int *fds, size_t n_fds, void *arg)
 		close(fds[i]);
 	if (msg->hdr.type == KM_CONFIG)
 		rig->worker.config = msg->config;
+	if (msg->hdr.type == KM_CONFIG && msg->config.default_user[0] == '\0')
+		snprintf(rig->worker.config.default_user, KM_USER_SIZE, "%s", RIG_DEFAULT_USER);
 	if (msg->hdr.type == KM_GO)
 		keeper_client_ready(rig->worker.keeper, 0, 0);
 	return 0;
@@ -59,6 +62,26 @@ void worker_rig_settle(struct worker_rig *rig)
 	h2_pair_settle(&rig->pair);
 }
 
+static void on_problem(const char *text, void *arg)
+{
+	(void)arg;
+	fprintf(stderr, "worker_rig: %s\n", text);
+}
+
+void worker_rig_policy(struct worker_rig *rig, const char *text)
+{
+	char *example = text == NULL ? policy_example(RIG_USER) : NULL;
+	struct policy *p = NULL;
+
+	if (text == NULL)
+		text = example;
+	require(text != NULL, "no policy");
+	require(policy_parse(&p, text, strlen(text), "policy", on_problem, NULL) == 0, "policy");
+	free(example);
+	authz_free(rig->worker.authz);
+	rig->worker.authz = authz_new_policy(p);
+}
+
 void worker_rig_init(struct worker_rig *rig)
 {
 	static const struct keeper_client_ops keeper_ops = {.control = control, .lost = lost};
@@ -77,6 +100,7 @@ void worker_rig_init(struct worker_rig *rig)
 	h2_pair_init(&rig->pair);
 	rig->worker.base = rig->pair.base;
 	snprintf(rig->peer.identity, sizeof(rig->peer.identity), RIG_USER);
+	worker_rig_policy(rig, NULL);
 	rig->worker.revoked = revoked_new("", 0, &rig->worker.config);
 	rig->keeper = fake_keeper_new(rig->pair.base, &fd);
 	require(
@@ -104,5 +128,6 @@ void worker_rig_free(struct worker_rig *rig)
 	h2_pair_free(&rig->pair);
 	rpc_server_free(rig->server);
 	revoked_free(rig->worker.revoked);
+	authz_free(rig->worker.authz);
 	svc_reflection_cleanup();
 }

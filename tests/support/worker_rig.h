@@ -14,7 +14,8 @@
 #include "tests/support/fake_keeper.h"
 #include "tests/support/h2_pair.h"
 
-#define RIG_USER "spiffe://test.internal/user/alice"
+#define RIG_USER         "spiffe://test.internal/user/alice"
+#define RIG_DEFAULT_USER "rig"
 
 struct worker_rig {
 	struct h2_pair pair;
@@ -26,6 +27,8 @@ struct worker_rig {
 };
 
 void worker_rig_init(struct worker_rig *rig);
+/* Another policy from now on. At first RIG_USER may do everything. NULL: that again. */
+void worker_rig_policy(struct worker_rig *rig, const char *text);
 /* Closes the connection first, so that every call lets go of what it holds. */
 void worker_rig_free(struct worker_rig *rig);
 /* Runs the loop until nothing more happens. */

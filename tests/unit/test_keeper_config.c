@@ -253,11 +253,15 @@ static void missing_certificates_and_users_are_named(void **state)
 
 	(void)state;
 	assert_int_equal(load("certificate = /no/cert\nkey = /no/key\nca = /dev/null\n"
+	                      "policy = /no/policy.conf\n"
 	                      "worker_user = no-such-user-here\n",
 	                     &c, &ps, file),
 	    0);
 	assert_int_equal(config_check_files(c, note, &ps), TX_EINVAL);
-	assert_int_equal(ps.n, 3);
+	assert_int_equal(ps.n, 4);
+	assert_non_null(
+	    strstr(ps.text, "policy: /no/policy.conf: No such file or directory; `telex "
+	                    "policy init` writes one\n"));
 	assert_non_null(strstr(ps.text, "certificate: /no/cert: No such file"));
 	assert_non_null(strstr(ps.text, "no such user: no-such-user-here"));
 	config_unref(c);

@@ -631,8 +631,8 @@ static void listen_on(struct rig *r, const char *address)
 
 	snprintf(text, sizeof(text),
 	    "listen = {\"%s\"}\ncertificate = \"%s/pem\"\nkey = \"%s/pem\"\nca = \"%s/pem\"\n"
-	    "state_directory = \"%s/state\"\nlog_level = debug\nworkers = 1\n",
-	    address, r->dir, r->dir, r->dir, r->dir);
+	    "policy = \"%s/pem\"\nstate_directory = \"%s/state\"\nlog_level = debug\nworkers = 1\n",
+	    address, r->dir, r->dir, r->dir, r->dir, r->dir);
 	rig_write(r, "conf", text);
 }
 

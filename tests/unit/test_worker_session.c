@@ -49,8 +49,18 @@ static int authorize(struct rpc_call *c, const struct rpc_service *s, const stru
     struct rpc_status *refuse)
 {
 	const struct peer *who = rpc_call_peer(c);
+	char rule[POLICY_RULE_SIZE];
 
-	return authz_check(who->identity, s->name, m->name, refuse);
+	return authz_call(who->worker->authz, who->identity, s->name, m->name, rule, refuse);
+}
+
+static const char policy[] = "role r { methods = {\"**\"} }\n"
+                             "grant g { identities = {\"spiffe://*/user/*\"} roles = {r} }\n";
+
+static void on_problem(const char *text, void *arg)
+{
+	(void)arg;
+	print_error("%s\n", text);
 }
 
 static int set_up(void **state)
@@ -60,10 +70,13 @@ static int set_up(void **state)
 	    .n_services = SERVICES_COUNT,
 	    .authorize = authorize,
 	    .context = &f->worker};
+	struct policy *p;
 
 	assert_non_null(f);
 	log_open("test", LOG_LEVEL_ERROR, false, STDERR_FILENO);
 	f->worker.base = event_base_new();
+	assert_int_equal(policy_parse(&p, policy, strlen(policy), "policy", on_problem, NULL), 0);
+	f->worker.authz = authz_new_policy(p);
 	f->pki = pki_new("root");
 	f->server_tls = pki_server_ctx(f->pki, f->pki);
 	f->client_tls = pki_client_ctx(f->pki, f->pki);
@@ -102,6 +115,7 @@ static int tear_down(void **state)
 	sessions_close(f->sessions);
 	run_until_empty(f);
 	sessions_free(f->sessions);
+	authz_free(f->worker.authz);
 	rpc_server_free(f->rpc);
 	tls_ctx_free(f->server_tls);
 	tls_ctx_free(f->client_tls);
