@@ -43,6 +43,55 @@ static void joined_field(const char *name, const char *const *words, size_t n)
 	free(line);
 }
 
+/* What is in force, in one line, and then each that is not, with why. */
+static void confinement_fields(const struct telex_info *i)
+{
+	const char *words[sizeof(i->confinements) / sizeof(i->confinements[0])];
+	size_t n = 0;
+
+	for (size_t c = 0; c < i->n_confinements; c++)
+		if (i->confinements[c].in_force)
+			words[n++] = i->confinements[c].name;
+	if (i->n_confinements > 0)
+		joined_field("locked in by", words, n);
+	for (size_t c = 0; c < i->n_confinements; c++) {
+		char *text;
+
+		if (i->confinements[c].in_force)
+			continue;
+		text = xasprintf("no %s: %s", i->confinements[c].name, i->confinements[c].note);
+		output_field("not by", text);
+		free(text);
+	}
+}
+
+static void security_fields(const struct telex_info *i)
+{
+	char time[40], *text;
+
+	if (i->certificate_not_after_ns != 0)
+		output_field("certificate until",
+		    output_time(time, sizeof(time), i->certificate_not_after_ns));
+	if (i->n_groups > 0)
+		joined_field("key exchange", i->groups, i->n_groups);
+	if (i->revocations_number > 0) {
+		text = xasprintf("list %" PRId64 " of %s, %" PRIu32 " certificates%s%s",
+		    i->revocations_number, output_time(time, sizeof(time), i->revocations_time_ns),
+		    i->revocations_count, i->revocations_stale ? "; too old: " : "",
+		    i->revocations_stale ? i->revocations_when_stale : "");
+		output_field("revoked", text);
+		free(text);
+	} else {
+		output_field("revoked", "no list");
+	}
+	if (i->audit_dropped > 0) {
+		text = xasprintf("%" PRIu64 " records were lost", i->audit_dropped);
+		output_field("audit", text);
+		free(text);
+	}
+	confinement_fields(i);
+}
+
 static void print_text(const struct telex_info *i)
 {
 	const char *const system[] = {i->system, i->kernel, i->architecture};
@@ -74,6 +123,7 @@ static void print_text(const struct telex_info *i)
 	number_field("held ended", i->max_ended_processes);
 	bytes_field("largest message", i->max_message_bytes);
 	joined_field("capabilities", i->capabilities, i->n_capabilities);
+	security_fields(i);
 }
 
 static void set_text(json_t *o, const char *name, const char *value)
@@ -97,6 +147,40 @@ static json_t *limits_json(const struct telex_info *i)
 	set_number(o, "max_output_buffer_bytes", i->max_output_buffer_bytes);
 	set_number(o, "max_spool_bytes", i->max_spool_bytes);
 	set_number(o, "max_ended_processes", i->max_ended_processes);
+	return o;
+}
+
+static void set_time(json_t *o, const char *name, int64_t ns)
+{
+	char time[40];
+
+	if (ns != 0)
+		set_text(o, name, output_time(time, sizeof(time), ns));
+}
+
+static json_t *security_json(const struct telex_info *i)
+{
+	json_t *o = json_object(), *list = json_array(), *groups = json_array();
+
+	for (size_t c = 0; c < i->n_confinements; c++) {
+		json_t *one = json_object();
+
+		set_text(one, "name", i->confinements[c].name);
+		json_object_set_new(one, "in_force", json_boolean(i->confinements[c].in_force));
+		set_text(one, "note", i->confinements[c].note);
+		json_array_append_new(list, one);
+	}
+	json_object_set_new(o, "confinements", list);
+	for (size_t g = 0; g < i->n_groups; g++)
+		json_array_append_new(groups, output_json_text(i->groups[g]));
+	json_object_set_new(o, "groups", groups);
+	set_time(o, "certificate_not_after", i->certificate_not_after_ns);
+	set_number(o, "revocations_number", (uint64_t)i->revocations_number);
+	set_time(o, "revocations_time", i->revocations_time_ns);
+	set_number(o, "revocations_count", i->revocations_count);
+	json_object_set_new(o, "revocations_stale", json_boolean(i->revocations_stale));
+	set_text(o, "revocations_when_stale", i->revocations_when_stale);
+	set_number(o, "audit_dropped", i->audit_dropped);
 	return o;
 }
 
@@ -126,6 +210,7 @@ static void print_json(const struct telex_info *i)
 	for (size_t n = 0; n < i->n_capabilities; n++)
 		json_array_append_new(capabilities, output_json_text(i->capabilities[n]));
 	json_object_set_new(o, "capabilities", capabilities);
+	json_object_set_new(o, "security", security_json(i));
 	output_json(o);
 }
 

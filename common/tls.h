@@ -61,6 +61,8 @@ void tls_ctx_free(struct tls_ctx *ctx); /* connections keep what they need */
 const char *tls_ctx_identity(const struct tls_ctx *ctx);
 /* notBefore and notAfter of our own certificate, seconds since the epoch. */
 int64_t tls_ctx_begins(const struct tls_ctx *ctx);
+/* The key exchange groups that it offers, best first, with ':' between them. */
+const char *tls_ctx_groups(const struct tls_ctx *ctx);
 int64_t tls_ctx_expires(const struct tls_ctx *ctx);
 
 /*

@@ -241,11 +241,12 @@ static void note_state(const SSL *ssl, int where, int value)
 		conn->established = true;
 }
 
-static bool set_groups(SSL_CTX *ssl)
+static bool set_groups(SSL_CTX *ssl, const char **chosen)
 {
 	for (size_t i = 0; i < sizeof(group_lists) / sizeof(group_lists[0]); i++) {
 		if (SSL_CTX_set1_groups_list(ssl, group_lists[i]) == 1) {
 			ERR_clear_error();
+			*chosen = group_lists[i];
 			return true;
 		}
 	}
@@ -257,8 +258,10 @@ static bool set_groups(SSL_CTX *ssl)
  * gave. No read-ahead: libevent does not look again for what OpenSSL has read and not yet
  * decrypted.
  */
-static bool set_protocol(SSL_CTX *ssl, bool server)
+static bool set_protocol(struct tls_ctx *ctx, bool server)
 {
+	SSL_CTX *ssl = ctx->ssl;
+
 	SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION |
 	                             SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
 #ifdef SSL_OP_NO_RX_CERTIFICATE_COMPRESSION
@@ -287,7 +290,7 @@ static bool set_protocol(SSL_CTX *ssl, bool server)
 	       SSL_CTX_set_num_tickets(ssl, 0) == 1 && SSL_CTX_set_max_early_data(ssl, 0) == 1 &&
 	       SSL_CTX_set_session_id_context(ssl, session_context, sizeof(session_context) - 1) ==
 	           1 &&
-	       set_groups(ssl);
+	       set_groups(ssl, &ctx->groups);
 }
 
 /* The root that issued the end of our chain, behind it. Where the authority is not in m->ca, as in
@@ -322,7 +325,7 @@ static int fill(struct tls_ctx *ctx, const struct tls_material *m, struct err *e
 	ctx->ca_name = strdup(or (m->ca_name, "ca"));
 	if (ctx->ssl == NULL || ctx->certificate_name == NULL || ctx->ca_name == NULL)
 		return no_memory(e);
-	if (!set_protocol(ctx->ssl, ctx->server))
+	if (!set_protocol(ctx, ctx->server))
 		return err_set(
 		    e, TX_ETLS, "this OpenSSL cannot do TLS 1.3 as telex needs it: %s", reason());
 	if (ctx->server && ctx->bare)
@@ -415,6 +418,11 @@ void tls_ctx_set_revoked(
 {
 	ctx->revoked = revoked;
 	ctx->revoked_arg = arg;
+}
+
+const char *tls_ctx_groups(const struct tls_ctx *ctx)
+{
+	return ctx->groups;
 }
 
 int64_t tls_ctx_expires(const struct tls_ctx *ctx)

@@ -29,6 +29,7 @@ struct tls_ctx {
 	bool bare;   /* the client has no certificate */
 	bool pinned; /* of a bare client: the root is the one with this pin */
 	uint8_t pin[TLS_PIN_SIZE];
+	const char *groups; /* one of the lists in tls_ctx.c */
 	int64_t not_before, not_after;
 	char identity[TLS_IDENTITY_SIZE];
 	char issuer[TLS_NAME_SIZE]; /* of our own certificate */

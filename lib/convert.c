@@ -214,6 +214,29 @@ void convert_group(struct telex_group *out, const Telex__V1__ProcessGroup *in)
 	out->ended = in->ended;
 }
 
+static void convert_security(struct telex_info *out, const Telex__V1__SecurityInfo *in)
+{
+	const size_t most = sizeof(out->confinements) / sizeof(out->confinements[0]);
+
+	out->revocations_when_stale = "";
+	if (in == NULL)
+		return;
+	for (size_t i = 0; i < in->n_confinements && i < most; i++) {
+		out->confinements[i] = (struct telex_confinement){in->confinements[i]->name,
+		    in->confinements[i]->in_force != 0, in->confinements[i]->note};
+		out->n_confinements = i + 1;
+	}
+	out->n_groups = in->n_groups;
+	out->groups = (const char *const *)in->groups;
+	out->certificate_not_after_ns = timestamp_ns(in->certificate_not_after);
+	out->revocations_number = in->revocations_number;
+	out->revocations_time_ns = timestamp_ns(in->revocations_time);
+	out->revocations_count = in->revocations_count;
+	out->revocations_stale = in->revocations_stale != 0;
+	out->revocations_when_stale = in->revocations_when_stale;
+	out->audit_dropped = in->audit_dropped;
+}
+
 void convert_info(struct telex_info *out, const Telex__V1__GetInfoResponse *in)
 {
 	memset(out, 0, sizeof(*out));
@@ -237,4 +260,5 @@ void convert_info(struct telex_info *out, const Telex__V1__GetInfoResponse *in)
 	}
 	out->n_capabilities = in->n_capabilities;
 	out->capabilities = (const char *const *)in->capabilities;
+	convert_security(out, in->security);
 }

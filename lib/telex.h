@@ -387,6 +387,13 @@ struct telex_group {
 	uint32_t queued, running, ended;
 };
 
+/* A measure by which the agent's worker is locked in. */
+struct telex_confinement {
+	const char *name; /* "seccomp", "landlock", … as in system.proto */
+	bool in_force;
+	const char *note; /* details, or why not; may be "" */
+};
+
 struct telex_info {
 	const char *version, *agent_identity, *client_identity, *hostname, *system, *kernel,
 	    *architecture, *default_user;
@@ -398,6 +405,18 @@ struct telex_info {
 	int64_t start_ns;
 	size_t n_capabilities;
 	const char *const *capabilities;
+	/* What is in force in the agent's worker. */
+	size_t n_confinements; /* at most 32 are given */
+	struct telex_confinement confinements[32];
+	size_t n_groups; /* key exchange groups that it offers, best first */
+	const char *const *groups;
+	int64_t certificate_not_after_ns; /* of the agent's certificate; 0: not told */
+	int64_t revocations_number;       /* 0: it has no revocation list */
+	int64_t revocations_time_ns;
+	uint32_t revocations_count;
+	bool revocations_stale;
+	const char *revocations_when_stale; /* "fail-closed" or "warn" */
+	uint64_t audit_dropped;
 };
 
 /* Each ends with one done(); error is NULL when all went well. Either callback may be NULL. What
@@ -551,8 +570,8 @@ struct telex_revocations_taken {
 	uint32_t connections_cut; /* by the worker that answered */
 };
 
-/* Gives an agent a newer revocation list than it has (PEM, of its CA; a NUL at pem[len]). STATUS with
- * reason OLDER: it has a newer one. Any client, but not an authority's. */
+/* Gives an agent a newer revocation list than it has (PEM, of its CA; a NUL at pem[len]). STATUS
+ * with reason OLDER: it has a newer one. Any client, but not an authority's. */
 TELEX_API int telex_put_revocations(struct telex_client *client, const char *pem, size_t len,
     int64_t timeout_ms, void (*each)(const struct telex_revocations_taken *taken, void *arg),
     telex_done *done, void *arg, struct telex_error *error);

@@ -37,6 +37,9 @@ struct spawn_plan {
 	bool terminal;    /* fds[0] is one: it becomes the session's controlling terminal */
 	const char *cwd;  /* NULL: home, else "/" */
 	const char *home; /* for a cwd of NULL; may be NULL */
+	int network_fd;   /* with network: a network namespace (setns(2)) to be in */
+	bool network;
+	bool no_capabilities; /* the bounding set is emptied, as far as that is allowed */
 	bool change_user;
 	uid_t uid;
 	gid_t gid;

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -182,6 +183,19 @@ IN_CHILD void child_cgroups(const struct spawn_child *c)
 			child_fail(c, KM_STAGE_CGROUP, errno);
 }
 
+/* As root still. */
+IN_CHILD void child_network(const struct spawn_child *c)
+{
+	if (c->plan->network && syscall(SYS_setns, c->plan->network_fd, CLONE_NEWNET) != 0)
+		child_fail(c, KM_STAGE_USER, errno);
+}
+
+IN_CHILD void child_capabilities(const struct spawn_child *c)
+{
+	for (int cap = 0; c->plan->no_capabilities && cap < 64; cap++)
+		(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+}
+
 IN_CHILD void child_user(const struct spawn_child *c)
 {
 	const struct spawn_plan *p = c->plan;
@@ -256,12 +270,14 @@ __attribute__((no_sanitize_address)) int spawn_child_main(void *arg)
 		atomic_store(c.pid_at, (int)getpid());
 	child_own_table(&c);
 	child_cgroups(&c);
+	child_network(&c);
 	child_fds(&c);
 	child_signals(&c);
 	child_session(&c);
 	umask(p->umask);
 	child_nice(&c);
 	child_limits(&c);
+	child_capabilities(&c);
 	child_user(&c);
 	child_privileges(&c);
 	child_chdir(&c);

@@ -8,12 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/keeper/empty_network.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/revocations.h"
 #include "agent/keeper/spawn.h"
 #include "agent/keeper/user.h"
 #include "common/ceiling.h"
 #include "common/keeper_msg.h"
+#include "common/log.h"
 #include "common/memfile.h"
 
 struct worker_kit {
@@ -23,6 +25,7 @@ struct worker_kit {
 	int null_fd;
 	int program_fd;
 	int ceiling_fd; /* packed, sealed */
+	int network_fd; /* without networks; -1: there is none */
 	bool change_user;
 	uid_t uid;
 	gid_t gid;
@@ -106,6 +109,24 @@ static int seal_ceiling(struct worker_kit *kit, struct err *e)
 	return rc;
 }
 
+/* One for all kits of this process: to make one takes the kernel a while. */
+static void take_network(struct worker_kit *kit)
+{
+	static int network = -1;
+	static bool tried;
+	struct err e;
+
+	if (!kit->change_user)
+		return;
+	if (!tried && empty_network_new(&network, &e) != 0)
+		log_info("workers keep the host's network: %s", e.message);
+	tried = true;
+	if (network >= 0)
+		kit->network_fd = fcntl(network, F_DUPFD_CLOEXEC, 0);
+	if (kit->network_fd >= 0)
+		kit->can |= KM_CAN_EMPTY_NETWORK;
+}
+
 int worker_kit_new(struct worker_kit **out, const char *path, struct config *c,
     struct listeners *ls, int64_t start_ns, uint32_t can, struct err *e)
 {
@@ -118,7 +139,7 @@ int worker_kit_new(struct worker_kit **out, const char *path, struct config *c,
 	kit->listeners = listeners_ref(ls);
 	kit->start_ns = start_ns;
 	kit->can = can;
-	kit->ceiling_fd = -1;
+	kit->ceiling_fd = kit->network_fd = -1;
 	kit->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	/* By descriptor: the worker's user need not be able to reach the folder that it lies in. */
 	kit->program_fd = open(path, O_PATH | O_CLOEXEC);
@@ -130,6 +151,8 @@ int worker_kit_new(struct worker_kit **out, const char *path, struct config *c,
 		rc = find_default_user(kit, e);
 	if (rc == 0)
 		rc = seal_ceiling(kit, e);
+	if (rc == 0)
+		take_network(kit);
 	kit->path = strdup(path);
 	kit->environment = worker_kit_environment(NULL);
 	if (rc == 0 && (kit->path == NULL || kit->environment == NULL))
@@ -151,6 +174,8 @@ void worker_kit_free(struct worker_kit *kit)
 		close(kit->program_fd);
 	if (kit->ceiling_fd >= 0)
 		close(kit->ceiling_fd);
+	if (kit->network_fd >= 0)
+		close(kit->network_fd);
 	config_unref(kit->config);
 	listeners_unref(kit->listeners);
 	free(kit->path);
@@ -182,6 +207,9 @@ int worker_kit_spawn(const struct worker_kit *kit, int fd, pid_t *pid, struct er
 	    .n_fds = 4,
 	    .cwd = "/",
 	    .umask = 022,
+	    .no_capabilities = true,
+	    .network = kit->network_fd >= 0,
+	    .network_fd = kit->network_fd,
 	    .change_user = kit->change_user,
 	    .uid = kit->uid,
 	    .gid = kit->gid,

@@ -143,7 +143,12 @@ int revoked_in_handshake(const char *serial, void *arg, struct err *e)
 	    serial[0] == '\0' ? "unreadable" : serial);
 }
 
-static bool is_stale(const struct revoked *r)
+int64_t revoked_time(const struct revoked *r)
+{
+	return r->list == NULL ? 0 : crl_this_update(r->list);
+}
+
+bool revoked_stale(const struct revoked *r)
 {
 	return r->max_age_s > 0 &&
 	       (r->list == NULL || (int64_t)time(NULL) - crl_this_update(r->list) > r->max_age_s);
@@ -182,7 +187,7 @@ int revoked_authorize(struct revoked *r, const struct peer *who, const char *ser
 		    refuse, RPC_UNAUTHENTICATED, "REVOKED", "the client certificate is revoked");
 		return TX_EPERM;
 	}
-	if (!is_stale(r))
+	if (!revoked_stale(r))
 		return 0;
 	remind(r);
 	if (!r->fail_closed || brings_a_list(service, method))

@@ -38,6 +38,9 @@ bool revoked_take_file(struct revoked *r, int fd);
 
 int64_t revoked_number(const struct revoked *r); /* -1: there is no list */
 size_t revoked_count(const struct revoked *r);
+int64_t revoked_time(const struct revoked *r); /* seconds since the epoch; 0: there is no list */
+/* Whether it is older than revocations_max_age. */
+bool revoked_stale(const struct revoked *r);
 bool revoked_is(const struct revoked *r, const char *serial);
 /* For tls_ctx_set_revoked; arg: the struct revoked. */
 int revoked_in_handshake(const char *serial, void *arg, struct err *e);

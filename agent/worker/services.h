@@ -19,6 +19,8 @@ extern const struct rpc_service svc_system;
 #define SERVICES_COUNT 6
 extern const struct rpc_service *const services_all[SERVICES_COUNT];
 
+/* Remembers what GetInfo tells of the machine; before the sandbox is closed. */
+void svc_system_look(struct worker *w);
 /* The worker is draining: whoever watches its health is told, and let go. */
 void svc_health_draining(struct worker *w);
 /* Frees what reflection made at its first use. */

@@ -3,30 +3,102 @@
 #include "config.h"
 
 #include <stdint.h>
-#include <sys/utsname.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "agent/worker/keeper_client.h"
 #include "agent/worker/process_reply.h"
+#include "agent/worker/revoked.h"
 #include "agent/worker/services.h"
 #include "agent/worker/worker.h"
+#include "common/audit.h"
+#include "common/duration.h"
 #include "telex/v1/system.pb-c.h"
 
-static void fill_machine(Telex__V1__Machine *m, struct utsname *names)
+void svc_system_look(struct worker *w)
 {
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
-	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+	w->processors = sysconf(_SC_NPROCESSORS_ONLN);
+	w->pages = sysconf(_SC_PHYS_PAGES);
+	w->page_size = sysconf(_SC_PAGESIZE);
+	if (uname(&w->names) != 0)
+		memset(&w->names, 0, sizeof(w->names));
+}
 
+static void fill_machine(Telex__V1__Machine *m, struct worker *w)
+{
 	telex__v1__machine__init(m);
-	if (uname(names) == 0) {
-		m->hostname = names->nodename;
-		m->system = names->sysname;
-		m->kernel = names->release;
-		m->architecture = names->machine;
+	m->hostname = w->names.nodename;
+	m->system = w->names.sysname;
+	m->kernel = w->names.release;
+	m->architecture = w->names.machine;
+	m->processors = w->processors > 0 ? (uint32_t)w->processors : 0;
+	if (w->pages > 0 && w->page_size > 0)
+		m->memory_bytes = (uint64_t)w->pages * (uint64_t)w->page_size;
+}
+
+#define GROUPS_MAX 8
+
+/* What a SecurityInfo points to. */
+struct security {
+	Telex__V1__SecurityInfo info;
+	Telex__V1__Confinement list[CONFINE_MEASURES_MAX], *of[CONFINE_MEASURES_MAX];
+	char text[128], *groups[GROUPS_MAX];
+	Google__Protobuf__Timestamp not_after, revocations_time;
+};
+
+/* "*A:B" without the marks of OpenSSL's notation. */
+static void fill_groups(struct security *s, const char *groups)
+{
+	char *rest = s->text, *word;
+
+	snprintf(s->text, sizeof(s->text), "%s", groups != NULL ? groups : "");
+	while ((word = strsep(&rest, ":")) != NULL && s->info.n_groups < GROUPS_MAX)
+		if (word[0] != '\0')
+			s->groups[s->info.n_groups++] = word + (word[0] == '*');
+	s->info.groups = s->groups;
+}
+
+static void fill_revocations(struct security *s, const struct worker *w)
+{
+	const struct revoked *r = w->revoked;
+
+	s->info.revocations_when_stale =
+	    (char *)(uintptr_t)(w->config.revocations_stale == KM_STALE_WARN ? "warn"
+	                                                                     : "fail-closed");
+	if (r == NULL)
+		return;
+	s->info.revocations_stale = revoked_stale(r);
+	if (revoked_number(r) < 0)
+		return;
+	s->info.revocations_number = revoked_number(r);
+	s->info.revocations_count = (uint32_t)revoked_count(r);
+	process_reply_time(&s->revocations_time, revoked_time(r) * NS_PER_S);
+	s->info.revocations_time = &s->revocations_time;
+}
+
+static void fill_security(struct security *s, struct worker *w)
+{
+	memset(s, 0, sizeof(*s));
+	telex__v1__security_info__init(&s->info);
+	for (size_t i = 0; i < w->confinement.n; i++) {
+		struct confine_measure *m = &w->confinement.list[i];
+
+		telex__v1__confinement__init(&s->list[i]);
+		s->list[i].name = (char *)(uintptr_t)m->name;
+		s->list[i].in_force = m->in_force;
+		s->list[i].note = m->note;
+		s->of[i] = &s->list[i];
 	}
-	m->processors = processors > 0 ? (uint32_t)processors : 0;
-	if (pages > 0 && page > 0)
-		m->memory_bytes = (uint64_t)pages * (uint64_t)page;
+	s->info.confinements = s->of;
+	s->info.n_confinements = w->confinement.n;
+	fill_groups(s, w->groups);
+	fill_revocations(s, w);
+	if (w->certificate_not_after != 0) {
+		process_reply_time(&s->not_after, w->certificate_not_after * NS_PER_S);
+		s->info.certificate_not_after = &s->not_after;
+	}
+	s->info.audit_dropped = audit_lost(w->audit);
 }
 
 static void fill_limits(Telex__V1__Limits *l, const struct worker *w)
@@ -91,9 +163,11 @@ static void send_info(struct rpc_call *c, uint32_t processes)
 	Telex__V1__Limits limits;
 	Telex__V1__TlsInfo tls;
 	char *words[WORDS_MAX];
-	struct utsname names;
+	struct security security;
 
-	fill_machine(&machine, &names);
+	fill_machine(&machine, w);
+	fill_security(&security, w);
+	r.security = &security.info;
 	fill_limits(&limits, w);
 	fill_tls(&tls, peer);
 	fill_capabilities(&r, w, words);

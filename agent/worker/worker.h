@@ -5,6 +5,9 @@
 
 #include <stdbool.h>
 
+#include <sys/utsname.h>
+
+#include "common/confine.h"
 #include "common/keeper_msg.h"
 #include "common/tls.h"
 
@@ -28,6 +31,12 @@ struct worker {
 	char agent_identity[TLS_IDENTITY_SIZE];
 	struct audit *audit; /* NULL: none (tests); see audit_log.h */
 	struct authz *authz; /* from KM_GO on; NULL: nobody may do anything */
+	struct confine_report confinement;
+	const char *groups; /* tls_ctx_groups */
+	int64_t certificate_not_after;
+	/* As it was when this process began: in its sandbox it cannot look. */
+	struct utsname names;
+	long processors, pages, page_size;
 	bool draining;
 	bool moving;                  /* draining, because another worker has taken over */
 	struct run *runs;             /* run.c's */

@@ -147,7 +147,7 @@ static int configure(struct program *p, const struct km_config *m, const int *fd
 
 	p->worker.config = *m;
 	log_open("worker", (enum log_level)m->log_level, m->log_json != 0, STDERR_FILENO);
-	rc = sandbox_enter(m->drop != 0, m->uid, m->gid, &e);
+	rc = sandbox_enter(&p->worker.confinement, m->drop != 0, m->uid, m->gid, &e);
 	forget_pem(p);
 	for (int i = 0; i < PEM_COUNT && rc == 0; i++)
 		rc = tls_read_fd(fds[i], pem_names[i], &p->pem[i].text, &p->pem[i].len, &e);
@@ -227,6 +227,16 @@ static int go(struct program *p)
 		revoked_take_file(p->worker.revoked, p->files[KM_FILE_REVOCATIONS]);
 	p->sessions = sessions_new(&p->worker, p->tls, p->rpc, on_session_ended, p);
 	p->worker.sessions = p->sessions;
+	/* From here on nothing can be opened, and a peer may say its first word. */
+	svc_system_look(&p->worker);
+	p->worker.groups = tls_ctx_groups(p->tls);
+	p->worker.certificate_not_after = tls_ctx_expires(p->tls);
+	rc = sandbox_close(
+	    &p->worker.confinement, (p->worker.config.can & KM_CAN_EMPTY_NETWORK) != 0, &e);
+	if (rc < 0) {
+		cannot_serve(p, &e);
+		return rc;
+	}
 	listeners_start(p->listeners);
 	keeper_client_ready(p->worker.keeper, tls_ctx_begins(p->tls), tls_ctx_expires(p->tls));
 	log_info("worker %u of %u serves as %s", p->worker.config.index + 1,

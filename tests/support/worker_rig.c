@@ -99,6 +99,7 @@ void worker_rig_init(struct worker_rig *rig)
 	memset(rig, 0, sizeof(*rig));
 	h2_pair_init(&rig->pair);
 	rig->worker.base = rig->pair.base;
+	svc_system_look(&rig->worker);
 	snprintf(rig->peer.identity, sizeof(rig->peer.identity), RIG_USER);
 	worker_rig_policy(rig, NULL);
 	rig->worker.revoked = revoked_new("", 0, &rig->worker.config);

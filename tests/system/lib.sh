@@ -71,9 +71,10 @@ has() {
 	esac
 }
 
-# poll_until SECONDS COMMAND…: tries until the command succeeds; fails at the deadline.
+# poll_until SECONDS COMMAND…: tries until the command succeeds; fails at the deadline, which is six times as long for a
+# machine that is slow, or busy with other tests.
 poll_until() {
-	poll_deadline=$(($(date +%s) + $1))
+	poll_deadline=$(($(date +%s) + 6 * $1))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ "$(date +%s)" -lt "$poll_deadline" ] || return 1
