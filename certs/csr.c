@@ -282,6 +282,12 @@ static int take_names(struct csr *c, const GENERAL_NAMES *names, struct err *e)
 	return rc;
 }
 
+static bool asks_for_extensions(const X509_REQ *req)
+{
+	return X509_REQ_get_attr_by_NID(req, NID_ext_req, -1) >= 0 ||
+	       X509_REQ_get_attr_by_NID(req, NID_ms_ext_req, -1) >= 0;
+}
+
 /* The names that are asked for; none is fine. */
 static int read_names(struct csr *c, struct err *e)
 {
@@ -290,6 +296,8 @@ static int read_names(struct csr *c, struct err *e)
 	int critical = -1, rc;
 
 	ERR_clear_error();
+	if (list == NULL && asks_for_extensions(c->req))
+		return err_set(e, TX_EINVAL, "what the request asks for cannot be read");
 	names = X509V3_get_d2i(list, NID_subject_alt_name, &critical, NULL);
 	/* -1: there is none; -2: there are two. */
 	if (names == NULL && critical != -1)
