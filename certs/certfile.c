@@ -200,22 +200,27 @@ int certfile_write_pair(const char *certificate_path, const char *certificate,
 	return rc;
 }
 
+int certfile_read_key_fd(int fd, const char *path, char **text, size_t *len, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return err_sys(e, errno, "cannot open %s", path);
+	if (S_ISREG(st.st_mode) && (st.st_mode & 077) != 0)
+		return err_set(e, TX_EPERM,
+		    "others may read or write %s, which is secret (mode %04o); type: chmod 600 %s",
+		    path, (unsigned)st.st_mode & 07777, path);
+	return tls_read_fd(fd, path, text, len, e);
+}
+
 int certfile_read_key(const char *path, char **text, size_t *len, struct err *e)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	struct stat st;
 	int rc;
 
 	if (fd < 0)
 		return err_sys(e, errno, "cannot open %s", path);
-	if (fstat(fd, &st) != 0)
-		rc = err_sys(e, errno, "cannot open %s", path);
-	else if (S_ISREG(st.st_mode) && (st.st_mode & 077) != 0)
-		rc = err_set(e, TX_EPERM,
-		    "others may read or write %s, which is secret (mode %04o); type: chmod 600 %s",
-		    path, (unsigned)st.st_mode & 07777, path);
-	else
-		rc = tls_read_fd(fd, path, text, len, e);
+	rc = certfile_read_key_fd(fd, path, text, len, e);
 	close(fd);
 	return rc;
 }

@@ -39,5 +39,7 @@ int certfile_write_pair(const char *certificate_path, const char *certificate,
 /* As tls_read_file, for what is secret. TX_EPERM when others than its owner may read it; the
  * message has the chmod to type. */
 int certfile_read_key(const char *path, char **text, size_t *len, struct err *e);
+/* The same of an open file, which stays open. */
+int certfile_read_key_fd(int fd, const char *path, char **text, size_t *len, struct err *e);
 
 #endif

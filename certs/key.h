@@ -44,6 +44,8 @@ struct key_passphrase {
 /* The first line of the file `arg`, which nobody but its owner may read. */
 int key_passphrase_file(
     const struct key_passphrase *p, const char *name, char *out, size_t size, struct err *e);
+/* The same of an open file, called `name` in errors. */
+int key_passphrase_fd(int fd, const char *name, char *out, size_t size, struct err *e);
 /* `arg` itself. */
 int key_passphrase_text(
     const struct key_passphrase *p, const char *name, char *out, size_t size, struct err *e);

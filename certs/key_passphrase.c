@@ -33,6 +33,18 @@ int key_passphrase_file(
 	return rc;
 }
 
+int key_passphrase_fd(int fd, const char *name, char *out, size_t size, struct err *e)
+{
+	char *text = NULL;
+	size_t len = 0;
+	int rc = certfile_read_key_fd(fd, name, &text, &len, e);
+
+	if (rc == 0)
+		rc = take(text, strcspn(text, "\r\n"), name, out, size, e);
+	tls_text_free(text, len);
+	return rc;
+}
+
 int key_passphrase_text(
     const struct key_passphrase *p, const char *name, char *out, size_t size, struct err *e)
 {

@@ -20,6 +20,7 @@
 #include "agent/ca/authority.h"
 #include "agent/ca/client.h"
 #include "agent/ca/confine.h"
+#include "certs/key.h"
 #include "common/ca_control.h"
 #include "common/duration.h"
 #include "common/log.h"
@@ -74,10 +75,20 @@ static int open_audit(struct program *p, const struct ca_control *m, struct err 
 	return rc;
 }
 
+/* passphrase: an open file, or -1. */
 static int load(struct program *p, int passphrase, struct err *e)
 {
-	(void)passphrase;
-	return ca_load(&p->au.ca, ".", e);
+	char text[KEY_PASSPHRASE_SIZE];
+	struct key_passphrase from = {.get = key_passphrase_text, .arg = text};
+	int rc;
+
+	if (passphrase < 0)
+		return ca_load(&p->au.ca, ".", e);
+	rc = key_passphrase_fd(passphrase, "the passphrase file", text, sizeof(text), e);
+	if (rc == 0)
+		rc = ca_load_with(&p->au.ca, ".", &from, e);
+	explicit_bzero(text, sizeof(text));
+	return rc;
 }
 
 static void set_up(struct program *p, const struct ca_control *m, int passphrase)

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <openssl/bn.h>
 #include <openssl/evp.h>
 #include <openssl/x509v3.h>
@@ -289,6 +290,8 @@ static void an_encrypted_key_wants_its_passphrase(void **state)
 	struct key_passphrase from = {key_passphrase_file, file};
 	struct key_passphrase from_empty = {key_passphrase_file, empty};
 	struct ca *ca = make(&(struct ca_options){.intermediate = true});
+	char got[KEY_PASSPHRASE_SIZE];
+	int fd;
 
 	assert_int_equal(ca_save_with(ca, *state, "short", false, NULL), TX_EINVAL);
 	assert_int_equal(folder_count(*state), 0);
@@ -302,7 +305,12 @@ static void an_encrypted_key_wants_its_passphrase(void **state)
 	expect_passphrase(*state, &wrong, TX_EPERM, "the passphrase is not that of ");
 	expect_passphrase(*state, &none, TX_EINVAL, "no passphrase");
 	expect_passphrase(*state, &from_empty, TX_EINVAL, "has no passphrase in its first line");
+	fd = open(file, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(key_passphrase_fd(fd, "it", got, sizeof(got), NULL), 0);
+	assert_string_equal(got, "correct horse");
 	assert_int_equal(chmod(file, 0640), 0);
+	assert_int_equal(key_passphrase_fd(fd, "it", got, sizeof(got), NULL), TX_EPERM);
+	close(fd);
 	expect_passphrase(*state, &from, TX_EPERM, "chmod 600");
 	ca_free(ca);
 	free(file);
