@@ -84,6 +84,8 @@ void grpc_finish(struct grpc_call *c, const struct rpc_status *status);
 /* A request's header field by lower-case name, or NULL; lives until the call's end. Names that end
  * in "-bin" come decoded, *len long. */
 const char *grpc_metadata(struct grpc_call *c, const char *name, size_t *len);
+/* How many there are of that name. */
+size_t grpc_metadata_count(const struct grpc_call *c, const char *name);
 
 /* ---- client ---- */
 

@@ -92,6 +92,15 @@ const char *grpc_metadata(struct grpc_call *c, const char *name, size_t *len)
 	return NULL;
 }
 
+size_t grpc_metadata_count(const struct grpc_call *c, const char *name)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_meta; i++)
+		n += strcmp(c->meta[i].name, name) == 0;
+	return n;
+}
+
 /* What a request says about itself; NULL: nothing. */
 struct request {
 	const struct h2_field *method, *path, *content_type, *timeout, *encoding, *accept;

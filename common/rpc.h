@@ -84,7 +84,12 @@ int rpc_server_stream(struct rpc_server *s, struct h2_stream *stream, void *peer
 
 void *rpc_call_context(struct rpc_call *c); /* config.context */
 struct rpc_server *rpc_call_server(struct rpc_call *c);
-void *rpc_call_peer(struct rpc_call *c); /* as rpc_server_stream was given it */
+void *rpc_call_peer(struct rpc_call *c);
+/* From `authorize`: another peer for this call, who lives as long as its connection. */
+void rpc_call_set_peer(struct rpc_call *c, void *peer);
+/* The request's metadata of this name (lower case) and how many there are of it; NULL: none. */
+const char *rpc_call_metadata(struct rpc_call *c, const char *name, size_t *len,
+    size_t *count); /* as rpc_server_stream was given it */
 /* The call's own id, "" until it is set: in authorize or finished, once. It goes to the client as
  * the header field `header` (whose text must last), and as "request_id" with an error's details. */
 void rpc_call_set_id(struct rpc_call *c, const char *header, const char *id);

@@ -298,6 +298,17 @@ int rpc_server_stream(struct rpc_server *s, struct h2_stream *stream, void *peer
 
 /* ---- what methods call ---- */
 
+void rpc_call_set_peer(struct rpc_call *c, void *peer)
+{
+	c->peer = peer;
+}
+
+const char *rpc_call_metadata(struct rpc_call *c, const char *name, size_t *len, size_t *count)
+{
+	*count = grpc_metadata_count(c->grpc, name);
+	return grpc_metadata(c->grpc, name, len);
+}
+
 void *rpc_call_context(struct rpc_call *c)
 {
 	return c->server->config.context;

@@ -9,9 +9,10 @@
 #include "common/job_record.h"
 #include "common/rpc_status.h"
 
-/* Asks for a process of `owner` (with `any`: or of anybody), with `usage` for what it uses, too; as keeper_call. */
-int process_lookup(struct keeper_client *k, const char *id, const char *owner, uint8_t any, bool usage,
-    keeper_answer *answer, void *arg, struct keeper_call **out);
+/* Asks for a process of `owner` (with `any`: or of anybody), with `usage` for what it uses, too; as
+ * keeper_call. */
+int process_lookup(struct keeper_client *k, const char *id, const char *owner, uint8_t any,
+    bool usage, keeper_answer *answer, void *arg, struct keeper_call **out);
 
 /*
  * Reads the answer (msg and fd as keeper_answer got them) to a KM_LIST, and calls each() for every

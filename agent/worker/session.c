@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
+#include <inttypes.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +17,11 @@
 #include <sys/queue.h>
 
 #include "agent/worker/audit_log.h"
+#include "agent/worker/proxied.h"
 #include "agent/worker/revoked.h"
+#include "agent/worker/sources.h"
 #include "agent/worker/worker.h"
+#include "common/duration.h"
 #include "common/h2.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -30,6 +34,8 @@ struct session {
 	struct bufferevent *bev; /* until h2 has it */
 	struct h2_conn *h2;      /* from the handshake to on_closed */
 	struct event *timer;
+	struct source *source;
+	bool called; /* its first call has come */
 	bool over;
 	TAILQ_ENTRY(session) link;
 };
@@ -42,6 +48,7 @@ struct sessions {
 	void *arg;
 	TAILQ_HEAD(session_list, session) list;
 	size_t count;
+	struct sources *sources;
 };
 
 /* ---- the end ---- */
@@ -53,6 +60,8 @@ static void destroy(struct session *s)
 	if (s->bev != NULL)
 		tls_free(s->bev);
 	event_free(s->timer);
+	sources_leave(s->owner->sources, s->source);
+	proxied_free(&s->peer);
 	free(s);
 }
 
@@ -69,6 +78,16 @@ static void refuse(struct session *s, const struct err *why)
 	end(s);
 }
 
+/* A connection for nothing: whoever means it well connects again when there is something to call.
+ */
+static void no_call(struct session *s)
+{
+	log_warn(
+	    "%s: %s: cut off: no call within the time allowed", s->peer.address, s->peer.identity);
+	audit_log_cut(s->owner->worker, &s->peer, "no call within the time allowed");
+	h2_close(s->h2, H2_NO_ERROR);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct session *s = arg;
@@ -76,9 +95,12 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (!s->over && s->h2 != NULL) {
+		no_call(s);
+		return;
+	}
 	if (!s->over) {
-		log_warn(
-		    "%s: refused: no TLS within %d seconds", s->peer.address, SESSION_HANDSHAKE_S);
+		log_warn("%s: refused: no TLS within the time allowed", s->peer.address);
 		audit_log_handshake(ss->worker, &s->peer, "no TLS within the time allowed");
 	}
 	destroy(s);
@@ -92,6 +114,9 @@ static int on_stream(struct h2_conn *c, struct h2_stream *stream, void *arg)
 	struct session *s = arg;
 
 	(void)c;
+	if (!s->called && !s->over)
+		event_del(s->timer);
+	s->called = true;
 	return rpc_server_stream(s->owner->rpc, stream, &s->peer);
 }
 
@@ -131,7 +156,6 @@ static void serve(struct session *s)
 	}
 	log_info("%s: %s: accepted (%s, %s)", s->peer.address, s->peer.identity,
 	    s->peer.tls.version, s->peer.tls.cipher);
-	event_del(s->timer);
 	if (h2_conn_new(
 	        &s->h2, s->owner->worker->base, bev, true, &limits, &h2_ops, s, tls_free, &e) < 0) {
 		refuse(s, &e);
@@ -170,11 +194,38 @@ static void format_address(char *out, size_t size, const struct sockaddr *from, 
 		snprintf(out, size, from->sa_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
+/* Without a word of TLS: that is what costs. */
+static void turn_away(struct sessions *ss, int fd, const struct sockaddr *from, socklen_t len)
+{
+	struct peer peer = {.worker = ss->worker};
+	uint64_t untold;
+	char why[128];
+
+	evutil_closesocket(fd);
+	if (!sources_tell(ss->sources, clock_monotonic_ns(), &untold))
+		return;
+	format_address(peer.address, sizeof(peer.address), from, len);
+	snprintf(why, sizeof(why), "its source has %" PRIu32 " connections, and may have no more",
+	    ss->worker->config.max_connections_per_source);
+	log_warn("%s: refused: %s (%" PRIu64 " such were not told of)", peer.address, why, untold);
+	audit_log_handshake(ss->worker, &peer, why);
+}
+
 void sessions_accept(struct sessions *ss, int fd, const struct sockaddr *from, socklen_t len)
 {
-	static const struct timeval deadline = {SESSION_HANDSHAKE_S, 0};
-	struct session *s = xcalloc(1, sizeof(*s));
+	int64_t limit_ns = ss->worker->config.first_call_ns;
+	struct timeval deadline =
+	    duration_timeval(limit_ns > 0 ? limit_ns : SESSION_FIRST_CALL_S * NS_PER_S);
+	struct source *source;
+	struct session *s;
 	struct err e;
+
+	if (!sources_enter(ss->sources, from, &source)) {
+		turn_away(ss, fd, from, len);
+		return;
+	}
+	s = xcalloc(1, sizeof(*s));
+	s->source = source;
 
 	s->owner = ss;
 	s->peer.worker = ss->worker;
@@ -204,6 +255,7 @@ struct sessions *sessions_new(struct worker *w, struct tls_ctx *tls, struct rpc_
 	ss->rpc = rpc;
 	ss->ended = ended;
 	ss->arg = arg;
+	ss->sources = sources_new(w->config.max_connections_per_source);
 	TAILQ_INIT(&ss->list);
 	return ss;
 }
@@ -211,6 +263,8 @@ struct sessions *sessions_new(struct worker *w, struct tls_ctx *tls, struct rpc_
 void sessions_free(struct sessions *ss)
 {
 	assert(ss == NULL || ss->count == 0);
+	if (ss != NULL)
+		sources_free(ss->sources);
 	free(ss);
 }
 

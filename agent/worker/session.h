@@ -12,7 +12,8 @@ struct tls_ctx;
 struct worker;
 
 /* From accept to the end of the handshake, at most. */
-#define SESSION_HANDSHAKE_S 10
+/* From accept to the first call's headers, where the configuration does not say. */
+#define SESSION_FIRST_CALL_S 10
 
 /* `ended` is called after each session's end, when it counts no more. All but the struct itself
  * stays the caller's. */

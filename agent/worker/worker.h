@@ -54,6 +54,9 @@ struct peer {
 	const struct worker *worker;
 	struct tls_description tls; /* as long as the connection; NULLs: it has none */
 	int last_code;              /* enum rpc_code of the call that is being closed */
+	/* proxied.c: through whom it calls; whom it has called for, one after the other. */
+	struct peer *proxy, *proxied;
+	uint32_t n_proxied;
 };
 
 #endif

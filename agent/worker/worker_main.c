@@ -20,6 +20,7 @@
 #include "agent/worker/authz.h"
 #include "agent/worker/keeper_client.h"
 #include "agent/worker/listener.h"
+#include "agent/worker/proxied.h"
 #include "agent/worker/revoked.h"
 #include "agent/worker/run.h"
 #include "agent/worker/sandbox.h"
@@ -97,11 +98,14 @@ static void on_session_ended(void *arg)
 static int authorize(struct rpc_call *c, const struct rpc_service *s, const struct rpc_method *m,
     struct rpc_status *refuse)
 {
+	int identified = proxied_identify(c, refuse);
 	const struct peer *who = rpc_call_peer(c);
 	char rule[POLICY_RULE_SIZE] = "";
-	int rc = revoked_authorize(who->worker->revoked, who, s->name, m->name, refuse);
+	int rc = identified;
 	bool begun;
 
+	if (rc == 0)
+		rc = revoked_authorize(who->worker->revoked, who, s->name, m->name, refuse);
 	if (rc == 0)
 		rc = authz_call(who->worker->authz, who->identity, s->name, m->name, rule, refuse);
 	begun = rc == 0;

@@ -20,6 +20,7 @@
 #include "agent/worker/services.h"
 #include "agent/worker/session.h"
 #include "agent/worker/worker.h"
+#include "common/duration.h"
 #include "common/log.h"
 #include "common/rpc.h"
 #include "common/tls.h"
@@ -95,13 +96,18 @@ static bool run_until(struct fixture *f, const bool *flag)
 	return *flag;
 }
 
-static void run_until_empty(struct fixture *f)
+static void run_until_empty_but(struct fixture *f, size_t n)
 {
 	time_t end = time(NULL) + 60;
 
-	while (sessions_count(f->sessions) > 0 && time(NULL) < end)
+	while (sessions_count(f->sessions) > n && time(NULL) < end)
 		event_base_loop(f->worker.base, EVLOOP_NONBLOCK);
-	assert_int_equal(sessions_count(f->sessions), 0);
+	assert_int_equal(sessions_count(f->sessions), n);
+}
+
+static void run_until_empty(struct fixture *f)
+{
+	run_until_empty_but(f, 0);
 }
 
 static int tear_down(void **state)
@@ -283,6 +289,71 @@ static void who_comes_to_a_draining_worker_is_sent_away_kindly(void **state)
 	run_until_empty(f);
 }
 
+static void a_connection_without_a_call_ends(void **state)
+{
+	struct fixture *f = *state;
+
+	f->worker.config.first_call_ns = 300 * NS_PER_MS;
+	connect_client(f);
+	assert_true(run_until(f, &f->goaway));
+	run_until_empty(f);
+	assert_int_equal(f->ended, 1);
+}
+
+static void a_handshake_that_goes_nowhere_ends(void **state)
+{
+	struct fixture *f = *state;
+	int fd;
+
+	f->worker.config.first_call_ns = 50 * NS_PER_MS;
+	fd = accept_one(f);
+	run_until_empty(f);
+	assert_int_equal(f->ended, 1);
+	close(fd);
+}
+
+/* Also when the time that was allowed is over. */
+static void one_call_is_enough_to_stay(void **state)
+{
+	const int64_t limit_ns = (getenv("TELEX_TEST_SLOW") != NULL ? 20 : 5) * NS_PER_S;
+	struct fixture *f = *state;
+	int64_t until;
+
+	f->worker.config.first_call_ns = limit_ns;
+	connect_client(f);
+	ask_health(f, "Check");
+	assert_true(run_until(f, &f->done));
+	until = clock_monotonic_ns() + limit_ns + 200 * NS_PER_MS;
+	while (clock_monotonic_ns() < until && !f->goaway)
+		event_base_loop(f->worker.base, EVLOOP_NONBLOCK);
+	assert_int_equal(sessions_count(f->sessions), 1);
+	assert_false(f->goaway);
+}
+
+static void a_source_has_so_many_connections_and_no_more(void **state)
+{
+	struct fixture *f = *state;
+	int fds[4];
+	char byte;
+
+	sessions_free(f->sessions);
+	f->worker.config.max_connections_per_source = 2;
+	f->sessions = sessions_new(&f->worker, f->server_tls, f->rpc, on_ended, f);
+	for (int i = 0; i < 4; i++)
+		fds[i] = accept_one(f);
+	assert_int_equal(sessions_count(f->sessions), 2);
+	/* They were closed without a word. */
+	assert_int_equal(read(fds[2], &byte, 1), 0);
+	assert_int_equal(read(fds[3], &byte, 1), 0);
+	close(fds[0]);
+	run_until_empty_but(f, 1);
+	close(fds[2]);
+	fds[2] = accept_one(f);
+	assert_int_equal(sessions_count(f->sessions), 2);
+	for (int i = 1; i < 4; i++)
+		close(fds[i]);
+}
+
 static void closing_ends_calls_and_handshakes(void **state)
 {
 	struct fixture *f = *state;
@@ -310,6 +381,10 @@ int main(void)
 	    TEST(a_hang_up_in_the_handshake_is_the_end),
 	    TEST(draining_lets_calls_go_on_and_idle_connections_end),
 	    TEST(who_comes_to_a_draining_worker_is_sent_away_kindly),
+	    TEST(a_connection_without_a_call_ends),
+	    TEST(a_handshake_that_goes_nowhere_ends),
+	    TEST(one_call_is_enough_to_stay),
+	    TEST(a_source_has_so_many_connections_and_no_more),
 	    TEST(closing_ends_calls_and_handshakes),
 	};
 
