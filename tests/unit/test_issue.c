@@ -152,6 +152,21 @@ static void none_outlives_its_authority(void **state)
 	ca_free(ca);
 }
 
+static void an_authority_that_is_over_issues_nothing(void **state)
+{
+	struct issue_request request = {.kind = IDENTITY_USER, .name = "u"};
+	struct issued issued;
+	struct ca *ca = NULL;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(ca_new(&ca, &(struct ca_options){.name = "Old", .days = 1}, NULL), 0);
+	assert_non_null(X509_gmtime_adj(X509_getm_notAfter(ca_x509(ca)), -60));
+	assert_int_equal(issue_certificate(&issued, ca, &request, &e), TX_ECERT);
+	assert_non_null(strstr(e.message, "the authority \"Old\" expired on 20"));
+	ca_free(ca);
+}
+
 static void each_has_its_own_serial_and_key(void **state)
 {
 	struct issue_request request = {.kind = IDENTITY_USER, .name = "u"};
@@ -282,6 +297,7 @@ int main(void)
 	    cmocka_unit_test(an_agent_without_sans_is_its_own_name),
 	    cmocka_unit_test(they_last_as_long_as_asked_or_by_default),
 	    cmocka_unit_test(none_outlives_its_authority),
+	    cmocka_unit_test(an_authority_that_is_over_issues_nothing),
 	    cmocka_unit_test(each_has_its_own_serial_and_key),
 	    cmocka_unit_test(bad_requests_are_refused),
 	    cmocka_unit_test(too_many_hosts_are_refused),
