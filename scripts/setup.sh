@@ -46,6 +46,7 @@ Python 3|cmd python3|python3
 gRPC for Python|python grpc|python3-grpcio
 protoc for Python|python grpc_tools|python3-grpc-tools
 HTTP/2 for Python|python h2|python3-h2
+cryptography for Python|python cryptography|python3-cryptography
 pkg_resources for Python|python pkg_resources|python3-pkg-resources
 ps|cmd ps|procps
 tmux|cmd tmux|tmux
