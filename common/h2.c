@@ -70,18 +70,23 @@ static void finish(struct h2_conn *c)
 	free(c);
 }
 
+#define GOAWAY_WORDS 200
+
 /* By hand, since nghttp2 sends nothing more after a fatal error. What it has sent ended with a
- * whole frame. */
+ * whole frame. An error's reason is its debug data (RFC 9113, 6.8). */
 static void write_goaway(struct h2_conn *c)
 {
 	uint32_t last = (uint32_t)nghttp2_session_get_last_proc_stream_id(c->session);
 	uint32_t code = c->close_code;
-	uint8_t frame[] = {0, 0, 8, NGHTTP2_GOAWAY, 0, 0, 0, 0, 0, /* header */
+	size_t words = code != H2_NO_ERROR ? strnlen(c->why.message, GOAWAY_WORDS) : 0;
+	uint8_t frame[] = {0, 0, (uint8_t)(8 + words), NGHTTP2_GOAWAY, 0, 0, 0, 0, 0, /* header */
 	    (uint8_t)(last >> 24), (uint8_t)(last >> 16), (uint8_t)(last >> 8), (uint8_t)last,
 	    (uint8_t)(code >> 24), (uint8_t)(code >> 16), (uint8_t)(code >> 8), (uint8_t)code};
 
-	if (!c->mute && !c->bev_gone && c->goaway_sent != (int64_t)code)
-		evbuffer_add(bufferevent_get_output(c->bev), frame, sizeof(frame));
+	if (c->mute || c->bev_gone || c->goaway_sent == (int64_t)code)
+		return;
+	evbuffer_add(bufferevent_get_output(c->bev), frame, sizeof(frame));
+	evbuffer_add(bufferevent_get_output(c->bev), c->why.message, words);
 }
 
 static void tear_down(struct h2_conn *c)

@@ -138,7 +138,10 @@ static const struct h2_conn_ops h2_ops = {.on_stream = on_stream, .on_closed = o
 
 static void serve(struct session *s)
 {
-	static const struct h2_limits limits = {.max_streams = WORKER_MAX_STREAMS};
+	/* All streams that may be open can be cancelled at once, and then some. */
+	static const struct h2_limits limits = {.max_streams = WORKER_MAX_STREAMS,
+	    .reset_burst = WORKER_MAX_STREAMS + 144,
+	    .reset_rate = 100};
 	struct bufferevent *bev = s->bev;
 	struct err e;
 
