@@ -27,8 +27,9 @@ BUILD = os.environ.get("top_builddir", ".")
 SCALE = float(os.environ.get("TELEX_BENCH_SCALE", "1"))
 GIB = 1 << 30
 TELEX = os.path.join(BUILD, "telex")
-SPAWN, RAW_TLS, SCALED, WRITER = (os.path.join(BUILD, "bench", name)
-                                  for name in ("bench_spawn", "bench_tls", "bench_scale", "bench_writer"))
+SPAWN, RAW_TLS, SCALED, WRITER, HANDSHAKE = (
+    os.path.join(BUILD, "bench", name)
+    for name in ("bench_spawn", "bench_tls", "bench_scale", "bench_writer", "bench_handshake"))
 rows = []
 
 
@@ -104,6 +105,24 @@ def comm(pid):
 
 def output_of(*argv, **options):
     return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True, **options).stdout
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for_port(port):
+    end = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
 
 
 class Sshd:
@@ -392,7 +411,33 @@ def table():
         print("  ".join(cell.ljust(width) for cell, width in zip(r, widths)).rstrip())
 
 
-BENCHES = {"P1": p1, "P3": p3, "P4": p4, "P5": p5, "P6": p6, "P7": p7, "P16": p16, "P17": p17, "P18": p18}
+def p15(agent, folder):
+    """New mutual-TLS connections a second, in turns with openssl s_server."""
+    host, certificate, key, ca = agent.credentials
+    ours_port = host.rsplit(":", 1)[1]
+    theirs_port = str(free_port())
+    dev = os.path.dirname(ca)
+    server = subprocess.Popen(
+        ["openssl", "s_server", "-accept", f"127.0.0.1:{theirs_port}", "-cert", f"{dev}/agent.pem", "-key",
+         f"{dev}/agent.key", "-CAfile", ca, "-Verify", "1", "-verify_return_error", "-tls1_3", "-num_tickets", "0",
+         "-alpn", "h2", "-www", "-quiet"], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL)
+    try:
+        wait_for_port(int(theirs_port))
+        count = str(scaled(1000, 20))
+        best = {"ours": 0.0, "theirs": 0.0}
+        for _ in range(3):
+            for name, port, say in (("ours", ours_port, []), ("theirs", theirs_port, ["say"])):
+                rate = float(output_of(HANDSHAKE, port, certificate, key, ca, count, *say))
+                best[name] = max(best[name], rate)
+        row("P15", "mutual-TLS connections a second", best["ours"], "openssl s_server -www", best["theirs"],
+            best["ours"] / best["theirs"], 0.9, "/s")
+    finally:
+        server.kill()
+        server.wait()
+
+
+BENCHES = {"P1": p1, "P3": p3, "P4": p4, "P5": p5, "P6": p6, "P7": p7, "P15": p15, "P16": p16, "P17": p17, "P18": p18}
 
 
 def main():
