@@ -64,11 +64,12 @@ static const struct cli_verb *const words[] = {
     &cmd_cert_issue,
     &cmd_cert_sign,
     &cmd_cert_ls,
+    &cmd_cert_renew,
     &cmd_cert_revoke,
     &cmd_cert_show,
 };
 /* The same, for completion. */
-static const char *const names[] = {"init", "issue", "sign", "ls", "revoke", "show", NULL};
+static const char *const names[] = {"init", "issue", "sign", "ls", "renew", "revoke", "show", NULL};
 #define WORDS (sizeof(words) / sizeof(words[0]))
 _Static_assert(sizeof(names) / sizeof(names[0]) == WORDS + 1, "a name a word");
 
@@ -129,6 +130,7 @@ const struct cli_verb cmd_cert = {
         "  issue   a key and its certificate, for an agent or a user\n"
         "  sign    a certificate for a request that was made elsewhere\n"
         "  ls      what the authority has issued\n"
+        "  renew   the next certificate, before this one ends\n"
         "  revoke  a certificate is good no more\n"
         "  show    what certificates say\n"
         "\n"

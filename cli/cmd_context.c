@@ -24,7 +24,16 @@ static int fail(const struct err *e)
 
 /* ---- create ---- */
 
-enum { OPT_HOST = 256, OPT_CERT, OPT_KEY, OPT_CA, OPT_SERVER_NAME, OPT_USE, OPT_FORCE };
+enum {
+	OPT_HOST = 256,
+	OPT_CERT,
+	OPT_KEY,
+	OPT_CA,
+	OPT_SERVER_NAME,
+	OPT_RENEW_FROM,
+	OPT_USE,
+	OPT_FORCE
+};
 
 static const struct options_spec create_specs[] = {
     {OPT_HOST, '\0', "host", true},
@@ -32,13 +41,14 @@ static const struct options_spec create_specs[] = {
     {OPT_KEY, '\0', "key", true},
     {OPT_CA, '\0', "ca", true},
     {OPT_SERVER_NAME, '\0', "server-name", true},
+    {OPT_RENEW_FROM, '\0', "renew-from", true},
     {OPT_USE, '\0', "use", false},
     {OPT_FORCE, '\0', "force", false},
     {0},
 };
 
 struct create {
-	const char *host, *cert, *key, *ca, *server_name;
+	const char *host, *cert, *key, *ca, *server_name, *renew_from;
 	bool use, force;
 };
 
@@ -56,6 +66,9 @@ static void create_option(struct create *c, int id, const char *value)
 		break;
 	case OPT_CA:
 		c->ca = value;
+		break;
+	case OPT_RENEW_FROM:
+		c->renew_from = value;
 		break;
 	case OPT_SERVER_NAME:
 		c->server_name = value;
@@ -93,17 +106,19 @@ static int file_option(const char *option, const char *path, char **out, struct 
 static int create_save(const char *name, const struct create *c, struct err *e)
 {
 	struct context context = {.name = xstrdup(name)};
-	char host[TARGET_MAX], *current = NULL;
+	char host[TARGET_MAX], from[TARGET_MAX], *current = NULL;
 	bool use = c->use;
 	int r;
 
 	if ((r = target_parse(c->host, host, e)) < 0 ||
+	    (c->renew_from && (r = target_parse(c->renew_from, from, e)) < 0) ||
 	    (r = file_option("--cert", c->cert, &context.certificate, e)) < 0 ||
 	    (r = file_option("--key", c->key, &context.key, e)) < 0 ||
 	    (r = file_option("--ca", c->ca, &context.ca, e)) < 0)
 		goto out;
 	context.host = xstrdup(host);
 	context.server_name = c->server_name ? xstrdup(c->server_name) : NULL;
+	context.renew_from = c->renew_from ? xstrdup(from) : NULL;
 	if ((r = context_save(&context, c->force, e)) < 0)
 		goto out;
 	/* The first one is the one that is meant. */
@@ -197,6 +212,8 @@ static json_t *context_json(const struct context *c, bool current)
 	json_object_set_new(o, "ca", output_json_text(c->ca));
 	if (c->server_name)
 		json_object_set_new(o, "server_name", output_json_text(c->server_name));
+	if (c->renew_from)
+		json_object_set_new(o, "renew_from", output_json_text(c->renew_from));
 	return o;
 }
 
@@ -256,6 +273,8 @@ static void show_text(const struct context *c, bool current)
 	output_field("host", c->host);
 	if (c->server_name)
 		output_field("server name", c->server_name);
+	if (c->renew_from)
+		output_field("renewed from", c->renew_from);
 	output_field("certificate", c->certificate);
 	output_field("key", c->key);
 	output_field("ca", c->ca);
@@ -340,7 +359,8 @@ const struct cli_verb cmd_context = {
         "  telex context ls\n"
         "\n"
         "Usage: telex context create NAME --host HOST[:PORT] --cert FILE --key FILE --ca FILE\n"
-        "                            [--server-name NAME] [--use] [--force]\n"
+        "                            [--server-name NAME] [--renew-from HOST:PORT]\n"
+        "                            [--use] [--force]\n"
         "       telex context use NAME\n"
         "       telex context ls\n"
         "       telex context show [NAME]\n"
@@ -350,6 +370,8 @@ const struct cli_verb cmd_context = {
         "  --cert, --key FILE   your certificate and its key, PEM\n"
         "  --ca FILE            the authority that signed the agent's certificate, PEM\n"
         "  --server-name NAME   the name to look for in the agent's certificate, instead of HOST\n"
+        "  --renew-from HOST:PORT\n"
+        "                       the authority's listener, where the certificate is renewed\n"
         "  --use                make it the current one (the first is so by itself)\n"
         "  --force              replace one of the same name\n"
         "\n"

@@ -26,6 +26,7 @@ void context_clear(struct context *c)
 	free(c->key);
 	free(c->ca);
 	free(c->server_name);
+	free(c->renew_from);
 	*c = (struct context){0};
 }
 
@@ -80,8 +81,10 @@ static json_t *pack(const struct context *c)
 	json_t *root = json_pack("{s:s, s:s, s:s, s:s}", "host", c->host, "certificate",
 	    c->certificate, "key", c->key, "ca", c->ca);
 
-	if (root && c->server_name &&
-	    json_object_set_new(root, "server_name", json_string(c->server_name)) < 0) {
+	if (root && ((c->server_name && json_object_set_new(root, "server_name",
+	                                    json_string(c->server_name)) < 0) ||
+	                (c->renew_from && json_object_set_new(root, "renew_from",
+	                                      json_string(c->renew_from)) < 0))) {
 		json_decref(root);
 		return NULL;
 	}
@@ -154,6 +157,8 @@ static int unpack(const char *path, const char *text, struct context *c, struct 
 		goto out;
 	if (json_object_get(root, "server_name"))
 		r = member(root, path, "server_name", &c->server_name, e);
+	if (r == 0 && json_object_get(root, "renew_from"))
+		r = member(root, path, "renew_from", &c->renew_from, e);
 	if (r == 0 && (r = target_parse(c->host, checked, e)) < 0)
 		err_wrap(e, "%s", path);
 out:

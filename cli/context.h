@@ -19,6 +19,7 @@ struct context {
 	char *host;                   /* "host" or "host:port" */
 	char *certificate, *key, *ca; /* absolute paths */
 	char *server_name;            /* or NULL */
+	char *renew_from;             /* the authority's listener, HOST:PORT; or NULL */
 };
 
 void context_clear(struct context *c);

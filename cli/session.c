@@ -11,6 +11,7 @@
 #include "cli/end.h"
 #include "cli/field_words.h"
 #include "cli/output.h"
+#include "cli/renewing.h"
 #include "cli/run_json.h"
 #include "cli/say.h"
 #include "common/mem.h"
@@ -28,6 +29,7 @@ static struct context copy_of(const struct context *c)
 	    .key = xstrdup(c->key),
 	    .ca = xstrdup(c->ca),
 	    .server_name = c->server_name ? xstrdup(c->server_name) : NULL,
+	    .renew_from = c->renew_from ? xstrdup(c->renew_from) : NULL,
 	};
 }
 
@@ -109,6 +111,7 @@ int session_try(struct session *s, const struct cli *cli, struct telex_error *er
 	if (choose(s, cli, error) < 0 || start(s, cli->on, error) < 0)
 		return -1;
 	check_key(s->context.key);
+	renewing_aside(&s->context, cli->verbosity < 0);
 	say_detail("context %s, agent %s", s->context.name, s->address);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/duration.h"
 #include "config.h"
@@ -94,6 +95,58 @@ out:
 	return rc;
 }
 
+/* The certificate is what is put in its place last. */
+struct client_files {
+	char *certificate, *key, *ca;
+	struct stat certificate_stat;
+};
+
+static void files_free(struct client_files *f)
+{
+	if (f == NULL)
+		return;
+	free(f->certificate);
+	free(f->key);
+	free(f->ca);
+	free(f);
+}
+
+/* Where our own came from, as it was before it was read. */
+static int keep_files(struct telex_client *client, const struct telex_options *o)
+{
+	struct client_files *f = calloc(1, sizeof(*f));
+
+	if (f == NULL)
+		return -1;
+	client->files = f;
+	f->certificate = strdup(o->certificate_file);
+	f->key = strdup(o->key_file);
+	f->ca = strdup(o->ca_file);
+	(void)stat(o->certificate_file, &f->certificate_stat);
+	return f->certificate != NULL && f->key != NULL && f->ca != NULL ? 0 : -1;
+}
+
+void client_refresh(struct telex_client *client)
+{
+	struct client_files *f = client->files;
+	struct tls_ctx *fresh = NULL;
+	struct stat now;
+
+	if (f == NULL || stat(f->certificate, &now) != 0 ||
+	    (now.st_ino == f->certificate_stat.st_ino &&
+	        now.st_mtim.tv_sec == f->certificate_stat.st_mtim.tv_sec &&
+	        now.st_mtim.tv_nsec == f->certificate_stat.st_mtim.tv_nsec))
+		return;
+	if (load_tls(&fresh,
+	        &(struct telex_options){
+	            .certificate_file = f->certificate, .key_file = f->key, .ca_file = f->ca},
+	        NULL) != 0)
+		return;
+	tls_ctx_free(client->tls); /* its connections keep it */
+	client->tls = fresh;
+	f->certificate_stat = now;
+}
+
 static int configure(
     struct telex_client *client, const struct telex_options *o, struct telex_error *error)
 {
@@ -118,7 +171,11 @@ static int configure(
 	client->redial = evtimer_new(client->base, on_redial, client);
 	if (client->later == NULL || client->redial == NULL)
 		return error_no_memory(error);
-	return client->tls != NULL ? 0 : load_tls(&client->tls, o, error);
+	if (client->tls != NULL)
+		return 0;
+	if (keep_files(client, o) < 0)
+		return error_no_memory(error);
+	return load_tls(&client->tls, o, error);
 }
 
 int client_new(struct telex_client **out, struct event_base *base,
@@ -185,6 +242,7 @@ void telex_client_free(struct telex_client *client)
 	if (client->redial != NULL)
 		event_free(client->redial);
 	tls_ctx_free(client->tls);
+	files_free(client->files);
 	free(client);
 }
 

@@ -27,6 +27,7 @@
 #include "lib/telex.h"
 
 struct call;
+struct client_files;
 struct call_link;
 struct conn;
 struct dial;
@@ -39,6 +40,7 @@ TAILQ_HEAD(conn_list, conn);
 struct telex_client {
 	struct event_base *base;
 	struct tls_ctx *tls;
+	struct client_files *files; /* what tls was made from; NULL: not from files */
 	struct address address;
 	char tls_name[ADDRESS_HOST_SIZE];
 	char agent[TLS_IDENTITY_SIZE]; /* "" until the first connection */
@@ -59,6 +61,10 @@ int client_new(struct telex_client **out, struct event_base *base,
 
 /* How often the agent is to say that it is still there, where a question asks that. */
 #define QUESTION_HEARTBEAT_MS 15000
+
+/* Before a dial: what a renewal has put into our files since is used from now on. What cannot be
+ * used leaves all as it was. */
+void client_refresh(struct telex_client *client);
 
 /* ---- connections (conn.c) ---- */
 

@@ -152,16 +152,17 @@ static void on_dialed(
 
 static int conn_dial(struct telex_client *client, struct telex_error *error)
 {
-	const struct dial_target target = {
+	struct dial_target target = {
 	    .address = &client->address,
 	    .tls_name = client->tls_name,
-	    .tls = client->tls,
 	    .timeout_ns = client->connect_timeout_ns,
 	};
 	struct conn *conn = calloc(1, sizeof(*conn));
 
 	if (conn == NULL)
 		return error_no_memory(error);
+	client_refresh(client);
+	target.tls = client->tls;
 	conn->client = client;
 	TAILQ_INIT(&conn->calls);
 	TAILQ_INIT(&conn->links);

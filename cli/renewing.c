@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Beside a certificate: CERTIFICATE.renew-lock, held by who renews it, and after a failure
+ * CERTIFICATE.renew-failed with the reason (no new attempt for a while) and .renew-said (when it
+ * was told last).
+ */
+#include "cli/renewing.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "certs/certfile.h"
+#include "certs/certshow.h"
+#include "cli/paths.h"
+#include "cli/say.h"
+#include "common/mem.h"
+#include "common/renew_frame.h"
+#include "common/signals.h"
+#include "common/tls.h"
+#include "common/tls_cert.h"
+#include "lib/renewal.h"
+
+#define AGAIN_S 60   /* after a failure */
+#define TELL_S  3600 /* of failures */
+
+struct files {
+	char *certificate, *key, *ca;
+	size_t certificate_len, key_len, ca_len;
+};
+
+static void files_clear(struct files *f)
+{
+	tls_text_free(f->certificate, f->certificate_len);
+	tls_text_free(f->key, f->key_len);
+	tls_text_free(f->ca, f->ca_len);
+}
+
+static int dates_of(
+    const char *text, size_t len, const char *name, int64_t *due, int64_t *not_after, struct err *e)
+{
+	struct certshow *shown = NULL;
+	size_t n = 0;
+	int rc = certshow_read(&shown, &n, text, len, name, e);
+
+	if (rc == 0) {
+		*due = renew_due(shown[0].not_before, shown[0].not_after, 0.5);
+		*not_after = shown[0].not_after;
+	}
+	certshow_free(shown, n);
+	return rc;
+}
+
+int renewing_dates(const struct context *c, int64_t *due, int64_t *not_after, struct err *e)
+{
+	char *text = NULL;
+	size_t len = 0;
+	int rc = tls_read_file(c->certificate, &text, &len, e);
+
+	if (rc == 0)
+		rc = dates_of(text, len, c->certificate, due, not_after, e);
+	tls_text_free(text, len);
+	return rc;
+}
+
+/* ---- renewing ---- */
+
+static int take_lock(const struct context *c, int *lock, struct err *e)
+{
+	char *path = xasprintf("%s.renew-lock", c->certificate);
+	int rc = 0;
+
+	*lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (*lock < 0 || flock(*lock, LOCK_EX) != 0)
+		rc = err_sys(e, errno, "%s", path);
+	free(path);
+	return rc;
+}
+
+static int fetch(const struct context *c, struct files *f, int64_t *not_after, struct err *e)
+{
+	const struct renewal_from from = {
+	    .address = c->renew_from, .ca = f->ca, .ca_len = f->ca_len};
+	struct renewal_pair p = {.certificate = NULL};
+	int rc = renewal_get(&p, &from, f->certificate, f->certificate_len, f->key, f->key_len, e);
+
+	if (rc != 0)
+		return err_wrap(e, "%s", c->renew_from);
+	rc = certfile_write_pair(
+	    c->certificate, p.certificate, p.certificate_len, c->key, p.key, p.key_len, true, e);
+	*not_after = p.not_after;
+	renewal_pair_clear(&p);
+	return rc;
+}
+
+int renewing_do(const struct context *c, bool only_due, int64_t *not_after, struct err *e)
+{
+	struct files f = {.certificate = NULL};
+	int lock = -1;
+	int64_t due;
+	int rc;
+
+	if (c->renew_from == NULL)
+		return err_set(e, TX_ESTATE,
+		    "context '%s' does not say where its certificate is renewed (`telex cert "
+		    "enroll` makes one that does)",
+		    c->name);
+	rc = take_lock(c, &lock, e);
+	if (rc == 0)
+		rc = tls_read_file(c->certificate, &f.certificate, &f.certificate_len, e);
+	if (rc == 0)
+		rc = dates_of(f.certificate, f.certificate_len, c->certificate, &due, not_after, e);
+	if (rc == 0 && !(only_due && (int64_t)time(NULL) < due)) {
+		rc = tls_read_file(c->key, &f.key, &f.key_len, e);
+		if (rc == 0)
+			rc = tls_read_file(c->ca, &f.ca, &f.ca_len, e);
+		if (rc == 0)
+			rc = fetch(c, &f, not_after, e);
+	}
+	files_clear(&f);
+	if (lock >= 0)
+		close(lock);
+	return rc;
+}
+
+/* ---- aside ---- */
+
+/* Seconds since the file was written; -1: there is none. */
+static int64_t age_of(const char *path)
+{
+	struct stat st;
+	int64_t age;
+
+	if (stat(path, &st) != 0)
+		return -1;
+	age = (int64_t)time(NULL) - (int64_t)st.st_mtime;
+	return age >= 0 ? age : 0;
+}
+
+void renewing_remember(const struct context *c, const struct err *failure)
+{
+	char *failed = xasprintf("%s.renew-failed", c->certificate);
+	char *said = xasprintf("%s.renew-said", c->certificate);
+
+	if (failure != NULL) {
+		(void)paths_write(failed, failure->message, strlen(failure->message), NULL);
+	} else {
+		(void)unlink(failed);
+		(void)unlink(said);
+	}
+	free(failed);
+	free(said);
+}
+
+static void tell(const struct context *c, const char *failed, int64_t not_after)
+{
+	char *said = xasprintf("%s.renew-said", c->certificate);
+	char date[TLS_TIME_SIZE], *why = NULL;
+	int64_t age = age_of(said);
+
+	if ((age < 0 || age > TELL_S) && paths_read(failed, 4096, &why, NULL) == 0) {
+		say_note("your certificate %s could not be renewed and is valid until %s: %s",
+		    c->certificate, tls_time_text(date, not_after), why);
+		(void)paths_write(said, "", 0, NULL);
+	}
+	free(why);
+	free(said);
+}
+
+/* In the child's child: nobody waits for it. */
+static void become_renewer(const struct context *c)
+{
+	char *const argv[] = {(char *)"telex", (char *)"-q", (char *)"--context", c->name,
+	    (char *)"cert", (char *)"renew", (char *)"--aside", NULL};
+	int null = open("/dev/null", O_RDWR);
+
+	setsid();
+	signals_reset();
+	for (int fd = 0; fd <= 2; fd++)
+		if (null < 0 || dup2(null, fd) < 0)
+			_exit(1);
+	execv("/proc/self/exe", argv);
+	_exit(1);
+}
+
+static void start_aside(const struct context *c)
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		if (fork() == 0)
+			become_renewer(c);
+		_exit(0);
+	}
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+void renewing_aside(const struct context *c, bool quiet)
+{
+	int64_t due, not_after, age;
+	char *failed;
+
+	if (c->renew_from == NULL || c->name == NULL ||
+	    renewing_dates(c, &due, &not_after, NULL) != 0 || (int64_t)time(NULL) < due)
+		return;
+	failed = xasprintf("%s.renew-failed", c->certificate);
+	age = age_of(failed);
+	if (age >= 0 && !quiet)
+		tell(c, failed, not_after);
+	if (age < 0 || age >= AGAIN_S)
+		start_aside(c);
+	free(failed);
+}
