@@ -223,7 +223,7 @@ int ask_list(struct link *l, const union km_any *any, int *fds)
 	int rc = 0;
 
 	(void)fds;
-	if (!bounds_any(l, m->hdr.seq, m->owner, m->any != 0, &rc))
+	if (!bounds_any(l, m->hdr.seq, m->owner, m->id, m->any != 0, &rc))
 		return rc;
 	if (m->one)
 		one = bounds_find(l, m->hdr.seq, m->id, m->owner, m->any != 0, &rc);

@@ -4,17 +4,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/keeper/exec_log.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/link_internal.h"
 #include "agent/keeper/start.h"
 #include "common/ceiling.h"
 #include "common/log.h"
 
-static int hostile(struct link *l, uint64_t seq, const char *by, const char *what)
+static int hostile(struct link *l, uint64_t seq, const char *by, const char *id, const char *what)
 {
 	log_error("a worker asks for what the ceiling forbids, in the name of %s: %s; it is not "
 	          "trusted any more",
 	    by, what);
+	exec_log_refused(l->env->exec_log, "request", by, id, what, true);
 	(void)link_refuse_why(l, seq, KM_WHY_CEILING, what);
 	return TX_EPROTO;
 }
@@ -26,14 +28,14 @@ int bounds_start(struct link *l, const struct km_start *m, const struct job_spec
 
 	if (ceiling_check(l->env->ceiling, user, spec->argv[0], &e) == 0)
 		return 0;
-	return hostile(l, m->hdr.seq, m->owner, e.message);
+	return hostile(l, m->hdr.seq, m->owner, m->id, e.message);
 }
 
-bool bounds_any(struct link *l, uint64_t seq, const char *by, bool any, int *rc)
+bool bounds_any(struct link *l, uint64_t seq, const char *by, const char *id, bool any, int *rc)
 {
 	if (!any || l->env->ceiling->any_process)
 		return true;
-	*rc = hostile(l, seq, by, "another identity's processes are out of its reach");
+	*rc = hostile(l, seq, by, id, "another identity's processes are out of its reach");
 	return false;
 }
 
@@ -42,7 +44,7 @@ struct job *bounds_find(
 {
 	struct job *j;
 
-	if (!bounds_any(l, seq, by, any, rc))
+	if (!bounds_any(l, seq, by, id, any, rc))
 		return NULL;
 	j = jobs_find(l->env->jobs, id);
 	if (j != NULL && (any || strcmp(j->owner, by) == 0))

@@ -26,7 +26,7 @@ int bounds_start(struct link *l, const struct km_start *m, const struct job_spec
 struct job *bounds_find(
     struct link *l, uint64_t seq, const char *id, const char *by, bool any, int *rc);
 /* Whether `any` may be said at all; else the request was answered and *rc is set. */
-bool bounds_any(struct link *l, uint64_t seq, const char *by, bool any, int *rc);
+bool bounds_any(struct link *l, uint64_t seq, const char *by, const char *id, bool any, int *rc);
 
 /* Whether the owner may have one more; else *why is filled (KM_WHY_QUOTA). */
 bool bounds_quota(struct link *l, const struct km_start *m, struct km_refused *why);

@@ -110,6 +110,7 @@ static int check_uid(const struct starter *st, const struct user *u, struct km_r
 	if (st->ceiling == NULL || ceiling_check_uid(st->ceiling, u->name, u->uid, &e) == 0)
 		return 0;
 	log_error("%s (uid %u): %s", u->name, (unsigned)u->uid, e.message);
+	exec_log_refused(st->c.exec_log, "start", "", "", e.message, false);
 	return start_refuse(why, KM_WHY_CEILING, KM_STAGE_USER, EPERM, e.message);
 }
 

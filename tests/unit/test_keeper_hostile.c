@@ -67,6 +67,24 @@ static void scene_close(struct scene *s)
 	rig_stop(&s->r);
 }
 
+/* The keeper's own record tells it, too. */
+static void assert_recorded(const struct rig *r)
+{
+	static char text[1 << 16];
+	char path[128];
+	size_t n;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/state/exec.log", r->dir);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	n = fread(text, 1, sizeof(text) - 1, f);
+	text[n] = '\0';
+	fclose(f);
+	assert_non_null(strstr(text, "\"event\":\"refused\""));
+	assert_non_null(strstr(text, OTHER));
+}
+
 /* Refused with the ceiling's reason, told in the log, ended, and another is in its place. */
 static void assert_ended(struct scene *s, const char *logged)
 {
@@ -79,6 +97,7 @@ static void assert_ended(struct scene *s, const char *logged)
 	peer_expect_death(&s->bad);
 	assert_true(rig_logged(&s->r, "a worker asks for what the ceiling forbids"));
 	assert_true(rig_logged(&s->r, logged));
+	assert_recorded(&s->r);
 	rig_accept(&s->r, &next);
 	assert_true(peer_answers_between(&next));
 	peer_close(&next);
