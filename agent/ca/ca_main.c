@@ -19,7 +19,7 @@
 
 #include "agent/ca/authority.h"
 #include "agent/ca/client.h"
-#include "agent/ca/confine.h"
+#include "agent/ca/sandbox.h"
 #include "certs/key.h"
 #include "common/ca_control.h"
 #include "common/duration.h"
@@ -33,6 +33,7 @@ struct program {
 	struct event *control;
 	struct authority au;
 	struct clients *clients; /* from CA_SETUP on */
+	struct confine_report confinement;
 	int status;
 };
 
@@ -91,6 +92,15 @@ static int load(struct program *p, int passphrase, struct err *e)
 	return rc;
 }
 
+static void tell_confinement(const struct confine_report *r)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (r->list[i].in_force)
+			log_debug("locked in by %s (%s)", r->list[i].name, r->list[i].note);
+		else
+			log_info("not locked in by %s: %s", r->list[i].name, r->list[i].note);
+}
+
 static void set_up(struct program *p, const struct ca_control *m, int passphrase)
 {
 	struct ca_control ready = {.type = CA_READY};
@@ -105,10 +115,13 @@ static void set_up(struct program *p, const struct ca_control *m, int passphrase
 		rc = open_audit(p, m, &e);
 	if (passphrase >= 0)
 		close(passphrase);
+	if (rc == 0)
+		rc = ca_sandbox_close(&p->confinement, &e);
 	if (rc != 0) {
 		fail(p, &e);
 		return;
 	}
+	tell_confinement(&p->confinement);
 	p->clients = clients_new(p->base, &p->au);
 	(void)ca_control_send(CA_CONTROL_FD, &ready, -1);
 	log_info("the authority \"%s\" answers", ca_name(p->au.ca));
@@ -191,7 +204,7 @@ int main(void)
 	if (p.control == NULL)
 		abort();
 	event_add(p.control, NULL);
-	if (confine_enter(&e) != 0)
+	if (ca_sandbox_enter(&p.confinement, &e) != 0)
 		fail(&p, &e);
 	else
 		event_base_dispatch(p.base);
