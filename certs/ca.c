@@ -219,6 +219,16 @@ X509 *ca_root(const struct ca *ca)
 	return ca->root;
 }
 
+int ca_pin(const struct ca *ca, uint8_t out[32], struct err *e)
+{
+	unsigned char *der = NULL;
+	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(ca->root), &der);
+	bool good = len > 0 && EVP_Digest(der, (size_t)len, out, NULL, EVP_sha256(), NULL) == 1;
+
+	OPENSSL_free(der);
+	return good ? 0 : pem_openssl_error(e, "the authority's key");
+}
+
 X509 *ca_x509(const struct ca *ca)
 {
 	return ca->x;

@@ -57,6 +57,8 @@ const char *ca_chain(const struct ca *ca, size_t *len);
 
 /* Borrowed: the root, and the certificate and key that issue. */
 X509 *ca_root(const struct ca *ca);
+/* SHA-256 of the root's public key (SubjectPublicKeyInfo, DER): what a token carries. */
+int ca_pin(const struct ca *ca, uint8_t out[32], struct err *e);
 X509 *ca_x509(const struct ca *ca);
 EVP_PKEY *ca_key(const struct ca *ca);
 

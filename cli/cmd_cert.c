@@ -63,13 +63,16 @@ static const struct cli_verb *const words[] = {
     &cmd_cert_init,
     &cmd_cert_issue,
     &cmd_cert_sign,
+    &cmd_cert_token,
+    &cmd_cert_enroll,
     &cmd_cert_ls,
     &cmd_cert_renew,
     &cmd_cert_revoke,
     &cmd_cert_show,
 };
 /* The same, for completion. */
-static const char *const names[] = {"init", "issue", "sign", "ls", "renew", "revoke", "show", NULL};
+static const char *const names[] = {
+    "init", "issue", "sign", "token", "enroll", "ls", "renew", "revoke", "show", NULL};
 #define WORDS (sizeof(words) / sizeof(words[0]))
 _Static_assert(sizeof(names) / sizeof(names[0]) == WORDS + 1, "a name a word");
 

@@ -6,13 +6,20 @@
 
 #include "certs/ca.h"
 #include "certs/issue.h"
+#include "cli/agent_setup.h"
 #include "cli/cmd_cert.h"
 #include "cli/output.h"
 #include "cli/say.h"
 #include "cli/verbs.h"
 #include "common/tls_cert.h"
 
+enum { OPT_SETUP = CERT_OWN, OPT_LISTEN, OPT_AUTHORITY, OPT_OPERATOR };
+
 static const struct options_spec specs[] = {
+    {OPT_SETUP, '\0', "setup", false},
+    {OPT_LISTEN, '\0', "listen", true},
+    {OPT_AUTHORITY, '\0', "authority", true},
+    {OPT_OPERATOR, '\0', "operator", true},
     CERT_SPEC_SAN,
     CERT_SPEC_TTL,
     CERT_SPEC_DIR,
@@ -27,7 +34,44 @@ struct issue {
 	struct cert_options given;
 	struct issue_request request;
 	struct cert_out to;
+	bool setup;
+	const char *listen, *authority, *operator_name;
 };
+
+static bool take(struct options *o, int id, const char *value, void *arg)
+{
+	struct issue *i = arg;
+
+	(void)o;
+	if (id == OPT_LISTEN)
+		i->listen = value;
+	else if (id == OPT_AUTHORITY)
+		i->authority = value;
+	else if (id == OPT_OPERATOR)
+		i->operator_name = value;
+	i->setup = true;
+	return true;
+}
+
+/* What it takes to start the agent. */
+static int set_up(const struct issue *i, const struct ca *ca, const char *ca_dir, struct err *e)
+{
+	char identity[IDENTITY_SIZE];
+	struct identity id;
+	struct agent_setup s = {.dir = i->given.out,
+	    .listen = i->listen,
+	    .renew_from = i->authority,
+	    .authority_dir = i->authority != NULL ? ca_dir : NULL,
+	    .authority_listen = i->authority};
+	int rc = 0;
+
+	if (i->operator_name != NULL) {
+		rc = identity_make(&id, IDENTITY_USER, ca_domain(ca), i->operator_name, e);
+		if (rc == 0)
+			s.operator_identity = identity_format(identity, &id);
+	}
+	return rc == 0 ? agent_setup_write(&s, e) : rc;
+}
 
 static void answer_json(const struct issue *i, const struct issued *issued)
 {
@@ -56,6 +100,8 @@ static void answer(const struct cli *cli, const struct issue *i, const struct is
 	printf("  certificate  %s\n", i->to.certificate);
 	printf("  key          %s\n", i->to.key);
 	printf("  authority    %s\n", i->to.ca);
+	if (i->setup)
+		say_note("next: telexd -c %s/telexd.conf", i->given.out);
 	if (i->request.kind == IDENTITY_USER)
 		say_note("next: telex context create NAME --host HOST --cert %s --key %s --ca %s",
 		    i->to.certificate, i->to.key, i->to.ca);
@@ -70,11 +116,14 @@ static int issue(const struct cli *cli, struct issue *i)
 	int rc = cmd_cert_authority(&i->given, &dir, &ca, &e);
 
 	if (rc == 0)
-		rc = cmd_cert_out_check(&i->to, &i->given, i->request.name, dir, ca, &e);
+		rc = cmd_cert_out_check(
+		    &i->to, &i->given, i->setup ? "agent" : i->request.name, dir, ca, &e);
 	if (rc == 0)
 		rc = issue_certificate(&issued, ca, &i->request, &e);
 	if (rc == 0)
 		rc = cmd_cert_out_write(&i->to, dir, ca, &issued, &e);
+	if (rc == 0 && i->setup)
+		rc = set_up(i, ca, dir, &e);
 	if (rc == 0)
 		answer(cli, i, &issued);
 	else
@@ -95,13 +144,21 @@ static bool take_operands(struct options *o, struct issue *i)
 	i->request.sans_len = i->given.n_sans;
 	i->request.ttl_s = i->given.ttl_s;
 	i->request.key_type = i->given.key_type;
-	return cmd_cert_who(o, 0, &i->request.kind, &i->request.name);
+	if (!cmd_cert_who(o, 0, &i->request.kind, &i->request.name))
+		return false;
+	if (i->setup && i->request.kind != IDENTITY_AGENT) {
+		options_usage(o, "--setup, --listen, --authority and --operator are for an agent");
+		return false;
+	}
+	return true;
 }
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	struct issue i = {.given = {.out = "."}};
+	struct issue i = {.given = {.out = ".", .own = take}};
 	struct options o;
+
+	i.given.arg = &i;
 
 	options_start(&o, cli, &cmd_cert_issue, specs, argc, argv);
 	if (cmd_cert_options(&o, &i.given) && take_operands(&o, &i))
@@ -119,7 +176,8 @@ const struct cli_verb cmd_cert_issue = {
         "\n"
         "Usage: telex cert issue agent NAME [--san NAME|IP]... [--ttl TIME] [--dir DIR]\n"
         "                       [--out DIR] [--key-type TYPE] [--passphrase-file FILE]\n"
-        "                       [--force]\n"
+        "                       [--force] [--setup] [--listen HOST:PORT] [--authority HOST:PORT]\n"
+        "                       [--operator NAME]\n"
         "       telex cert issue user NAME [--ttl TIME] [--dir DIR] [--out DIR]\n"
         "                       [--key-type TYPE] [--passphrase-file FILE] [--force]\n"
         "\n"
@@ -134,7 +192,17 @@ const struct cli_verb cmd_cert_issue = {
         "  --passphrase-file FILE\n"
         "                   the first line is the passphrase of the authority's key; without it\n"
         "                   the terminal is asked, when the key has one\n"
-        "  --force          write over files that are there\n",
+        "  --force          write over files that are there\n"
+        "  --setup          an agent's: call the files agent.pem and agent.key, and write what "
+        "else it\n"
+        "                   takes to start one: telexd.conf, and with --operator policy.conf\n"
+        "  --listen HOST:PORT\n"
+        "                   where the agent is to listen\n"
+        "  --authority HOST:PORT\n"
+        "                   the agent is this authority's, too: where it gives certificates to who "
+        "has\n"
+        "                   a token (telex cert token)\n"
+        "  --operator NAME  the user whom policy.conf grants everything\n",
     .specs = specs,
     .run = run,
 };
