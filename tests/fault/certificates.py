@@ -147,6 +147,14 @@ def free_port():
         return s.getsockname()[1]
 
 
+def listens(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+        return True
+    except OSError:
+        return False
+
+
 def renew(agent):
     seconds, port = count(600, 75), free_port()
     telex("-q", "cert", "issue", "agent", "dev", "--san", "localhost", "--san", "127.0.0.1", "--ttl", "60s", "--dir",
@@ -155,6 +163,10 @@ def renew(agent):
         shutil.copy(f"{agent.folder}/first/dev.{kind}", f"{agent.dev}/agent.{kind}")
     change(agent, f'authority {{ directory = "{agent.dev}" listen = {{"127.0.0.1:{port}"}} }}\n'
                   f'renew_from = "127.0.0.1:{port}"\nrevocations_interval = 5s\n')
+    try:
+        until("the authority's listener", lambda: listens(port), 20)
+    except Failed:
+        return None, "this agent has no authority's listener"
     load, runs, failed, wrong = Load(), 0, 0, []
     end_at = time.monotonic() + seconds
     try:
