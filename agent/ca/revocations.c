@@ -4,15 +4,23 @@
  * that one is older than a minute, so that those who are strict about a list's age get a young one.
  */
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "agent/ca/authority.h"
 #include "certs/crl.h"
+#include "common/mem.h"
 #include "common/memfile.h"
 #include "common/rpc_status.h"
 
 #define VALID_S (INT64_C(7) * 86400)
 #define YOUNG_S 60
+
+/* The root, and what issues for it. */
+static char *issuers(const struct ca *ca)
+{
+	return xasprintf("%s%s", ca_certificate(ca, NULL), ca_chain(ca, NULL));
+}
 
 static int make(struct authority *au, int64_t version, int64_t now, struct err *e)
 {
@@ -20,12 +28,12 @@ static int make(struct authority *au, int64_t version, int64_t now, struct err *
 	size_t len = 0;
 	int64_t number;
 	struct crl *made = NULL;
-	size_t ca_len;
-	const char *ca = ca_certificate(au->ca, &ca_len);
+	char *ca = issuers(au->ca);
 	int rc = crl_make(&pem, &len, au->ca, au->ledger, VALID_S, e);
 
 	if (rc == 0)
-		rc = crl_read(&made, pem, len, ca, ca_len, e);
+		rc = crl_read(&made, pem, len, ca, strlen(ca), e);
+	free(ca);
 	if (rc != 0) {
 		free(pem);
 		return rc;

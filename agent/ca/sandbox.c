@@ -13,8 +13,8 @@ const char *const ca_sandbox_calls[] = {
     /* the ledger: SQLite's own files in its folder */
     "openat", "fstat", "newfstatat", "access", "getcwd", "readlink", "lseek", "pread64", "pwrite64",
     "fsync", "fdatasync", "ftruncate", "unlink", "fchown", "geteuid", "clock_nanosleep",
-    /* memory, and the rest of a process's life */
-    "mmap", "munmap", "mremap", "mprotect", "madvise", "brk", "getrandom", "getpid",
+    /* long answers, memory, and the rest of a process's life */
+    "memfd_create", "mmap", "munmap", "mremap", "mprotect", "madvise", "brk", "getrandom", "getpid",
     "rt_sigprocmask", "rt_sigreturn", "tgkill", "exit_group", NULL};
 
 int ca_sandbox_enter(struct confine_report *r, struct err *e)

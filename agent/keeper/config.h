@@ -71,8 +71,8 @@ typedef void (*config_problem)(const char *text, void *arg);
  * TX_ESYS (not readable) likewise. */
 int config_load(struct config **out, const char *file, config_problem problem, void *arg);
 
-/* Whether certificate, key, ca and policy can be opened, and the worker's user exists. TX_EINVAL after
- * problem(). */
+/* Whether certificate, key, ca and policy can be opened, and the worker's user exists. TX_EINVAL
+ * after problem(). */
 int config_check_files(const struct config *c, config_problem problem, void *arg);
 
 /* It is never changed once loaded: who reads it for longer than a call holds a reference. The last

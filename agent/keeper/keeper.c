@@ -8,6 +8,7 @@
 
 #include "agent/keeper/attach.h"
 #include "agent/keeper/budget.h"
+#include "agent/keeper/ca_proc.h"
 #include "agent/keeper/cgroup.h"
 #include "agent/keeper/ending.h"
 #include "agent/keeper/exec_log.h"
@@ -29,6 +30,7 @@
 #include "agent/keeper/state_dir.h"
 #include "agent/keeper/tree.h"
 #include "agent/keeper/upgrade.h"
+#include "agent/keeper/worker_proc.h"
 #include "agent/keeper/workers.h"
 #include "common/duration.h"
 #include "common/log.h"
@@ -126,7 +128,8 @@ static int reaped_other(pid_t pid, int status, void *arg)
 	struct keeper *k = arg;
 
 	return workers_reaped(k->workers, pid, status) || upgrade_reaped(k->upgrade, pid, status) ||
-	       old_workers_reaped(k->old_workers, pid) || renewal_reaped(k->renewal, pid, status);
+	       old_workers_reaped(k->old_workers, pid) || renewal_reaped(k->renewal, pid, status) ||
+	       ca_proc_reaped(k->ca, pid, status);
 }
 
 static void reap_round(void *arg)
@@ -159,8 +162,29 @@ static void cannot_start(const char *why, void *arg)
 	event_base_loopbreak(k->env.base);
 }
 
+/* A socket to the authority's process, where there is one. */
+static void give_ca(struct worker_proc *w, void *arg)
+{
+	struct keeper *k = arg;
+	int fd = ca_proc_client(k->ca);
+
+	if (fd < 0)
+		return;
+	worker_proc_hand(w, KM_FILE_CA, fd);
+	close(fd);
+}
+
 static const struct workers_ops workers_ops = {
-    all_ready, cannot_start, keeper_renewed, keeper_not_renewed};
+    all_ready, cannot_start, keeper_renewed, keeper_not_renewed, give_ca};
+
+static void ca_up(void *arg)
+{
+	struct keeper *k = arg;
+
+	workers_each_serving(k->workers, give_ca, k);
+}
+
+static const struct ca_proc_ops ca_ops = {ca_up};
 
 static void all_gone(void *arg)
 {
@@ -184,6 +208,7 @@ static void on_signal(int signo, void *arg)
 	upgrade_cancel(k->upgrade);
 	renewal_stop(k->renewal);
 	notify_send("STOPPING=1");
+	ca_proc_end(k->ca);
 	shutdown_request(k->shutdown);
 }
 
@@ -250,6 +275,8 @@ static int make_parts(struct keeper *k, const struct keeper_setup *setup, struct
 	if (rc == 0)
 		rc = workers_new(
 		    &k->workers, &k->env, setup->worker, k->self.start_ns, &workers_ops, k, e);
+	if (rc == 0)
+		rc = ca_proc_new(&k->ca, k->env.base, setup->ca, &ca_ops, k, e);
 	if (rc == 0)
 		rc = old_workers_new(&k->old_workers, k->env.base, e);
 	if (rc == 0 && (k->env.looks = budget_new(k->env.base, LOOKS_NS)) == NULL)
@@ -319,6 +346,7 @@ int keeper_run(struct keeper *k, struct err *e)
 
 	if (rc != 0)
 		return rc;
+	ca_proc_set(k->ca, k->config);
 	/* Who died while another image was executed. */
 	if (k->upgraded)
 		reap_run(k->reap);
@@ -342,6 +370,7 @@ void keeper_free(struct keeper *k)
 	upgrade_free(k->upgrade);
 	renewal_free(k->renewal);
 	workers_free(k->workers);
+	ca_proc_free(k->ca);
 	old_workers_free(k->old_workers);
 	reap_free(k->reap);
 	jobs_free(k->env.jobs);

@@ -15,6 +15,7 @@ struct keeper_setup {
 	struct config *config; /* a reference is taken */
 	const char *worker;    /* the worker's executable */
 	const char *renew;     /* telex-renew's */
+	const char *ca;        /* telex-ca's */
 	struct rlimit nofile;  /* the limit of open files that jobs are to have */
 	const char *program;   /* this one, for an upgrade */
 	char *const *argv;

@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <unistd.h>
 
+#include "agent/keeper/ca_proc.h"
 #include "agent/keeper/exec_log.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/job_save.h"
@@ -39,6 +40,7 @@ static void apply(struct keeper *k)
 	jobs_set_max(k->env.jobs, c->max_processes);
 	starter_set_sizes(k->env.starter, c->output_buffer, c->max_output_buffer, c->max_spool);
 	shutdown_set_grace(k->shutdown, c->shutdown_grace_ns);
+	ca_proc_set(k->ca, k->config);
 }
 
 void keeper_renewed(struct config *c, struct listeners *ls, void *arg)

@@ -32,6 +32,7 @@ struct keeper {
 	struct old_workers *old_workers;
 	struct upgrade *upgrade;
 	struct renewal *renewal;
+	struct ca_proc *ca;
 	struct reap *reap;
 	struct cgroups *cgroups;
 	struct shutdown *shutdown;

@@ -157,14 +157,13 @@ static const char *find_worker(const char *program, char *buf, size_t size)
 	return PKGLIBEXECDIR "/telex-worker";
 }
 
-/* It lies where the worker's does. */
-static const char *find_renew(const char *worker, char *buf, size_t size)
+/* The agent's other programs lie where the worker's does. */
+static const char *find_beside(const char *worker, const char *name, char *buf, size_t size)
 {
 	const char *slash = strrchr(worker, '/');
-	int len = snprintf(
-	    buf, size, "%.*stelex-renew", slash == NULL ? 0 : (int)(slash - worker) + 1, worker);
 
-	return len > 0 && (size_t)len < size ? buf : PKGLIBEXECDIR "/telex-renew";
+	snprintf(buf, size, "%.*s%s", slash == NULL ? 0 : (int)(slash - worker) + 1, worker, name);
+	return buf;
 }
 
 /* 0, 1 and 2 are open, so that no descriptor of ours becomes somebody's stdout. */
@@ -300,7 +299,7 @@ int main(int argc, char **argv)
 {
 	struct options o = {.config = SYSCONFDIR "/telex/telexd.conf"};
 	struct keeper_setup setup = {.argv = argv};
-	char worker[PATH_MAX], program[PATH_MAX], renew[PATH_MAX];
+	char worker[PATH_MAX], program[PATH_MAX], renew[PATH_MAX], ca[PATH_MAX];
 	int status;
 
 	if (ensure_stdio() != 0)
@@ -316,7 +315,8 @@ int main(int argc, char **argv)
 		setup.worker = find_worker(setup.program, worker, sizeof(worker));
 	else if (realpath(o.worker, worker) != NULL)
 		setup.worker = worker; /* it is started in another folder */
-	setup.renew = find_renew(setup.worker, renew, sizeof(renew));
+	setup.renew = find_beside(setup.worker, "telex-renew", renew, sizeof(renew));
+	setup.ca = find_beside(setup.worker, "telex-ca", ca, sizeof(ca));
 	if (o.check_state)
 		status = check_state(setup.config, setup.worker);
 	else

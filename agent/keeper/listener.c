@@ -14,8 +14,9 @@
 
 #include "common/log.h"
 
-#define BACKLOG      4096 /* the kernel cuts it to net.core.somaxconn */
-#define ADDRESS_FILE "address"
+#define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
+/* By enum km_listen_kind. */
+static const char *const address_files[] = {"address", "enroll-address"};
 
 static int name_address(const struct sockaddr *sa, socklen_t len, char out[KM_TEXT_SIZE])
 {
@@ -87,8 +88,8 @@ static int same_address(const struct sockaddr *a, const struct addrinfo *b)
 	       memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof(a6->sin6_addr)) == 0;
 }
 
-static int take_over(
-    struct listeners *ls, const struct listener *l, const char *text, struct err *e)
+static int take_over(struct listeners *ls, const struct listener *l, const char *text,
+    enum km_listen_kind kind, struct err *e)
 {
 	struct listener *mine = &ls->list[ls->n];
 	int fd = -1;
@@ -101,6 +102,7 @@ static int take_over(
 		return err_sys(e, errno, "cannot keep a socket");
 	*mine = *l;
 	mine->fd = fd;
+	mine->kind = kind;
 	snprintf(mine->text, sizeof(mine->text), "%s", text);
 	ls->n++;
 	return 0;
@@ -108,7 +110,7 @@ static int take_over(
 
 /* 1: `before` has such a socket and it was taken over. */
 static int keep_bound(struct listeners *ls, const struct listeners *before,
-    const struct addrinfo *ai, const char *text, struct err *e)
+    const struct addrinfo *ai, const char *text, enum km_listen_kind kind, struct err *e)
 {
 	for (size_t i = 0; before != NULL && i < before->n; i++) {
 		const struct listener *l = &before->list[i];
@@ -120,7 +122,7 @@ static int keep_bound(struct listeners *ls, const struct listeners *before,
 		              : getsockname(l->fd, (struct sockaddr *)&ss, &len) != 0 ||
 		                    !same_address((struct sockaddr *)&ss, ai))
 			continue;
-		rc = take_over(ls, l, text, e);
+		rc = take_over(ls, l, text, kind, e);
 		return rc != 0 ? rc : 1;
 	}
 	return 0;
@@ -128,25 +130,25 @@ static int keep_bound(struct listeners *ls, const struct listeners *before,
 
 /* The same words as before mean the same sockets: a name is not looked up anew, and port 0 stays
  * the port that was found. 1: they were taken over. */
-static int keep_named(
-    struct listeners *ls, const struct listeners *before, const char *text, struct err *e)
+static int keep_named(struct listeners *ls, const struct listeners *before, const char *text,
+    enum km_listen_kind kind, struct err *e)
 {
 	int rc = 0, found = 0;
 
 	for (size_t i = 0; before != NULL && i < before->n && rc == 0; i++) {
-		if (strcmp(before->list[i].text, text) != 0)
+		if (before->list[i].kind != kind || strcmp(before->list[i].text, text) != 0)
 			continue;
-		rc = take_over(ls, &before->list[i], text, e);
+		rc = take_over(ls, &before->list[i], text, kind, e);
 		found = 1;
 	}
 	return rc != 0 ? rc : found;
 }
 
 static int open_address(struct listeners *ls, const struct listeners *before,
-    const struct addrinfo *ai, const char *text, struct err *e)
+    const struct addrinfo *ai, const char *text, enum km_listen_kind kind, struct err *e)
 {
 	struct listener *l;
-	int rc = keep_bound(ls, before, ai, text, e);
+	int rc = keep_bound(ls, before, ai, text, kind, e);
 
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
@@ -156,21 +158,23 @@ static int open_address(struct listeners *ls, const struct listeners *before,
 	rc = bind_one(l, ai, e);
 	if (rc != 0)
 		return rc;
+	l->kind = kind;
 	snprintf(l->text, sizeof(l->text), "%s", text);
-	log_info("listening on %s", l->address);
+	log_info("listening on %s%s", l->address,
+	    kind == KM_LISTEN_ENROLL ? " for those who have no certificate yet" : "");
 	ls->n++;
 	return 0;
 }
 
 static int open_one(struct listeners *ls, const struct listeners *before, const char *text,
-    bool optional, struct err *e)
+    enum km_listen_kind kind, bool optional, struct err *e)
 {
 	const struct addrinfo hints = {
 	    .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
 	char buf[KM_TEXT_SIZE];
 	const char *host, *port;
 	struct addrinfo *found = NULL;
-	int rc = keep_named(ls, before, text, e);
+	int rc = keep_named(ls, before, text, kind, e);
 
 	if (rc != 0)
 		return rc < 0 ? err_wrap(e, "listener %s", text) : 0;
@@ -185,7 +189,7 @@ static int open_one(struct listeners *ls, const struct listeners *before, const 
 		err_set(e, rc, "not HOST:PORT");
 	}
 	for (struct addrinfo *ai = found; ai != NULL && rc == 0; ai = ai->ai_next)
-		rc = open_address(ls, before, ai, text, e);
+		rc = open_address(ls, before, ai, text, kind, e);
 	if (found != NULL)
 		freeaddrinfo(found);
 	if (rc == TX_ESYS && optional &&
@@ -205,7 +209,9 @@ int listeners_open(
 		return err_set(e, TX_ENOMEM, "out of memory");
 	ls->refs = 1;
 	for (size_t i = 0; i < c->n_listen && rc == 0; i++)
-		rc = open_one(ls, before, c->listen[i], c->listen_default, &why);
+		rc = open_one(ls, before, c->listen[i], KM_LISTEN_API, c->listen_default, &why);
+	for (size_t i = 0; i < c->authority.n_listen && rc == 0; i++)
+		rc = open_one(ls, before, c->authority.listen[i], KM_LISTEN_ENROLL, false, &why);
 	if (rc == 0 && ls->n == 0)
 		rc = err_set(&why, TX_EUNSUPPORTED, "there is no address to listen on");
 	if (rc == 0) {
@@ -218,9 +224,10 @@ int listeners_open(
 	return rc;
 }
 
-int listeners_publish(const struct listeners *ls, int state_dir, struct err *e)
+static int publish(
+    const struct listeners *ls, enum km_listen_kind kind, int state_dir, struct err *e)
 {
-	const char *temporary = ADDRESS_FILE ".new";
+	static const char temporary[] = "address.new";
 	int fd = openat(
 	    state_dir, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	FILE *f;
@@ -235,15 +242,30 @@ int listeners_publish(const struct listeners *ls, int state_dir, struct err *e)
 		return rc;
 	}
 	for (size_t i = 0; i < ls->n; i++)
-		fprintf(f, "%s\n", ls->list[i].address);
-	if (fclose(f) != 0 || renameat(state_dir, temporary, state_dir, ADDRESS_FILE) != 0)
-		return err_sys(e, errno, "cannot write %s", ADDRESS_FILE);
+		if (ls->list[i].kind == kind)
+			fprintf(f, "%s\n", ls->list[i].address);
+	if (fclose(f) != 0 || renameat(state_dir, temporary, state_dir, address_files[kind]) != 0)
+		return err_sys(e, errno, "cannot write %s", address_files[kind]);
 	return 0;
+}
+
+int listeners_publish(const struct listeners *ls, int state_dir, struct err *e)
+{
+	bool enroll = false;
+
+	for (size_t i = 0; i < ls->n; i++)
+		enroll = enroll || ls->list[i].kind == KM_LISTEN_ENROLL;
+	if (!enroll)
+		(void)unlinkat(state_dir, address_files[KM_LISTEN_ENROLL], 0);
+	else if (publish(ls, KM_LISTEN_ENROLL, state_dir, e) != 0)
+		return e->code;
+	return publish(ls, KM_LISTEN_API, state_dir, e);
 }
 
 void listeners_unpublish(int state_dir)
 {
-	(void)unlinkat(state_dir, ADDRESS_FILE, 0);
+	for (size_t i = 0; i < sizeof(address_files) / sizeof(address_files[0]); i++)
+		(void)unlinkat(state_dir, address_files[i], 0);
 }
 
 struct listeners *listeners_ref(struct listeners *ls)

@@ -13,6 +13,7 @@
 
 struct listener {
 	int fd;
+	enum km_listen_kind kind;
 	char text[KM_TEXT_SIZE];    /* as the configuration names it */
 	char address[KM_TEXT_SIZE]; /* "127.0.0.1:8359", with the real port */
 };
@@ -30,9 +31,10 @@ struct listeners {
  */
 int listeners_open(
     struct listeners **out, const struct config *c, const struct listeners *before, struct err *e);
-/* Writes STATE/address: one address a line, atomically. */
+/* Writes STATE/address: one address a line, atomically; and STATE/enroll-address with those of an
+ * authority, when there are any. */
 int listeners_publish(const struct listeners *ls, int state_dir, struct err *e);
-/* Removes that file. */
+/* Removes those files. */
 void listeners_unpublish(int state_dir);
 /* One reference from listeners_open; the last listeners_unref closes them. NULL is allowed. */
 struct listeners *listeners_ref(struct listeners *ls);

@@ -52,7 +52,8 @@ static void cannot_start(const char *why, void *arg)
 	event_base_loopbreak(t->env.base);
 }
 
-static const struct workers_ops workers_ops = {all_ready, cannot_start, NULL, NULL};
+static const struct workers_ops workers_ops = {
+    .all_ready = all_ready, .cannot_start = cannot_start};
 
 static int reaped(pid_t pid, int status, void *arg)
 {

@@ -63,6 +63,7 @@ static void save_listeners(struct state_out *o, const struct listeners *ls)
 		state_put_fd(o, ls->list[i].fd);
 		state_put_text(o, ls->list[i].text);
 		state_put_text(o, ls->list[i].address);
+		state_put(o, ls->list[i].kind);
 		state_end(o);
 	}
 }
@@ -148,6 +149,7 @@ static int on_listener(struct restoring *r, struct err *e)
 	l->fd = state_get_fd(r->in);
 	state_get_text(r->in, l->text, sizeof(l->text));
 	state_get_text(r->in, l->address, sizeof(l->address));
+	l->kind = (enum km_listen_kind)state_get_most(r->in, KM_LISTEN_ENROLL);
 	if (!state_record_good(r->in) || l->fd < 0)
 		return bad(e, "a listening socket");
 	r->listeners->n++;

@@ -327,6 +327,7 @@ int worker_kit_send(
 		const struct listener *l = &kit->listeners->list[i];
 		struct km_listen m = {0};
 
+		m.kind = (uint32_t)l->kind;
 		memcpy(m.address, l->address, sizeof(m.address));
 		rc = km_send(chan, KM_LISTEN, 0, &m, &l->fd, 1);
 	}

@@ -331,6 +331,14 @@ void worker_proc_drain(struct worker_proc *w, int64_t timeout_ns, bool move)
 		worker_proc_kill(w);
 }
 
+void worker_proc_hand(struct worker_proc *w, enum km_file_kind kind, int fd)
+{
+	struct km_file m = {.kind = (uint32_t)kind};
+
+	if (w->link != NULL && km_send(link_chan(w->link), KM_FILE, 0, &m, &fd, 1) != 0)
+		log_warn("worker %u: a file of kind %d could not be sent", w->index, (int)kind);
+}
+
 pid_t worker_proc_pid(const struct worker_proc *w)
 {
 	return w->pid;

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "common/err.h"
+#include "common/keeper_msg.h"
 
 struct link_env;
 struct worker_kit;
@@ -42,6 +43,9 @@ void worker_proc_revoke(struct worker_proc *w);
 
 /* A child has died. Whether it was this one. */
 bool worker_proc_reaped(struct worker_proc *w, pid_t pid, int status);
+
+/* KM_FILE with this descriptor, which stays the caller's; nothing when it has no link. */
+void worker_proc_hand(struct worker_proc *w, enum km_file_kind kind, int fd);
 
 pid_t worker_proc_pid(const struct worker_proc *w);  /* 0: none */
 bool worker_proc_ready(const struct worker_proc *w); /* it serves, or drains */

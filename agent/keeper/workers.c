@@ -216,6 +216,8 @@ static void on_ready(void *arg)
 	bool first = ws->serving == NULL && !ws->again;
 
 	p->was_ready = true;
+	if (ws->ops->serves != NULL)
+		ws->ops->serves(p->proc, ws->arg);
 	if (g->phase == RETIRED || !all_were_ready(g))
 		return;
 	if (g->phase == STARTING) {
@@ -470,6 +472,28 @@ void workers_each(const struct workers *ws, void (*each)(pid_t pid, void *arg), 
 	struct visit v = {each, arg};
 
 	(void)for_each(ws, visit_one, &v);
+}
+
+struct serving_visit {
+	void (*each)(struct worker_proc *w, void *arg);
+	void *arg;
+};
+
+static bool visit_serving(struct worker_proc *w, void *arg)
+{
+	const struct serving_visit *v = arg;
+
+	if (worker_proc_ready(w))
+		v->each(w, v->arg);
+	return false;
+}
+
+void workers_each_serving(
+    const struct workers *ws, void (*each)(struct worker_proc *w, void *arg), void *arg)
+{
+	struct serving_visit v = {each, arg};
+
+	(void)for_each(ws, visit_serving, &v);
 }
 
 static bool count_alive(struct worker_proc *w, void *arg)

@@ -16,6 +16,7 @@
 #include "agent/keeper/listener.h"
 #include "common/err.h"
 
+struct worker_proc;
 struct workers;
 
 struct workers_ops {
@@ -26,6 +27,8 @@ struct workers_ops {
 	 * serve, with this configuration; or one of them cannot, and nothing has changed. */
 	void (*renewed)(struct config *c, struct listeners *ls, void *arg);
 	void (*not_renewed)(const char *why, void *arg);
+	/* Each one that comes to serve, of whatever generation. May be NULL. */
+	void (*serves)(struct worker_proc *w, void *arg);
 };
 
 /* `path`: the worker's executable. start_ns: when the agent began (epoch). Borrows env, path, ops
@@ -45,6 +48,9 @@ void workers_free(struct workers *ws);
 bool workers_reaped(struct workers *ws, pid_t pid, int status);
 bool workers_has(const struct workers *ws, pid_t pid);
 void workers_each(const struct workers *ws, void (*each)(pid_t pid, void *arg), void *arg);
+/* Calls it for all that serve, or drain. */
+void workers_each_serving(
+    const struct workers *ws, void (*each)(struct worker_proc *w, void *arg), void *arg);
 unsigned workers_alive(const struct workers *ws);
 
 /* Gives all of them, those that drain too, the newest revocation list. */

@@ -8,6 +8,9 @@
 
 struct worker;
 
+/* Of an authority's own listeners, and not among all. */
+extern const struct rpc_service svc_certificate;
+
 extern const struct rpc_service svc_health;
 extern const struct rpc_service svc_process;
 extern const struct rpc_service svc_reflection_v1;

@@ -49,6 +49,8 @@ struct sessions {
 	TAILQ_HEAD(session_list, session) list;
 	size_t count;
 	struct sources *sources;
+	uint32_t max_streams;
+	int life_s; /* from accept on; 0: no limit */
 };
 
 /* ---- the end ---- */
@@ -96,7 +98,10 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (!s->over && s->h2 != NULL) {
-		no_call(s);
+		if (s->called)
+			h2_close(s->h2, H2_NO_ERROR); /* it has stayed for life_s */
+		else
+			no_call(s);
 		return;
 	}
 	if (!s->over) {
@@ -114,7 +119,7 @@ static int on_stream(struct h2_conn *c, struct h2_stream *stream, void *arg)
 	struct session *s = arg;
 
 	(void)c;
-	if (!s->called && !s->over)
+	if (!s->called && !s->over && s->owner->life_s == 0)
 		event_del(s->timer);
 	s->called = true;
 	return rpc_server_stream(s->owner->rpc, stream, &s->peer);
@@ -139,8 +144,8 @@ static const struct h2_conn_ops h2_ops = {.on_stream = on_stream, .on_closed = o
 static void serve(struct session *s)
 {
 	/* All streams that may be open can be cancelled at once, and then some. */
-	static const struct h2_limits limits = {.max_streams = WORKER_MAX_STREAMS,
-	    .reset_burst = WORKER_MAX_STREAMS + 144,
+	const struct h2_limits limits = {.max_streams = s->owner->max_streams,
+	    .reset_burst = s->owner->max_streams + 144,
 	    .reset_rate = 100};
 	struct bufferevent *bev = s->bev;
 	struct err e;
@@ -148,7 +153,8 @@ static void serve(struct session *s)
 	tls_peer_serial(bev, s->peer.serial);
 	/* The list may be newer than the one that the handshake was held against. */
 	if (tls_established(bev, s->peer.identity, &e) < 0 ||
-	    revoked_in_handshake(s->peer.serial, s->owner->worker->revoked, &e) < 0) {
+	    (s->peer.identity[0] != '\0' &&
+	        revoked_in_handshake(s->peer.serial, s->owner->worker->revoked, &e) < 0)) {
 		refuse(s, &e);
 		return;
 	}
@@ -216,7 +222,8 @@ static void turn_away(struct sessions *ss, int fd, const struct sockaddr *from, 
 
 void sessions_accept(struct sessions *ss, int fd, const struct sockaddr *from, socklen_t len)
 {
-	int64_t limit_ns = ss->worker->config.first_call_ns;
+	int64_t limit_ns =
+	    ss->life_s > 0 ? ss->life_s * NS_PER_S : ss->worker->config.first_call_ns;
 	struct timeval deadline =
 	    duration_timeval(limit_ns > 0 ? limit_ns : SESSION_FIRST_CALL_S * NS_PER_S);
 	struct source *source;
@@ -259,8 +266,15 @@ struct sessions *sessions_new(struct worker *w, struct tls_ctx *tls, struct rpc_
 	ss->ended = ended;
 	ss->arg = arg;
 	ss->sources = sources_new(w->config.max_connections_per_source);
+	ss->max_streams = WORKER_MAX_STREAMS;
 	TAILQ_INIT(&ss->list);
 	return ss;
+}
+
+void sessions_set_limits(struct sessions *ss, uint32_t max_streams, int life_s)
+{
+	ss->max_streams = max_streams;
+	ss->life_s = life_s;
 }
 
 void sessions_free(struct sessions *ss)

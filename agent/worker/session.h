@@ -4,6 +4,7 @@
 #define TX_AGENT_WORKER_SESSION_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 struct rpc_server;
@@ -19,6 +20,9 @@ struct worker;
  * stays the caller's. */
 struct sessions *sessions_new(struct worker *w, struct tls_ctx *tls, struct rpc_server *rpc,
     void (*ended)(void *arg), void *arg);
+/* For connections that come after it: calls at once, and for how long a connection may stay (0: as
+ * long as it likes). */
+void sessions_set_limits(struct sessions *ss, uint32_t max_streams, int life_s);
 /* When none is left (asserted). NULL is allowed. */
 void sessions_free(struct sessions *ss);
 

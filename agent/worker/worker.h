@@ -13,6 +13,7 @@
 
 struct audit;
 struct authz;
+struct ca_client;
 struct event_base;
 struct health_watch;
 struct keeper_client;
@@ -44,6 +45,8 @@ struct worker {
 	struct health_watch *watches; /* svc_health's */
 	struct revoked *revoked;      /* from KM_GO on; NULL: as if there were no list */
 	struct sessions *sessions;    /* from KM_GO on */
+	struct ca_client *ca;         /* svc_certificate's */
+	int64_t enroll_paid;          /* the same: until when what was asked is paid for */
 };
 
 /* The peer of every call (rpc_call_peer): who is at the other end of the connection. */

@@ -18,6 +18,8 @@
 
 #include "agent/worker/audit_log.h"
 #include "agent/worker/authz.h"
+#include "agent/worker/ca_client.h"
+#include "agent/worker/enroll_door.h"
 #include "agent/worker/keeper_client.h"
 #include "agent/worker/listener.h"
 #include "agent/worker/proxied.h"
@@ -46,6 +48,7 @@ struct program {
 	struct sessions *sessions; /* from KM_GO on */
 	struct rpc_server *rpc;
 	struct tls_ctx *tls;
+	struct enroll_door *enroll;
 	struct {
 		char *text;
 		size_t len;
@@ -83,14 +86,30 @@ static bool has_room(void *arg)
 
 static const struct listener_ops listener_ops = {.accepted = on_accepted, .room = has_room};
 
+static size_t connections(const struct program *p)
+{
+	return (p->sessions == NULL ? 0 : sessions_count(p->sessions)) +
+	       enroll_door_count(p->enroll);
+}
+
+static void stop_if_empty(struct program *p)
+{
+	if (p->worker.draining && connections(p) == 0)
+		stop(p, p->status);
+}
+
 static void on_session_ended(void *arg)
 {
 	struct program *p = arg;
 
 	if (!p->worker.draining)
 		listeners_resume(p->listeners);
-	else if (sessions_count(p->sessions) == 0)
-		stop(p, p->status);
+	stop_if_empty(p);
+}
+
+static void on_enroll_ended(void *arg)
+{
+	stop_if_empty(arg);
 }
 
 /* ---- calls ---- */
@@ -179,6 +198,8 @@ static int make_tls(struct program *p, struct err *e)
 		p->worker.revoked = revoked_new(m.ca, m.ca_len, &p->worker.config);
 		tls_ctx_set_revoked(p->tls, revoked_in_handshake, p->worker.revoked);
 	}
+	if (rc == 0)
+		rc = enroll_door_open(p->enroll, &m, e);
 	forget_pem(p);
 	if (rc == 0)
 		snprintf(p->worker.agent_identity, sizeof(p->worker.agent_identity), "%s",
@@ -255,10 +276,13 @@ static void drain(struct program *p)
 		return;
 	p->worker.draining = true;
 	listeners_stop(p->listeners);
-	if (p->sessions == NULL || sessions_count(p->sessions) == 0) {
+	enroll_door_drain(p->enroll);
+	if (connections(p) == 0) {
 		stop(p, p->status);
 		return;
 	}
+	if (p->sessions == NULL)
+		return;
 	svc_health_draining(&p->worker);
 	sessions_drain(p->sessions);
 }
@@ -294,6 +318,10 @@ static void keep_file(struct program *p, const struct km_file *m, int fd)
 {
 	int *place = m->kind < KM_FILE_KINDS ? &p->files[m->kind] : NULL;
 
+	if (m->kind == KM_FILE_CA) {
+		ca_client_take(p->worker.ca, fd);
+		return;
+	}
 	if (place == NULL) {
 		close(fd);
 		return;
@@ -316,7 +344,10 @@ static int on_control(const union km_any *msg, int *fds, size_t n_fds, void *arg
 		rc = configure(p, &msg->config, fds);
 		break;
 	case KM_LISTEN:
-		listeners_add(p->listeners, fds[0], msg->listen.address);
+		if (msg->listen.kind == KM_LISTEN_ENROLL)
+			enroll_door_listen(p->enroll, fds[0], msg->listen.address);
+		else
+			listeners_add(p->listeners, fds[0], msg->listen.address);
 		return 0;
 	case KM_FILE:
 		keep_file(p, &msg->file, fds[0]);
@@ -342,7 +373,9 @@ static void on_last_words(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	sessions_close(p->sessions);
+	if (p->sessions != NULL)
+		sessions_close(p->sessions);
+	enroll_door_close(p->enroll);
 }
 
 /* Every call has been told so by now; their connections get a moment to write it. */
@@ -398,6 +431,8 @@ static void clean_up(struct program *p)
 	keeper_client_pong(p->worker.keeper);
 	audit_free(p->worker.audit);
 	listeners_free(p->listeners);
+	enroll_door_free(p->enroll);
+	ca_client_free(p->worker.ca);
 	sessions_free(p->sessions);
 	rpc_server_free(p->rpc);
 	tls_ctx_free(p->tls);
@@ -442,6 +477,8 @@ int main(void)
 	p.last_words = evtimer_new(p.worker.base, on_last_words, &p);
 	p.drained = evtimer_new(p.worker.base, on_drained, &p);
 	p.listeners = listeners_new(p.worker.base, &listener_ops, &p);
+	p.enroll = enroll_door_new(&p.worker, on_enroll_ended, &p);
+	p.worker.ca = ca_client_new(p.worker.base);
 	if (keeper_client_new(&p.worker.keeper, p.worker.base, KM_WORKER_FD, &ops, &p, &e) < 0) {
 		log_error("%s", e.message);
 		return EXIT_FAILURE;
