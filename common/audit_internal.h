@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The layout of a record's line, which audit.c writes and audit_scan.c reads. Only they include it.
+/* The layout of a record's line, which audit.c writes and audit_scan.c reads for audit_verify.c.
+ * Nobody else includes it.
  *
  *   {"writer":W,"seq":N,"time":"…","event":"…", members ,"prev":"64 hex","hash":"64 hex"}\n
  *
@@ -23,5 +24,28 @@
 #define LINE_TAIL_SIZE                                                                             \
 	(sizeof(LINE_PREV) - 1 + AUDIT_HEX + sizeof(LINE_HASH) - 1 + AUDIT_HEX +                   \
 	    sizeof(LINE_END) - 1)
+
+/* A line that was read; all pointers into it. */
+struct audit_line {
+	const char *text;
+	size_t len;    /* without the newline */
+	size_t hashed; /* so much of it the hash is of */
+	uint64_t writer, seq;
+	const char *event;
+	size_t event_len;
+	const char *prev, *hash; /* AUDIT_HEX digits each */
+};
+
+/* Whether the line has the layout, to the last byte but the members; then *l is filled. */
+bool audit_scan(struct audit_line *l, const char *text, size_t len);
+/* The head alone, of a piece of a line; false: it has less, or it is none. */
+bool audit_scan_head(struct audit_line *l, const char *text, size_t len);
+/* Whether its hash is that of its text. */
+bool audit_scan_whole(const struct audit_line *l);
+bool audit_scan_is(const struct audit_line *l, const char *event);
+/* A member that is a number; false: it has none. */
+bool audit_scan_number(const struct audit_line *l, const char *key, uint64_t *out);
+/* A member of AUDIT_HEX digits; NULL: it has none. */
+const char *audit_scan_hash(const struct audit_line *l, const char *key);
 
 #endif
