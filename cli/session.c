@@ -192,6 +192,9 @@ static const char *way_out(const struct session *s, const struct telex_error *er
 			       "the groups)";
 		if (strcmp(error->reason, "PROCESS_RUNNING") == 0)
 			return " (`telex kill` ends it; `telex rm -f` does both)";
+		if (strcmp(error->reason, "NOT_ALLOWED") == 0)
+			return "; on the agent's machine `telex policy explain IDENTITY …` tells "
+			       "what is allowed";
 		return "";
 	case TELEX_ERROR_CONNECT:
 		return dev ? " (`telex dev --detach` starts the agent of this machine)"

@@ -57,6 +57,7 @@ struct job_spec;
 struct policy_request {
 	const char *identity;
 	const char *method; /* "telex.v1.ProcessService/Run" */
+	bool any_method;    /* whatever the method: to explain a path */
 	enum policy_act act;
 	/* POLICY_RUN. Its user is filled in: the default user's name where the client gave none.
 	 * Its output_buffer, spool, limits and rlimits are held against the role's maxima. */

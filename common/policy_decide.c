@@ -309,7 +309,7 @@ static void hold_against(
 	char name[SHOWN];
 
 	*a = (struct answer){.role = role};
-	if (!has_method(role, r->method)) {
+	if (!r->any_method && !has_method(role, r->method)) {
 		a->stage = refuse(a, STAGE_METHOD, "%s may not be called", safe(name, r->method));
 		return;
 	}
