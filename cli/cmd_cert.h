@@ -21,8 +21,8 @@
 #include "common/identity.h"
 
 /* argv[0] of run is the word. */
-extern const struct cli_verb cmd_cert_enroll, cmd_cert_token, cmd_cert_init, cmd_cert_issue, cmd_cert_ls, cmd_cert_renew,
-    cmd_cert_revoke, cmd_cert_show, cmd_cert_sign;
+extern const struct cli_verb cmd_cert_enroll, cmd_cert_token, cmd_cert_init, cmd_cert_issue,
+    cmd_cert_ls, cmd_cert_renew, cmd_cert_revoke, cmd_cert_show, cmd_cert_sign;
 
 /* ---- options that more than one word has ---- */
 

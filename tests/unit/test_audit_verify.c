@@ -449,8 +449,8 @@ static void a_worker_killed_in_the_middle_leaves_an_open_chain(void **state)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	close(pipe_fds[0]);
 	read_both(l);
-	/* A kill may fall into a write, and then the last line is a piece: at the end of the file that
-	 * looks as if it were cut off. */
+	/* A kill may fall into a write, and then the last line is a piece: at the end of the file
+	 * that looks as if it were cut off. */
 	assert_in_range(findings(l, l->text, l->len, false), 0, l->text[l->len - 1] != '\n');
 	assert_int_equal(l->result.open_writers, 2);
 	assert_true(l->result.records >= 8 + 50);
