@@ -163,7 +163,8 @@ static void serve(struct session *s)
 		refuse(s, &e);
 		return;
 	}
-	log_info("%s: %s: accepted (%s, %s)", s->peer.address, s->peer.identity,
+	log_info("%s: %s: accepted (%s, %s)", s->peer.address,
+	    s->peer.identity[0] != '\0' ? s->peer.identity : "without a certificate",
 	    s->peer.tls.version, s->peer.tls.cipher);
 	if (h2_conn_new(
 	        &s->h2, s->owner->worker->base, bev, true, &limits, &h2_ops, s, tls_free, &e) < 0) {
