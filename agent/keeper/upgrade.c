@@ -24,9 +24,11 @@
 #include "common/log.h"
 #include "common/signals.h"
 
-#define ENV_NAME    "TELEXD_STATE_FD"
-#define ASK_LIMIT_S 120 /* longer than what a trial worker may take (preflight.c) */
-#define WORDS_MAX   512
+#define ENV_NAME          "TELEXD_STATE_FD"
+#define ASK_LIMIT_S       120 /* longer than what a trial worker may take (preflight.c) */
+#define WORDS_MAX         512
+#define HINDERED_PAUSE_US 50000
+#define HINDERED_TIMES    100
 
 struct upgrade {
 	struct event_base *base;
@@ -41,6 +43,7 @@ struct upgrade {
 	char said[WORDS_MAX];
 	size_t n_said;
 	bool timed_out;
+	unsigned hindered; /* how often it was, one after the other */
 };
 
 static void on_words(evutil_socket_t fd, short what, void *arg);
@@ -84,6 +87,7 @@ static void be_idle(struct upgrade *u)
 {
 	event_del(u->limit);
 	event_del(u->go);
+	u->hindered = 0;
 	close_words(u);
 	if (u->program_fd >= 0)
 		close(u->program_fd);
@@ -238,28 +242,30 @@ static int take_state(struct upgrade *u, struct state_out **o, int *memfd, struc
 	return rc;
 }
 
+/* What hinders it is over in a moment, mostly: it is asked again, and refused in the end. */
 static bool is_hindered(struct upgrade *u)
 {
+	static const struct timeval pause = {0, HINDERED_PAUSE_US};
 	const char *why = u->ops->hindered(u->arg);
 
-	if (why != NULL)
+	if (why == NULL) {
+		u->hindered = 0;
+		return false;
+	}
+	if (++u->hindered > HINDERED_TIMES || event_add(u->go, &pause) != 0) {
+		u->hindered = 0;
 		refuse(u, why);
-	return why != NULL;
+	}
+	return true;
 }
 
-void upgrade_request(struct upgrade *u)
+static void begin(struct upgrade *u)
 {
 	struct state_out *o;
 	struct err e = {0};
 	int memfd = -1;
 	int rc;
 
-	if (u->program_fd >= 0 || u->pid > 0) {
-		log_info("an upgrade is on its way already");
-		return;
-	}
-	if (is_hindered(u))
-		return;
 	u->n_said = 0;
 	u->timed_out = false;
 	u->program_fd = open(u->program, O_PATH | O_CLOEXEC);
@@ -272,6 +278,16 @@ void upgrade_request(struct upgrade *u)
 	}
 	if (rc != 0)
 		refuse(u, e.message);
+}
+
+void upgrade_request(struct upgrade *u)
+{
+	if (u->program_fd >= 0 || u->pid > 0 || u->hindered > 0) {
+		log_info("an upgrade is on its way already");
+		return;
+	}
+	if (!is_hindered(u))
+		begin(u);
 }
 
 void upgrade_cancel(struct upgrade *u)
@@ -381,6 +397,10 @@ static void on_go(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (is_hindered(u))
 		return;
+	if (u->program_fd < 0) {
+		begin(u);
+		return;
+	}
 	log_info("executing %s", u->program);
 	signals_block(&held);
 	execute(u, &e);
