@@ -4,10 +4,25 @@
 Each takes what client.py has: `c`, its module's names (pb, Run, error_info, TIMEOUT), and the stub.
 """
 import queue
+import time
 import uuid
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
+
+
+def until(condition):
+    """On a busy machine a start may take its time: it is QUEUED meanwhile."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.02)
+
+
+def running(c, stub, process):
+    until(lambda: stub.Get(c.pb.GetRequest(process_id=process.process_id),
+                           timeout=c.TIMEOUT).process.state != c.pb.PROCESS_STATE_QUEUED)
+    return stub.Get(c.pb.GetRequest(process_id=process.process_id), timeout=c.TIMEOUT).process
 
 
 def refused(c, call, code, reason):
@@ -49,7 +64,7 @@ def refused_until_gone(c, stub, process_id):
 
 
 def a_deadline_of_wait_leaves_the_process(c, stub):
-    p = start(c, stub, "exec sleep 1000")
+    p = running(c, stub, start(c, stub, "exec sleep 1000"))
     try:
         stub.Wait(c.pb.WaitRequest(process_id=p.process_id), timeout=1)
         raise AssertionError("it ended")
@@ -65,7 +80,7 @@ def a_deadline_of_wait_leaves_the_process(c, stub):
 
 
 def a_list_ends_with_its_summary(c, stub):
-    p = start(c, stub, "exec sleep 1000", stop_signal=12)
+    p = running(c, stub, start(c, stub, "exec sleep 1000", stop_signal=12))
     *processes, last = stub.List(c.pb.ListRequest(usage=True), timeout=c.TIMEOUT)
     assert last.WhichOneof("item") == "summary" and last.summary.held_maximum > 0
     assert all(r.WhichOneof("item") == "process" for r in processes)
@@ -83,7 +98,7 @@ def a_list_ends_with_its_summary(c, stub):
 def a_full_group_queues_in_order(c, stub):
     name = "g" + uuid.uuid4().hex
     spec = {"group": name, "group_maximum": 1}
-    first = start(c, stub, "exec sleep 1000", **spec)
+    first = running(c, stub, start(c, stub, "exec sleep 1000", **spec))
     second = start(c, stub, "exit 4", **spec)
     third = start(c, stub, "exec sleep 1000", **spec)
     assert first.state == c.pb.PROCESS_STATE_RUNNING
@@ -119,6 +134,7 @@ def a_group_is_ended_at_once(c, stub):
     name = "g" + uuid.uuid4().hex
     for _ in range(6):
         start(c, stub, "trap '' TERM; while :; do sleep 1; done", group=name, group_maximum=4)
+    until(lambda: stub.GetGroup(c.pb.GetGroupRequest(name=name), timeout=c.TIMEOUT).group.running == 4)
     answer = stub.SignalGroup(c.pb.SignalGroupRequest(
         name=name, kill_after=Duration(nanos=50_000_000)), timeout=c.TIMEOUT)
     assert (answer.signalled, answer.dequeued) == (4, 2), answer
