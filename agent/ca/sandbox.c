@@ -4,15 +4,29 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+/* What libc calls on this architecture: the newer ones have no others. */
+#if defined(SYS_unlink)
+#define WAIT     "epoll_wait"
+#define ACCESS   "access"
+#define READLINK "readlink"
+#define UNLINK   "unlink"
+#else
+#define WAIT     "epoll_pwait"
+#define ACCESS   "faccessat"
+#define READLINK "readlinkat"
+#define UNLINK   "unlinkat"
+#endif
 
 const char *const ca_sandbox_calls[] = {
     /* the keeper's link, the workers' sockets, the audit log */
-    "read", "write", "recvmsg", "sendmsg", "sendto", "close", "fcntl", "epoll_wait", "epoll_ctl",
+    "read", "write", "recvmsg", "sendmsg", "sendto", "close", "fcntl", WAIT, "epoll_ctl",
     "clock_gettime", "futex",
     /* the ledger: SQLite's own files in its folder */
-    "openat", "fstat", "newfstatat", "access", "getcwd", "readlink", "lseek", "pread64", "pwrite64",
-    "fsync", "fdatasync", "ftruncate", "unlink", "fchown", "geteuid", "clock_nanosleep",
+    "openat", "fstat", "newfstatat", ACCESS, "getcwd", READLINK, "lseek", "pread64", "pwrite64",
+    "fsync", "fdatasync", "ftruncate", UNLINK, "fchown", "geteuid", "clock_nanosleep",
     /* long answers, memory, and the rest of a process's life */
     "memfd_create", "mmap", "munmap", "mremap", "mprotect", "madvise", "brk", "getrandom", "getpid",
     "rt_sigprocmask", "rt_sigreturn", "tgkill", "exit_group", NULL};
