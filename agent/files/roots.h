@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where paths may lead: the roots of a role, and the opening of paths below them. The only place of
+ * telex-files that turns a path into a descriptor.
+ *
+ * A pattern's root is the folder that its text names before the first wildcard (of
+ * "/srv/www/STAR" with two stars: /srv/www; a pattern without any is a file or folder itself).
+ * Paths are resolved from the root's descriptor with openat2(2): RESOLVE_BENEATH |
+ * RESOLVE_NO_MAGICLINKS (for "/": RESOLVE_IN_ROOT). Where the pattern says more than its root, what
+ * was reached is held against it once more, by its descriptor's own name.
+ */
+#ifndef TX_FILES_ROOTS_H
+#define TX_FILES_ROOTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/rpc_status.h"
+
+struct roots;
+
+enum roots_access { ROOTS_READ, ROOTS_WRITE, ROOTS_WATCH };
+
+/* NULL-terminated lists of patterns (common/policy.h). Opens what is there of them by now; others
+ * when they are first needed. TX_ENOMEM. */
+int roots_new(struct roots **out, const char *const *read, const char *const *write,
+    const char *const *watch);
+void roots_free(struct roots *r);
+
+/* For a path that is absolute and plain: whether a pattern allows it, by its text. */
+bool roots_allow(const struct roots *r, enum roots_access access, const char *path);
+
+/*
+ * Opens a path. `flags`: open(2)'s, with O_NOFOLLOW for the last component's own sake; O_CLOEXEC
+ * is added; O_CREAT is not allowed (use roots_parent). -1 with *status filled.
+ */
+int roots_open(const struct roots *r, enum roots_access access, const char *path, int flags,
+    struct rpc_status *status);
+
+/*
+ * Opens the folder that a path is in (O_PATH), and gives its last component: for what makes,
+ * renames and removes names. "/" has none (INVALID_ARGUMENT). *name points into path.
+ */
+int roots_parent(const struct roots *r, enum roots_access access, const char *path,
+    const char **name, struct rpc_status *status);
+
+/*
+ * Opens a name that may have several components, below a folder that was opened before:
+ * no symbolic link anywhere on the way, nothing above (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+ * RESOLVE_NO_MAGICLINKS). errno on -1.
+ */
+int roots_open_beneath(int dir_fd, const char *name, int flags, unsigned mode);
+
+#endif
