@@ -11,13 +11,14 @@
 #include <string.h>
 
 #include "common/glob.h"
+#include "common/loader_name.h"
 
-#define PACKED_VERSION 1
+#define PACKED_VERSION 2
 #define NAME_SIZE      64
 
 struct packed_head {
 	uint8_t version, root, any_process, pad;
-	uint32_t n_users, n_programs;
+	uint32_t n_users, n_programs, n_groups;
 };
 
 void ceiling_init(struct ceiling *c)
@@ -36,6 +37,7 @@ void ceiling_clear(struct ceiling *c)
 {
 	free_list(c->users, c->n_users);
 	free_list(c->programs, c->n_programs);
+	free_list(c->groups, c->n_groups);
 	ceiling_init(c);
 }
 
@@ -81,22 +83,32 @@ bool ceiling_user_valid(const char *entry)
 	       entry[0] != '-';
 }
 
-static bool has_uid(const struct ceiling *c, uint32_t uid)
+static bool in_ranges(char *const *list, size_t n, uint32_t id)
 {
 	uint32_t from, to;
 
-	for (size_t i = 0; i < c->n_users; i++)
-		if (read_range(c->users[i], &from, &to) && uid >= from && uid <= to)
+	for (size_t i = 0; i < n; i++)
+		if (read_range(list[i], &from, &to) && id >= from && id <= to)
 			return true;
 	return false;
 }
 
-static bool has_name(const struct ceiling *c, const char *name)
+static bool in_names(char *const *list, size_t n, const char *name)
 {
-	for (size_t i = 0; i < c->n_users; i++)
-		if (strcmp(c->users[i], name) == 0)
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(list[i], name) == 0)
 			return true;
 	return false;
+}
+
+static bool has_uid(const struct ceiling *c, uint32_t uid)
+{
+	return in_ranges(c->users, c->n_users, uid);
+}
+
+static bool has_name(const struct ceiling *c, const char *name)
+{
+	return in_names(c->users, c->n_users, name);
 }
 
 /* Whether a name may still turn out to have a uid that is allowed. */
@@ -133,6 +145,35 @@ static bool user_part(const char *text, char out[NAME_SIZE])
 	return true;
 }
 
+/* Whether `groups` has it, by its name or its number. */
+static bool has_group(const struct ceiling *c, const char *group, uint32_t gid)
+{
+	return in_names(c->groups, c->n_groups, group) || in_ranges(c->groups, c->n_groups, gid);
+}
+
+int ceiling_check_gid(
+    const struct ceiling *c, const char *group, uint32_t gid, bool own, struct err *e)
+{
+	const bool open = c->root && c->n_users == 0 && c->n_groups == 0;
+
+	if (open || has_group(c, group, gid) || (own && (c->root || gid != 0)))
+		return 0;
+	return err_set(e, TX_EPERM,
+	    "nothing may run in the group %s on this agent: it is %s, and the ceiling's groups do "
+	    "not name it",
+	    group, own ? "root's" : "none of the user's own");
+}
+
+/* Of a group's text nothing can be known but that it is root's. */
+static int check_group(const struct ceiling *c, const char *text, struct err *e)
+{
+	const char *colon = strchr(text, ':');
+
+	if (colon == NULL || (strcmp(colon + 1, "root") != 0 && strcmp(colon + 1, "0") != 0))
+		return 0;
+	return ceiling_check_gid(c, colon + 1, 0, true, e);
+}
+
 static int check_user(const struct ceiling *c, const char *text, struct err *e)
 {
 	char user[NAME_SIZE];
@@ -144,11 +185,9 @@ static int check_user(const struct ceiling *c, const char *text, struct err *e)
 	number = read_uid(user, strlen(user), &uid);
 	if (!c->root && (strcmp(user, "root") == 0 || (number && uid == 0)))
 		return refuse_root(e);
-	if (c->n_users == 0 || has_name(c, user) || (number && has_uid(c, uid)))
-		return 0;
 	/* Only root itself is root by the key of that name. */
-	if (!number && has_ranges(c))
-		return 0;
+	if (c->n_users == 0 || has_name(c, user) || (number ? has_uid(c, uid) : has_ranges(c)))
+		return check_group(c, text, e);
 	return refuse_user(user, e);
 }
 
@@ -181,6 +220,20 @@ static int check_program(const struct ceiling *c, const char *program, struct er
 			return 0;
 	return err_set(
 	    e, TX_EPERM, "%s may not run on this agent: its ceiling names other programs", program);
+}
+
+int ceiling_check_environment(const struct ceiling *c, char *const *env, size_t n, struct err *e)
+{
+	for (size_t i = 0; i < n && c->n_programs > 0; i++) {
+		size_t len = strcspn(env[i], "=");
+
+		if (loader_name(env[i], len))
+			return err_set(e, TX_EPERM,
+			    "%.*s may not be set on this agent: its ceiling names the programs "
+			    "that may run, and by this variable they run others",
+			    (int)(len < NAME_SIZE ? len : NAME_SIZE), env[i]);
+	}
+	return 0;
 }
 
 int ceiling_check(const struct ceiling *c, const char *user, const char *program, struct err *e)
@@ -218,19 +271,22 @@ int ceiling_pack(const struct ceiling *c, uint8_t **data, size_t *len, struct er
 	    .root = c->root,
 	    .any_process = c->any_process,
 	    .n_users = (uint32_t)c->n_users,
-	    .n_programs = (uint32_t)c->n_programs};
-	size_t size =
-	    sizeof(head) + list_size(c->users, c->n_users) + list_size(c->programs, c->n_programs);
-	uint8_t *out;
+	    .n_programs = (uint32_t)c->n_programs,
+	    .n_groups = (uint32_t)c->n_groups};
+	size_t size = sizeof(head) + list_size(c->users, c->n_users) +
+	              list_size(c->programs, c->n_programs) + list_size(c->groups, c->n_groups);
+	uint8_t *out, *at;
 
 	if (c->n_users > CEILING_ENTRIES_MAX || c->n_programs > CEILING_ENTRIES_MAX ||
-	    size > CEILING_PACKED_MAX)
+	    c->n_groups > CEILING_ENTRIES_MAX || size > CEILING_PACKED_MAX)
 		return err_set(e, TX_ETOOBIG, "the ceiling has too many entries");
 	out = malloc(size);
 	if (out == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
 	memcpy(out, &head, sizeof(head));
-	put_list(put_list(out + sizeof(head), c->users, c->n_users), c->programs, c->n_programs);
+	at = put_list(out + sizeof(head), c->users, c->n_users);
+	at = put_list(at, c->programs, c->n_programs);
+	put_list(at, c->groups, c->n_groups);
 	*data = out;
 	*len = size;
 	return 0;
@@ -277,6 +333,8 @@ static int unpack(struct ceiling *c, const uint8_t *data, size_t len)
 	rc = take_list(&c->users, &c->n_users, head.n_users, data, len, &at);
 	if (rc == 0)
 		rc = take_list(&c->programs, &c->n_programs, head.n_programs, data, len, &at);
+	if (rc == 0)
+		rc = take_list(&c->groups, &c->n_groups, head.n_groups, data, len, &at);
 	return rc == 0 && at != len ? TX_EPROTO : rc;
 }
 

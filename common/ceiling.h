@@ -7,6 +7,7 @@
  *             users = {"deploy", "www-data", "1000-1999"}
  *             root = false
  *             programs = {"/usr/bin/git", "/opt/app-*"}
+ *             groups = {"docker"}
  *             any_process = false
  *     }
  *
@@ -36,6 +37,10 @@ struct ceiling {
 	 * its program by its absolute path, without "." and ".." and doubled slashes. */
 	char **programs;
 	size_t n_programs;
+	/* Names, gids and ranges: in which groups beside the user's own something may run. None:
+	 * in no other, unless everything is allowed (users none, and root). */
+	char **groups;
+	size_t n_groups;
 	bool root;        /* whether anything may run as uid 0; default true */
 	bool any_process; /* whether a worker may act on another identity's processes for a client
 	                     whom policy lets; default true */
@@ -45,7 +50,7 @@ struct ceiling {
 void ceiling_init(struct ceiling *c);
 void ceiling_clear(struct ceiling *c);
 
-/* Whether it may stand in `users`. */
+/* Whether it may stand in `users` and `groups`. */
 bool ceiling_user_valid(const char *entry);
 
 /* Into one allocation, the caller's to free; and back. TX_EPROTO for what is no packed ceiling. */
@@ -58,7 +63,13 @@ int ceiling_unpack(struct ceiling *c, const uint8_t *data, size_t len, struct er
  * forbidden and what would be allowed.
  */
 int ceiling_check(const struct ceiling *c, const char *user, const char *program, struct err *e);
+/* The textual check of variables ("NAME=VALUE"): where programs are named, none may be given by
+ * which a program runs another's code. */
+int ceiling_check_environment(const struct ceiling *c, char *const *env, size_t n, struct err *e);
 /* The keeper's: the uid that the name has. */
 int ceiling_check_uid(const struct ceiling *c, const char *user, uint32_t uid, struct err *e);
+/* And the gid that the group of "USER:GROUP" has; `own`: the user database has the user in it. */
+int ceiling_check_gid(
+    const struct ceiling *c, const char *group, uint32_t gid, bool own, struct err *e);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/glob.h"
+#include "common/loader_name.h"
 #include "common/policy_internal.h"
 
 #define NAME_MAX_LEN 256
@@ -126,29 +127,10 @@ bool policy_user_allowed(const struct policy_list *users, const char *user)
 
 /* ---- environment ---- */
 
-/* By these the dynamic linker, a shell or an interpreter runs what the variable says. */
-static bool is_dangerous(const char *name)
-{
-	static const char *const patterns[] = {"LD_*", "_RLD*", "DYLD_*", "GCONV_PATH",
-	    "GLIBC_TUNABLES", "LOCPATH", "NLSPATH", "MALLOC_*", "LOCALDOMAIN", "RES_OPTIONS",
-	    "HOSTALIASES", "GETCONF_DIR", "RESOLV_*", "IFS", "CDPATH", "ENV", "BASH_ENV",
-	    "BASH_FUNC_*", "BASHOPTS", "SHELLOPTS", "PS4", "GLOBIGNORE", "PROMPT_COMMAND", "FPATH",
-	    "ZDOTDIR", "NULLCMD", "READNULLCMD", "TMPPREFIX", "TERMINFO", "TERMINFO_DIRS",
-	    "TERMPATH", "TERMCAP", "PERLIO_DEBUG", "PERLLIB", "PERL5LIB", "PERL5OPT", "PERL5DB",
-	    "PYTHONHOME", "PYTHONPATH", "PYTHONINSPECT", "PYTHONSTARTUP", "PYTHONUSERBASE",
-	    "RUBYLIB", "RUBYOPT", "NODE_OPTIONS", "NODE_PATH", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS",
-	    "KRB5_CONFIG*", "OPENSSL_CONF", "OPENSSL_MODULES", "OPENSSL_ENGINES",
-	    "TELEX_ORIGINAL_COMMAND"};
-
-	for (size_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++)
-		if (glob_match(patterns[i], name))
-			return true;
-	return false;
-}
-
 bool policy_variable_allowed(const char *const *names, const char *name)
 {
-	bool literal = is_dangerous(name);
+	bool literal =
+	    loader_name(name, strlen(name)) || strcmp(name, "TELEX_ORIGINAL_COMMAND") == 0;
 
 	if (name[0] == '\0' || strchr(name, '=') != NULL)
 		return false;

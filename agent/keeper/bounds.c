@@ -11,6 +11,20 @@
 #include "common/ceiling.h"
 #include "common/log.h"
 
+/* What its worker was given; an honest one refuses by it. */
+static const struct ceiling *given(const struct link *l)
+{
+	return l->ceiling != NULL ? l->ceiling : l->env->ceiling;
+}
+
+/* The ceiling was changed, and workers of before are not to blame that they do not know. */
+static int beyond(struct link *l, uint64_t seq, const char *by, const char *id, const char *what)
+{
+	log_warn("what the ceiling forbids now is refused to %s: %s", by, what);
+	exec_log_refused(l->env->exec_log, "request", by, id, what, false);
+	return link_refuse_why(l, seq, KM_WHY_CEILING, what);
+}
+
 static int hostile(struct link *l, uint64_t seq, const char *by, const char *id, const char *what)
 {
 	log_error("a worker asks for what the ceiling forbids, in the name of %s: %s; it is not "
@@ -21,21 +35,34 @@ static int hostile(struct link *l, uint64_t seq, const char *by, const char *id,
 	return TX_EPROTO;
 }
 
-int bounds_start(struct link *l, const struct km_start *m, const struct job_spec *spec)
+static int check(const struct ceiling *c, const char *user, const struct job_spec *s, struct err *e)
+{
+	int rc = ceiling_check(c, user, s->argv[0], e);
+
+	return rc != 0 ? rc : ceiling_check_environment(c, s->env, s->envc, e);
+}
+
+bool bounds_start(struct link *l, const struct km_start *m, const struct job_spec *spec, int *rc)
 {
 	const char *user = spec->user != NULL ? spec->user : starter_own_name(l->env->starter);
 	struct err e = {0};
 
-	if (ceiling_check(l->env->ceiling, user, spec->argv[0], &e) == 0)
-		return 0;
-	return hostile(l, m->hdr.seq, m->owner, m->id, e.message);
+	if (check(given(l), user, spec, &e) != 0)
+		*rc = hostile(l, m->hdr.seq, m->owner, m->id, e.message);
+	else if (check(l->env->ceiling, user, spec, &e) != 0)
+		*rc = beyond(l, m->hdr.seq, m->owner, m->id, e.message);
+	else
+		return true;
+	return false;
 }
 
 bool bounds_any(struct link *l, uint64_t seq, const char *by, const char *id, bool any, int *rc)
 {
-	if (!any || l->env->ceiling->any_process)
+	static const char what[] = "another identity's processes are out of its reach";
+
+	if (!any || (given(l)->any_process && l->env->ceiling->any_process))
 		return true;
-	*rc = hostile(l, seq, by, id, "another identity's processes are out of its reach");
+	*rc = given(l)->any_process ? beyond(l, seq, by, id, what) : hostile(l, seq, by, id, what);
 	return false;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where a worker's request ends at the agent's ceiling (ceiling.h) or an identity's quota. Our own
- * worker refuses by the same ceiling before it asks, so one that asks all the same is not ours any
- * more: it is refused, told of in the log, and its link ended, which ends its process.
+ * worker refuses by the same ceiling before it asks, so one that asks for what the ceiling forbids
+ * that it was given is not ours any more: it is refused, told of in the log, and its link ended,
+ * which ends its process. By what a reload has changed since, a request is refused only.
  */
 #ifndef TX_KEEPER_BOUNDS_H
 #define TX_KEEPER_BOUNDS_H
@@ -16,8 +17,9 @@
 struct job;
 struct link;
 
-/* The text of a start against the ceiling: 0, or what the handler returns, and it was answered. */
-int bounds_start(struct link *l, const struct km_start *m, const struct job_spec *spec);
+/* The text of a start against the ceiling; false: it was answered, and *rc is what the handler
+ * returns. */
+bool bounds_start(struct link *l, const struct km_start *m, const struct job_spec *spec, int *rc);
 
 /*
  * The process of that id, for a request of `by`: its own, or with `any` whosever it is. NULL: there

@@ -285,6 +285,8 @@ static int take_lists(struct config *c, cfg_t *cfg)
 	if (rc == 0 && ceiling != NULL)
 		rc = copy_new_list(
 		    &c->ceiling.programs, &c->ceiling.n_programs, ceiling, "programs");
+	if (rc == 0 && ceiling != NULL)
+		rc = copy_new_list(&c->ceiling.groups, &c->ceiling.n_groups, ceiling, "groups");
 	c->authority.given = authority != NULL;
 	if (rc == 0 && authority != NULL)
 		rc = copy_list(c->authority.listen, &c->authority.n_listen, KM_LISTEN_MAX,

@@ -253,8 +253,9 @@ const char *config_item_wrong(const struct config_key *k, const char *value)
 		           ? NULL
 		           : "is not HOST:PORT (such as 0.0.0.0:8359 or [::]:8359)";
 	case KIND_USERS:
-		return ceiling_user_valid(value)
-		           ? NULL
+		return ceiling_user_valid(value) ? NULL
+		       : k->name[0] == 'g'
+		           ? "is no group name, gid or range of gids (such as 1000-1999)"
 		           : "is no user name, uid or range of uids (such as 1000-1999)";
 	default:
 		return value[0] == '/' && glob_valid(value)

@@ -84,6 +84,11 @@ int exec_log_exec(
 	audit_number(a, "gid", user->gid);
 	audit_text(a, "cwd", spec->cwd != NULL ? spec->cwd : user->home);
 	audit_list(a, "argv", spec->argv, spec->argc);
+	/* Their values are nobody's business. */
+	audit_list_open(a, "environment");
+	for (size_t i = 0; i < spec->envc; i++)
+		audit_list_item(a, spec->env[i], strcspn(spec->env[i], "="));
+	audit_list_close(a);
 	if (audit_end(a, NULL) == 0)
 		return 0;
 	*why = (struct km_refused){.why = KM_WHY_AUDIT};

@@ -197,6 +197,11 @@ void link_free(struct link *l)
 	free(l);
 }
 
+void link_set_ceiling(struct link *l, const struct ceiling *given)
+{
+	l->ceiling = given;
+}
+
 struct km_chan *link_chan(struct link *l)
 {
 	return l->chan;

@@ -54,6 +54,8 @@ int link_new(struct link **out, struct link_env *env, int fd, const struct link_
 /* Withdraws its attachments. Not from inside ready, failed or pong. */
 void link_free(struct link *l);
 struct km_chan *link_chan(struct link *l);
+/* The ceiling that its worker is given: who goes beyond it is hostile. It outlives the link. */
+void link_set_ceiling(struct link *l, const struct ceiling *given);
 /* Of the certificate that the worker uses, once it is ready; 0: not known. */
 void link_dates(const struct link *l, int64_t *not_before, int64_t *not_after);
 

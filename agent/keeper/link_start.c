@@ -148,8 +148,7 @@ int link_on_start(struct link *l, const union km_any *any, int *fds)
 		    l, m->hdr.seq, rc == TX_ESYS ? e.sys_errno : ENOMEM, "cannot take the spec");
 	if (rc != 0)
 		return link_violation(l, e.message);
-	rc = bounds_start(l, m, spec);
-	if (rc != 0) {
+	if (!bounds_start(l, m, spec, &rc)) {
 		job_spec_free(spec);
 		return rc;
 	}

@@ -102,12 +102,24 @@ int start_refuse_system(struct km_refused *why, int sys_errno, const char *what)
 
 /* ---- who, and in what environment ---- */
 
-/* What uid the name has, and what the ceiling says to it. */
+/* What uid the name has, and what gid its group, and what the ceiling says to them. */
+static int hold_to_ceiling(const struct starter *st, const struct user *u, struct err *e)
+{
+	char number[16];
+	int rc = st->ceiling == NULL ? 0 : ceiling_check_uid(st->ceiling, u->name, u->uid, e);
+
+	if (rc != 0 || st->ceiling == NULL || !u->change)
+		return rc;
+	snprintf(number, sizeof(number), "%u", (unsigned)u->gid);
+	return ceiling_check_gid(
+	    st->ceiling, u->group != NULL ? u->group : number, u->gid, u->own_group, e);
+}
+
 static int check_uid(const struct starter *st, const struct user *u, struct km_refused *why)
 {
 	struct err e;
 
-	if (st->ceiling == NULL || ceiling_check_uid(st->ceiling, u->name, u->uid, &e) == 0)
+	if (hold_to_ceiling(st, u, &e) == 0)
 		return 0;
 	log_error("%s (uid %u): %s", u->name, (unsigned)u->uid, e.message);
 	exec_log_refused(st->c.exec_log, "start", "", "", e.message, false);
@@ -228,7 +240,8 @@ static int make_plan(
 	    .n_rlimits = fill_rlimits(st, spec, l->limits),
 	    .umask = spec->umask,
 	    .nice = spec->nice,
-	    .no_new_privs = spec->no_new_privs,
+	    /* Else a program with the setuid bit would be root. */
+	    .no_new_privs = spec->no_new_privs || (st->ceiling != NULL && !st->ceiling->root),
 	    .blocked = spec->blocked,
 	    .ignored = spec->ignored,
 	    .plain_priority = true,

@@ -132,6 +132,20 @@ static int find_groups(struct user *u, struct err *e)
 	}
 }
 
+/* Before u->gid becomes the group that was asked for. */
+static int find_own_group(struct user *u, gid_t wanted, struct err *e)
+{
+	int rc;
+
+	u->own_group = !u->bare && wanted == u->gid;
+	if (u->bare || u->own_group)
+		return 0;
+	rc = find_groups(u, e);
+	for (size_t i = 0; rc == 0 && i < u->n_groups; i++)
+		u->own_group = u->own_group || u->groups[i] == wanted;
+	return rc;
+}
+
 static int take_passwd(struct user *u, const struct passwd *pw, struct err *e)
 {
 	const char *shell = pw->pw_shell[0] != '\0' ? pw->pw_shell : "/bin/sh";
@@ -210,16 +224,22 @@ static int named_user(struct user *u, const char *spec, struct err *e)
 	const char *colon = strchr(spec, ':');
 	char *name = colon != NULL ? strndup(spec, (size_t)(colon - spec)) : strdup(spec);
 	int rc = TX_ENOMEM;
+	gid_t wanted;
 
-	if (name == NULL) {
+	u->group = colon != NULL ? strdup(colon + 1) : NULL;
+	if (name == NULL || (colon != NULL && u->group == NULL)) {
 		err_set(e, rc, "out of memory");
 		goto out;
 	}
 	rc = find_user(u, name, colon != NULL, e);
+	wanted = u->gid;
 	if (rc == 0 && colon != NULL)
-		rc = find_group(colon + 1, &u->gid, e);
+		rc = find_group(u->group, &wanted, e);
+	if (rc == 0 && geteuid() == 0)
+		rc = find_own_group(u, wanted, e);
 	if (rc != 0)
 		goto out;
+	u->gid = wanted;
 	if (geteuid() == 0) {
 		u->change = true;
 		rc = find_groups(u, e);
@@ -264,6 +284,7 @@ void user_free(struct user *u)
 	free(u->name);
 	free(u->home);
 	free(u->shell);
+	free(u->group);
 	free(u);
 }
 

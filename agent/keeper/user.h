@@ -14,9 +14,11 @@ struct user {
 	bool change; /* ids and groups are to be set; else the agent's own are kept */
 	uid_t uid;
 	gid_t gid;
+	bool own_group; /* gid is the user's, or one that the database has the user in */
 	gid_t *groups;
 	size_t n_groups;
 	char *name, *home, *shell;
+	char *group; /* as it was asked for; NULL: none was */
 };
 
 /*

@@ -292,6 +292,8 @@ int worker_proc_start(struct worker_proc *w, struct err *e)
 		return err_sys(e, errno, "cannot make a socket pair");
 	rc = link_new(&w->link, w->env, pair[0], &link_ops, w, e);
 	if (rc == 0)
+		link_set_ceiling(w->link, &worker_kit_config(w->kit)->ceiling);
+	if (rc == 0)
 		rc = worker_kit_spawn(w->kit, pair[1], &w->pid, e);
 	close(pair[1]);
 	if (rc == 0) {

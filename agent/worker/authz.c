@@ -264,7 +264,8 @@ int authz_start(
 		return deny_request(c, &r, &d, refuse);
 	if (d.forced_argv != NULL && force(spec, &d) < 0)
 		return deny_request(c, &r, &d, refuse);
-	if (ceiling_check(&w->authz->ceiling, r.user, spec->argv[0], &e) < 0)
+	if (ceiling_check(&w->authz->ceiling, r.user, spec->argv[0], &e) < 0 ||
+	    ceiling_check_environment(&w->authz->ceiling, spec->env, spec->envc, &e) < 0)
 		return deny_ceiling(c, &r, &d, &e, refuse);
 	spec->memory = d.memory;
 	spec->pids = d.pids;

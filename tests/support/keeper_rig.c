@@ -205,7 +205,7 @@ void rig_fail(const char *what)
 		n = fread(text, 1, sizeof(text), f);
 		fclose(f);
 	}
-	print_message("telexd's log ends with:\n%.*s\n", (int)n, text);
+	fprintf(stderr, "telexd's log ends with:\n%.*s\n", (int)n, text);
 	fail_msg("%s did not come", what);
 	abort();
 }

@@ -109,7 +109,7 @@ void peer_recv(struct peer *p, union km_any *m, int *fd)
 	size_t n_fds;
 
 	if (!receive_message(p, m, fds, &n_fds))
-		fail_msg("the link ended");
+		rig_fail("the link ended before a message");
 	*fd = n_fds > 0 ? fds[0] : -1;
 	for (size_t i = 1; i < n_fds; i++)
 		close(fds[i]);

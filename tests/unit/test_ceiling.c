@@ -105,6 +105,60 @@ static void users_are_names_uids_and_ranges(void **state)
 	ceiling_clear(&names);
 }
 
+static void a_group_is_the_users_own_or_named(void **state)
+{
+	struct ceiling c = made((const char *const[]){"deploy", NULL}, NULL);
+	char *groups[] = {(char[]){"docker"}, (char[]){"1400-1500"}};
+	struct ceiling with = {.root = true, .groups = groups, .n_groups = 2};
+	struct ceiling rootless = {.root = false};
+	struct ceiling open;
+	struct err e;
+
+	(void)state;
+	ceiling_init(&open);
+	assert_int_equal(ceiling_check_gid(&open, "disk", 6, false, &e), 0);
+	assert_int_equal(ceiling_check_gid(&c, "staff", 50, true, &e), 0);
+	assert_int_equal(ceiling_check_gid(&c, "root", 0, true, &e), 0);
+	assert_int_equal(ceiling_check_gid(&c, "disk", 6, false, &e), TX_EPERM);
+	assert_non_null(strstr(e.message, "disk"));
+	assert_int_equal(ceiling_check_gid(&with, "docker", 999, false, &e), 0);
+	assert_int_equal(ceiling_check_gid(&with, "1450", 1450, false, &e), 0);
+	assert_int_equal(ceiling_check_gid(&with, "disk", 6, false, &e), TX_EPERM);
+	assert_int_equal(ceiling_check_gid(&rootless, "staff", 50, true, &e), 0);
+	assert_int_equal(ceiling_check_gid(&rootless, "disk", 6, false, &e), TX_EPERM);
+	assert_int_equal(ceiling_check_gid(&rootless, "wheel", 0, true, &e), TX_EPERM);
+	assert_refused(&rootless, "deploy:0", "x", "the group 0");
+	assert_refused(&rootless, "deploy:root", "x", "the group root");
+	assert_allowed(&rootless, "deploy:staff", "x");
+	ceiling_clear(&c);
+}
+
+static void loaders_variables_are_refused_where_programs_are_named(void **state)
+{
+	static const char *const bad[] = {"LD_PRELOAD=/x", "LD_=", "BASH_FUNC_ls%%=() { x; }",
+	    "PYTHONPATH=/x", "LD_AUDIT", "OPENSSL_CONF=x"};
+	static const char *const good[] = {"LD=x", "PATH=/x", "TELEX_ORIGINAL_COMMAND=LD_PRELOAD=1",
+	    "PERLLIBS=", "", "=LD_PRELOAD"};
+	struct ceiling c = made(NULL, (const char *const[]){"/bin/sh", NULL});
+	struct ceiling open;
+	struct err e;
+
+	(void)state;
+	ceiling_init(&open);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		char *env[] = {(char[]){"A=1"}, (char *)(uintptr_t)bad[i]};
+
+		assert_int_equal(ceiling_check_environment(&c, env, 2, &e), TX_EPERM);
+		assert_int_equal(ceiling_check_environment(&open, env, 2, &e), 0);
+	}
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		char *env[] = {(char *)(uintptr_t)good[i]};
+
+		assert_int_equal(ceiling_check_environment(&c, env, 1, &e), 0);
+	}
+	ceiling_clear(&c);
+}
+
 static void odd_numbers_are_no_uids(void **state)
 {
 	static const char *const odd[] = {"+0", "00", "01000", "1000 ", " 1000", "-1", "4294967295",
@@ -153,8 +207,12 @@ static void it_is_packed_and_unpacked(void **state)
 
 	(void)state;
 	c.root = false;
+	c.groups = calloc(1, sizeof(char *));
+	c.groups[c.n_groups++] = strdup("docker");
 	assert_int_equal(ceiling_pack(&c, &data, &len, &e), 0);
 	assert_int_equal(ceiling_unpack(&back, data, len, &e), 0);
+	assert_int_equal(back.n_groups, 1);
+	assert_string_equal(back.groups[0], "docker");
 	assert_int_equal(back.n_users, 2);
 	assert_string_equal(back.users[1], "1-2");
 	assert_int_equal(back.n_programs, 1);
@@ -211,6 +269,8 @@ int main(void)
 	    cmocka_unit_test(without_one_everything_is_allowed),
 	    cmocka_unit_test(root_is_root_by_any_text),
 	    cmocka_unit_test(users_are_names_uids_and_ranges),
+	    cmocka_unit_test(a_group_is_the_users_own_or_named),
+	    cmocka_unit_test(loaders_variables_are_refused_where_programs_are_named),
 	    cmocka_unit_test(odd_numbers_are_no_uids),
 	    cmocka_unit_test(programs_are_absolute_and_plain),
 	    cmocka_unit_test(it_is_packed_and_unpacked),

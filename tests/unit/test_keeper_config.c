@@ -152,7 +152,8 @@ static void sections_are_read(void **state)
 	char file[64];
 
 	(void)state;
-	assert_int_equal(load("ceiling {\n  users = {\"deploy\", \"1000-1999\"}\n  root = false\n"
+	assert_int_equal(load("ceiling {\n  users = {\"deploy\", \"1000-1999\"}\n  groups = "
+	                      "{\"docker\"}\n  root = false\n"
 	                      "  programs = {\"/usr/bin/*\"}\n}\nworkers = 3\n"
 	                      "authority {\n  directory = /a/ca\n  listen = {\"127.0.0.1:8360\"}\n"
 	                      "  passphrase_file = /a/word\n}\nmax_processes = 12\n",
@@ -161,6 +162,8 @@ static void sections_are_read(void **state)
 	assert_int_equal(ps.n, 0);
 	assert_int_equal(c->ceiling.n_users, 2);
 	assert_string_equal(c->ceiling.users[1], "1000-1999");
+	assert_int_equal(c->ceiling.n_groups, 1);
+	assert_string_equal(c->ceiling.groups[0], "docker");
 	assert_int_equal(c->ceiling.n_programs, 1);
 	assert_string_equal(c->ceiling.programs[0], "/usr/bin/*");
 	assert_false(c->ceiling.root);

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -138,6 +139,8 @@ static void root_is_beyond_its_reach(void **state)
 	start_is_ended("root = false", (char[]){"root"}, "/bin/true", "nothing may run as root");
 	start_is_ended("root = false", (char[]){"0"}, "/bin/true", "nothing may run as root");
 	start_is_ended("root = false", (char[]){"root:0"}, "/bin/true", "nothing may run as root");
+	start_is_ended("root = false", (char[]){"1500:0"}, "/bin/true", "the group 0");
+	start_is_ended("root = false", (char[]){"nobody:root"}, "/bin/true", "the group root");
 }
 
 static void other_users_are_beyond_its_reach(void **state)
@@ -158,6 +161,37 @@ static void other_programs_are_beyond_its_reach(void **state)
 	start_is_ended(ceiling, NULL, "/bin/true", "/bin/true may not run");
 	start_is_ended(ceiling, NULL, "/bin/../bin/sh", "absolute path");
 	start_is_ended(ceiling, NULL, "sh", "absolute path");
+}
+
+/* Else a permitted program would run whatever they say. */
+static void loaders_variables_are_beyond_its_reach(void **state)
+{
+	struct job_spec spec;
+	struct scene s;
+
+	(void)state;
+	scene_open(&s, "programs = {\"/bin/sh\"}");
+	spec = s.spec;
+	spec.env = (char *[]){(char[]){"A=1"}, (char[]){"LD_PRELOAD=/tmp/mine.so"}, NULL};
+	spec.envc = 2;
+	ask_start(&s, &spec);
+	assert_ended(&s, "LD_PRELOAD may not be set");
+	scene_close(&s);
+}
+
+/* Refused, and nothing more; what a reload sends beside it is let be. */
+static void await_refusal(struct peer *p)
+{
+	union km_any m;
+	int fd;
+
+	do {
+		peer_recv(p, &m, &fd);
+		if (fd >= 0)
+			close(fd);
+	} while (m.hdr.type == KM_DRAIN);
+	assert_int_equal(m.hdr.type, KM_REFUSED);
+	assert_int_equal(m.refused.why, KM_WHY_CEILING);
 }
 
 /* Each request that can reach for another identity's process, with `any`. */
@@ -260,6 +294,35 @@ static void with_any_and_leave_it_is_served(void **state)
 	scene_close(&s);
 }
 
+/* The worker was given the ceiling of before and is to blame for nothing. */
+static void a_ceiling_that_a_reload_lowers_makes_nobody_hostile(void **state)
+{
+	struct scene s;
+	struct peer next;
+	struct job_spec spec;
+
+	(void)state;
+	scene_open(&s, "any_process = true");
+	rig_configure(
+	    &s.r, "workers = 1\nceiling {\nany_process = false\nprograms = {\"/bin/sh\"}\n}\n");
+	assert_int_equal(kill(s.r.pid, SIGHUP), 0);
+	rig_accept(&s.r, &next);
+	assert_true(peer_answers_between(&next));
+	spec = s.spec;
+	spec.argv = (char *[]){(char[]){"/bin/true"}, NULL};
+	spec.argc = 1;
+	ask_start(&s, &spec);
+	await_refusal(&s.bad);
+	ask_any(&s, 3);
+	await_refusal(&s.bad);
+	assert_true(peer_answers_between(&s.bad));
+	peer_close(&next);
+	peer_close(&s.bad);
+	peer_job_free(&s.job);
+	peer_close(&s.good);
+	rig_stop(&s.r);
+}
+
 /* Not a matter of text: an honest worker cannot know what uid a name has. */
 static void a_name_that_turns_out_to_be_root_is_refused(void **state)
 {
@@ -282,6 +345,50 @@ static void a_name_that_turns_out_to_be_root_is_refused(void **state)
 	assert_int_equal(m.refused.why, KM_WHY_CEILING);
 	assert_int_equal(m.refused.stage, KM_STAGE_USER);
 	assert_true(peer_answers(&s.bad));
+	peer_close(&s.bad);
+	scene_close(&s);
+}
+
+static void refused_for_its_group(struct scene *s, char *user, bool refused)
+{
+	struct job_spec spec = s->spec;
+	union km_any m;
+	int fd;
+
+	spec.user = user;
+	ask_start(s, &spec);
+	peer_recv(&s->bad, &m, &fd);
+	if (refused) {
+		assert_int_equal(m.hdr.type, KM_REFUSED);
+		assert_int_equal(m.refused.why, KM_WHY_CEILING);
+		assert_int_equal(m.refused.stage, KM_STAGE_USER);
+		assert_non_null(strstr(m.refused.text, "the group"));
+	} else if (m.hdr.type != KM_JOB) {
+		fail_msg("%s: %s", user, m.hdr.type == KM_REFUSED ? m.refused.text : "no answer");
+	}
+	assert_true(peer_answers_between(&s->bad));
+}
+
+static void a_group_is_the_users_own_or_named(void **state)
+{
+	struct scene s;
+	char ceiling[128], user[64];
+
+	(void)state;
+	if (getuid() != 0) {
+		print_message("needs root\n");
+		skip();
+	}
+	snprintf(ceiling, sizeof(ceiling), "users = {\"%s\", \"1500\"}\ngroups = {\"1400-1500\"}",
+	    own_user());
+	scene_open(&s, ceiling);
+	snprintf(user, sizeof(user), "%s:disk", own_user());
+	refused_for_its_group(&s, user, true);
+	snprintf(user, sizeof(user), "%s:0", own_user());
+	refused_for_its_group(&s, user, true);
+	refused_for_its_group(&s, (char[]){"1500:6"}, true);
+	refused_for_its_group(&s, (char[]){"1500:0"}, true);
+	refused_for_its_group(&s, (char[]){"1500:1450"}, false);
 	peer_close(&s.bad);
 	scene_close(&s);
 }
@@ -329,10 +436,13 @@ int main(void)
 	    cmocka_unit_test(root_is_beyond_its_reach),
 	    cmocka_unit_test(other_users_are_beyond_its_reach),
 	    cmocka_unit_test(other_programs_are_beyond_its_reach),
+	    cmocka_unit_test(loaders_variables_are_beyond_its_reach),
+	    cmocka_unit_test(a_ceiling_that_a_reload_lowers_makes_nobody_hostile),
 	    cmocka_unit_test(others_rings_are_beyond_its_reach),
 	    cmocka_unit_test(without_any_others_are_as_unknown_as_ever),
 	    cmocka_unit_test(with_any_and_leave_it_is_served),
 	    cmocka_unit_test(a_name_that_turns_out_to_be_root_is_refused),
+	    cmocka_unit_test(a_group_is_the_users_own_or_named),
 	    cmocka_unit_test(a_quota_counts_what_runs_and_waits),
 	};
 
