@@ -22,6 +22,19 @@ tx_missing_text="$tx_missing_text
   $2   (Debian: $3)"])
 ])
 
+dnl TX_LIB(PREFIX, WORDS, LIBRARY, FUNCTION, DEBIAN-PACKAGE): the same for a library that brings no .pc file. It has
+dnl the function since the version in the words.
+AC_DEFUN([TX_LIB], [
+AC_ARG_VAR([$1][_LIBS], [linker flags for $3])
+tx_save="$LIBS"
+AS_IF([test -z "$[$1]_LIBS"], [$1][_LIBS="-l$3"])
+LIBS="$[$1]_LIBS $LIBS"
+AC_CHECK_FUNC([$4], [], [tx_missing="$tx_missing $5"
+tx_missing_text="$tx_missing_text
+  $2   (Debian: $5)"])
+LIBS="$tx_save"
+])
+
 dnl TX_PKG_CMOCKA: cmocka is for the tests alone; without it they are not built.
 AC_DEFUN([TX_PKG_CMOCKA], [
 PKG_CHECK_MODULES([CMOCKA], [cmocka >= 1.1], [tx_cmocka=yes], [tx_cmocka=no])

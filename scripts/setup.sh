@@ -26,6 +26,8 @@ libmd >= 1.0|pkg libmd >= 1.0|libmd-dev
 libseccomp >= 2.5|pkg libseccomp >= 2.5|libseccomp-dev
 SQLite >= 3.34|pkg sqlite3 >= 3.34|libsqlite3-dev
 zlib|pkg zlib|zlib1g-dev
+zstd >= 1.4|pkg libzstd >= 1.4|libzstd-dev
+librsync >= 2.3|header librsync.h|librsync-dev
 LIST
 	if [ ! -x configure ] || [ -e .git ]; then
 		cat <<'LIST'

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The receiver of a tree: makes what the sender sends, below one folder. Every file is made under
+ * another name, or none, checked, made durable and then put in its place, so that there is the old
+ * one or the new one at every moment. Small files are made durable many at a time.
+ *
+ * Names are opened from the target's descriptor, never through a link, never above it. What
+ * cannot be made is answered with failed, and the rest goes on.
+ */
+#ifndef TX_COMMON_TREE_RECEIVE_H
+#define TX_COMMON_TREE_RECEIVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/tree.h"
+
+struct tree_receiver;
+
+enum tree_note_kind {
+	TREE_NOTE_BEGIN,     /* a file's content begins; size */
+	TREE_NOTE_BYTES,     /* so many bytes of content came */
+	TREE_NOTE_DONE,      /* made; size */
+	TREE_NOTE_UNCHANGED, /* was there; size */
+	TREE_NOTE_REMOVED,
+	TREE_NOTE_FAILED, /* error */
+	TREE_NOTE_TOTALS, /* of the sender's: files in `size`, bytes in `bytes` */
+};
+
+/* For whoever shows how it goes. */
+struct tree_note {
+	enum tree_note_kind kind;
+	const char *path; /* in the tree */
+	bool folder;
+	uint64_t size, bytes;
+	const Telex__V1__FileError *error;
+};
+
+struct tree_receiver_config {
+	const Telex__V1__TreeOptions *options;
+	/* What the entry with the empty path becomes: `name` in parent_fd. -1: there is no such. */
+	int parent_fd;
+	const char *name;
+	/* The folder that the others go into, where it is there already; else -1: the entry with
+	 * the empty path makes it. */
+	int target_fd;
+	unsigned umask;
+	unsigned special; /* bits of 07000 that are kept of modes */
+	bool links_stay;  /* links that lead out of the tree are refused */
+	bool any_owner;   /* the process may set owners */
+	const char *const
+	    *only; /* NULL-terminated: the first components that may come; NULL: any */
+	/* Whether the entry may be written to; NULL: yes. */
+	bool (*allowed)(const char *path, void *arg);
+	uint64_t max_bytes, max_files; /* 0: no limit */
+	const struct tree_set *had;    /* these are treated as unless_same; may be NULL */
+	tree_emit *emit;               /* TreeReceive */
+	void (*note)(const struct tree_note *note, void *arg); /* may be NULL */
+	void *arg;
+};
+
+/* All of it is copied but what pointers point to, which must last. The descriptors stay the
+ * caller's. TX_ENOMEM. */
+int tree_receiver_new(struct tree_receiver **out, const struct tree_receiver_config *cfg);
+/* A transfer that is cut: files that are whole are put in their place, parts of large ones stay to
+ * be gone on with. NULL is allowed. */
+void tree_receiver_free(struct tree_receiver *r);
+
+/* One TreeSend, packed. 0; TX_EPROTO (*e says what was wrong: the transfer is over), TX_ENOMEM; or
+ * what emit returned. */
+int tree_receiver_take(struct tree_receiver *r, const uint8_t *msg, size_t len, struct err *e);
+/* No more has come for now: answers that wait go out. */
+int tree_receiver_flush(struct tree_receiver *r);
+/* The summary was emitted: the transfer is complete. */
+bool tree_receiver_finished(const struct tree_receiver *r);
+const Telex__V1__TreeSummary *tree_receiver_summary(const struct tree_receiver *r);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Files that are whole, on their way to their names. They have no name (O_TMPFILE) or a temporary
+ * one until all of a batch are durable; then they are put in their places, and that is made
+ * durable, too, before any is answered. syncfs(2) does that for many at once, fsync(2) for few.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/err.h"
+#include "common/tree_receive_internal.h"
+
+#define FEW 4u /* files for which fsync is cheaper than syncfs */
+
+void tree_store_random(char temp[TREE_TEMP_SIZE])
+{
+	uint64_t number[2] = {0, 0};
+
+	while (getrandom(number, sizeof(number), 0) < 0 && errno == EINTR)
+		;
+	snprintf(temp, TREE_TEMP_SIZE, ".telex-%016llx%016llx.part", (unsigned long long)number[0],
+	    (unsigned long long)number[1]);
+}
+
+int tree_store_open(struct tree_folder *f, char temp[TREE_TEMP_SIZE])
+{
+	int fd = openat(f->fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	temp[0] = '\0';
+	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL &&
+	                   errno != ENOENT && errno != EACCES))
+		return fd;
+	/* This file system has none such. */
+	tree_store_random(temp);
+	fd = openat(f->fd, temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		temp[0] = '\0';
+	return fd;
+}
+
+/* Removes it, unless somebody writes it. */
+static void reap(int dir_fd, const char *name, int64_t life_s)
+{
+	int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+	    st.st_ctim.tv_sec < time(NULL) - life_s && flock(fd, LOCK_EX | LOCK_NB) == 0)
+		unlinkat(dir_fd, name, 0);
+	close(fd);
+}
+
+void tree_reap_parts(int dir_fd, int64_t life_s)
+{
+	int own = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = own >= 0 ? fdopendir(own) : NULL;
+	struct dirent *d;
+
+	if (dir == NULL) {
+		if (own >= 0)
+			close(own);
+		return;
+	}
+	while ((d = readdir(dir)) != NULL) {
+		size_t len = strlen(d->d_name);
+
+		if (strncmp(d->d_name, ".telex-", 7) == 0 && len > 12 &&
+		    strcmp(d->d_name + len - 5, ".part") == 0)
+			reap(dir_fd, d->d_name, life_s);
+	}
+	closedir(dir);
+}
+
+void tree_whole_clear(struct tree_receiver *r, struct tree_whole *w)
+{
+	if (w->fd >= 0)
+		close(w->fd);
+	if (w->temp[0] != '\0')
+		unlinkat(w->folder->fd, w->temp, 0);
+	tree_folder_put(r, w->folder);
+	free(w->name);
+	free(w->path);
+	*w = (struct tree_whole){.fd = -1};
+}
+
+static int link_fd(int fd, int dir_fd, const char *name)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return linkat(AT_FDCWD, path, dir_fd, name, AT_SYMLINK_FOLLOW);
+}
+
+/* Gives it its own name. errno on -1. */
+static int place(struct tree_whole *w)
+{
+	if (w->temp[0] == '\0') {
+		if (w->fresh && link_fd(w->fd, w->folder->fd, w->name) == 0)
+			return 0;
+		tree_store_random(w->temp);
+		if (link_fd(w->fd, w->folder->fd, w->temp) != 0) {
+			w->temp[0] = '\0';
+			return -1;
+		}
+	}
+	if (renameat(w->folder->fd, w->temp, w->folder->fd, w->name) != 0)
+		return -1;
+	w->temp[0] = '\0';
+	return 0;
+}
+
+/* Whether what is there keeps a file from its name, but must not: with delete_extraneous. */
+static int make_room(struct tree_receiver *r, struct tree_whole *w)
+{
+	if (!r->cfg.options->delete_extraneous || tree_remove(w->folder->fd, w->name) != 0)
+		return -1;
+	tree_folder_forget(r);
+	return tree_answer_removed(r, w->path);
+}
+
+static int sync_all(struct tree_receiver *r, bool folders)
+{
+	int rc = 0;
+
+	if (r->n_batch > FEW)
+		return syncfs(r->batch[0].folder->fd);
+	for (size_t i = 0; rc == 0 && i < r->n_batch; i++) {
+		if (folders)
+			rc = fsync(r->batch[i].folder->fd);
+		else if (r->batch[i].fd >= 0)
+			rc = fsync(r->batch[i].fd);
+	}
+	return rc;
+}
+
+static int answer_placed(struct tree_receiver *r, struct tree_whole *w)
+{
+	r->summary.files++;
+	r->summary.bytes += w->size;
+	tree_note(r, TREE_NOTE_DONE, w->path, w->size);
+	return tree_answer_done(r, w->index, w->path, false);
+}
+
+int tree_store_commit(struct tree_receiver *r)
+{
+	int rc = 0, failed[TREE_BATCH_MAX] = {0}, all = 0;
+
+	if (r->n_batch == 0)
+		return 0;
+	if (sync_all(r, false) != 0)
+		all = errno;
+	for (size_t i = 0; i < r->n_batch && all == 0; i++) {
+		struct tree_whole *w = &r->batch[i];
+
+		if (place(w) == 0)
+			continue;
+		failed[i] = errno;
+		if ((errno == EISDIR || errno == ENOTEMPTY) && make_room(r, w) == 0 &&
+		    place(w) == 0)
+			failed[i] = 0;
+	}
+	if (all == 0 && sync_all(r, true) != 0)
+		all = errno;
+	for (size_t i = 0; i < r->n_batch; i++) {
+		struct tree_whole *w = &r->batch[i];
+		int one = all != 0 ? all : failed[i], said;
+
+		said = one != 0 ? tree_answer_errno(r, w->index, w->path, one, "write")
+		                : answer_placed(r, w);
+		if (rc == 0)
+			rc = said;
+		tree_whole_clear(r, w);
+	}
+	r->n_batch = 0;
+	r->batch_size = 0;
+	return rc;
+}
+
+int tree_store_add(struct tree_receiver *r, const struct tree_whole *w)
+{
+	r->batch[r->n_batch++] = *w;
+	r->batch_size += w->size;
+	/* A large one goes alone, by its own fsync. */
+	if (r->n_batch == TREE_BATCH_MAX || r->batch_size >= TREE_BATCH_SIZE)
+		return tree_store_commit(r);
+	return 0;
+}
