@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/beneath.h"
 #include "common/rpc_status.h"
 #include "common/tree_receive_internal.h"
 
@@ -113,7 +114,7 @@ static int want_delta(struct tree_receiver *r, const Telex__V1__TreeEntry *e, st
 	if (!r->cfg.options->delta || !S_ISREG(there->st_mode) || e->size < TREE_DELTA_MIN ||
 	    (uint64_t)there->st_size < TREE_DELTA_MIN)
 		return 0;
-	fd = tree_open_beneath(f->fd, name, O_RDONLY | O_NONBLOCK);
+	fd = open_beneath(f->fd, name, O_RDONLY | O_NONBLOCK);
 	if (fd < 0)
 		return 0;
 	rc = tree_signature(fd, (uint64_t)there->st_size, send_piece, &to);
@@ -263,7 +264,7 @@ static int open_part(struct tree_receiver *r, struct tree_wanted *w)
 		return -1;
 	if (!w->delta)
 		return 0;
-	w->basis_fd = tree_open_beneath(w->folder->fd, name, O_RDONLY | O_NONBLOCK);
+	w->basis_fd = open_beneath(w->folder->fd, name, O_RDONLY | O_NONBLOCK);
 	if (w->basis_fd < 0)
 		return -1;
 	errno = ENOMEM;

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/beneath.h"
 #include "common/err.h"
 #include "common/tree_receive_internal.h"
 
@@ -142,7 +143,7 @@ static int open_folder(struct tree_receiver *r, const char *path)
 
 	if (target < 0 || path[0] == '\0')
 		return target < 0 ? -1 : openat(target, ".", FOLDER_FLAGS | O_CLOEXEC);
-	return tree_open_beneath(target, path, FOLDER_FLAGS);
+	return open_beneath(target, path, FOLDER_FLAGS);
 }
 
 static int each_folder(struct tree_receiver *r,

@@ -6,27 +6,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/beneath.h"
 #include "common/tree_receive_internal.h"
 
 #define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
-
-int tree_open_beneath(int dir_fd, const char *name, int flags)
-{
-	struct open_how how = {
-	    .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | O_NOCTTY),
-	    .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-	};
-
-	return (int)syscall(SYS_openat2, dir_fd, name, &how, sizeof(how));
-}
 
 static void folder_close(struct tree_folder *f)
 {
@@ -100,7 +89,7 @@ static struct tree_folder *folder_at(struct tree_receiver *r, const char *path, 
 		return NULL;
 	fd = tree_folder_target(r);
 	if (fd >= 0)
-		fd = len > 0 ? tree_open_beneath(fd, name, O_RDONLY | O_DIRECTORY)
+		fd = len > 0 ? open_beneath(fd, name, O_RDONLY | O_DIRECTORY)
 		             : fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	f = fd >= 0 ? free_place(r) : NULL;
 	if (f == NULL) {

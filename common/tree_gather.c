@@ -2,15 +2,14 @@
 /* The sender's entries: what is told of each name, gathered into messages. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include <zstd.h>
 
+#include "common/beneath.h"
 #include "common/rpc_status.h"
 #include "common/tree_send_internal.h"
 
@@ -442,10 +441,6 @@ int tree_gather_name(struct tree_sender *s, const struct tree_name *n)
 
 int tree_gather_again(struct tree_sender *s, struct tree_pending *p)
 {
-	struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-	    .resolve = s->cfg.options->follow
-	                   ? 0
-	                   : RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
 	char folder[TREE_PATH_MAX + 1];
 	size_t root = strlen(p->source->name), below = strlen(p->below);
 	const char *name;
@@ -461,7 +456,8 @@ int tree_gather_again(struct tree_sender *s, struct tree_pending *p)
 		name = tree_path_name(p->below);
 		snprintf(folder, sizeof(folder), "%s/%.*s", p->source->name, (int)(name - p->below),
 		    p->below);
-		fd = (int)syscall(SYS_openat2, p->source->dir_fd, folder, &how, sizeof(how));
+		fd = open_below(
+		    p->source->dir_fd, folder, O_PATH | O_DIRECTORY, s->cfg.options->follow);
 		failed = fd < 0 ? errno : 0;
 		n.dir_fd = fd;
 		n.name = name;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "common/beneath.h"
 #include "common/rpc_status.h"
 #include "common/tree_receive_internal.h"
 
@@ -322,7 +323,7 @@ static bool same_content(struct tree_receiver *r, const struct arriving *a)
 	if (!a->is_there || !S_ISREG(a->there.st_mode) || (uint64_t)a->there.st_size != a->e->size)
 		return false;
 	if (o->check == TELEX__V1__TREE_CHECK__TREE_CHECK_CHECKSUM && a->e->sha256.len == 32) {
-		fd = tree_open_beneath(a->folder->fd, a->name, O_RDONLY | O_NONBLOCK);
+		fd = open_beneath(a->folder->fd, a->name, O_RDONLY | O_NONBLOCK);
 		same = fd >= 0 && tree_content_digest(fd, digest) == 0 &&
 		       memcmp(digest, a->e->sha256.data, 32) == 0;
 		if (fd >= 0)
@@ -343,7 +344,7 @@ static int only_attributes(struct tree_receiver *r, struct arriving *a)
 
 	if (tree_applied(&r->apply, a->folder->fd, a->name, &a->there, a->e))
 		return unchanged(r, a);
-	fd = tree_open_beneath(a->folder->fd, a->name, O_RDONLY | O_NONBLOCK);
+	fd = open_beneath(a->folder->fd, a->name, O_RDONLY | O_NONBLOCK);
 	if (fd < 0 || tree_apply_fd(&r->apply, fd, a->e, &what) != 0) {
 		saved = errno;
 		if (fd >= 0)

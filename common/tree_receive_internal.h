@@ -105,8 +105,6 @@ int tree_folder_target(struct tree_receiver *r);
 void tree_folder_put(struct tree_receiver *r, struct tree_folder *f);
 /* Forgets what is open at this path and below, for a folder that is removed. */
 void tree_folder_forget(struct tree_receiver *r);
-/* Opens a name of several components below a folder, through no link. errno on -1. */
-int tree_open_beneath(int dir_fd, const char *name, int flags);
 /* Removes a name with all below it, on the same file system. errno on -1. */
 int tree_remove(int dir_fd, const char *name);
 

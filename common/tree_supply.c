@@ -6,13 +6,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/beneath.h"
 #include "common/tree_send_internal.h"
 
 /* ---- what is wanted ---- */
@@ -90,9 +89,6 @@ void tree_supply_free(struct tree_sender *s)
 
 static int open_source(const struct tree_sender *s, const struct tree_pending *p)
 {
-	const bool follow = s->cfg.options->follow;
-	struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-	    .resolve = follow ? 0 : RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
 	char path[2 * TREE_PATH_MAX];
 	int n = snprintf(path, sizeof(path), "%s%s%s", p->source->name,
 	    p->below[0] != '\0' ? "/" : "", p->below);
@@ -101,7 +97,7 @@ static int open_source(const struct tree_sender *s, const struct tree_pending *p
 		errno = ENAMETOOLONG;
 		return -1;
 	}
-	return (int)syscall(SYS_openat2, p->source->dir_fd, path, &how, sizeof(how));
+	return open_below(p->source->dir_fd, path, O_RDONLY | O_NONBLOCK, s->cfg.options->follow);
 }
 
 static bool is_same(const struct tree_pending *p, const struct stat *st)

@@ -8,12 +8,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/beneath.h"
 #include "common/err.h"
 #include "common/tree.h"
 
@@ -86,14 +85,9 @@ void tree_walk_skip(struct tree_walk *w)
 
 /* ---- folders ---- */
 
-static int open_beneath(int dir_fd, const char *name, bool follow)
+static int open_folder(int dir_fd, const char *name, bool follow)
 {
-	struct open_how how = {
-	    .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
-	    .resolve = follow ? 0 : RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-	};
-
-	return (int)syscall(SYS_openat2, dir_fd, name, &how, sizeof(how));
+	return open_below(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NONBLOCK, follow);
 }
 
 /* All names of a folder but "." and "..". errno on -1. */
@@ -177,7 +171,7 @@ static int trouble(struct tree_walk *w, int sys_errno, const struct tree_name **
 /* Goes into the folder that came last. 0, or 1 with *out when it cannot be read. */
 static int enter(struct tree_walk *w, const struct tree_name **out)
 {
-	int fd = open_beneath(w->name.dir_fd, w->name.name, w->options->follow);
+	int fd = open_folder(w->name.dir_fd, w->name.name, w->options->follow);
 	char *names = NULL;
 	size_t len = 0;
 	struct stat st;
@@ -213,13 +207,13 @@ static int level_fd(struct tree_walk *w, struct level *l)
 
 	if (l->fd >= 0)
 		return l->fd;
-	fd = open_beneath(s->dir_fd, s->name, w->options->follow);
+	fd = open_folder(s->dir_fd, s->name, w->options->follow);
 	if (fd < 0)
 		return -1;
 	l->fd = fd;
 	if (l->below_len > 0) {
 		w->below[l->below_len] = '\0';
-		l->fd = open_beneath(fd, w->below, w->options->follow);
+		l->fd = open_folder(fd, w->below, w->options->follow);
 		close(fd);
 	}
 	return l->fd;
