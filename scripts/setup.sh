@@ -25,6 +25,7 @@ jansson >= 2.13|pkg jansson >= 2.13|libjansson-dev
 libmd >= 1.0|pkg libmd >= 1.0|libmd-dev
 libseccomp >= 2.5|pkg libseccomp >= 2.5|libseccomp-dev
 SQLite >= 3.34|pkg sqlite3 >= 3.34|libsqlite3-dev
+xxHash >= 0.8|pkg libxxhash >= 0.8|libxxhash-dev
 zlib|pkg zlib|zlib1g-dev
 zstd >= 1.4|pkg libzstd >= 1.4|libzstd-dev
 librsync >= 2.3|header librsync.h|librsync-dev
