@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int open_component(int fd, const char *at, size_t len, int flags)
+static int open_component(int fd, const char *at, size_t len, int flags, unsigned mode)
 {
 	char name[NAME_MAX + 1];
 
@@ -24,11 +24,11 @@ static int open_component(int fd, const char *at, size_t len, int flags)
 	}
 	memcpy(name, at, len);
 	name[len] = '\0';
-	return openat(fd, len == 0 ? "." : name, flags | O_NOFOLLOW);
+	return openat(fd, len == 0 ? "." : name, flags | O_NOFOLLOW, mode);
 }
 
 /* Without openat2. */
-static int walk(int dir_fd, const char *name, int flags)
+static int walk(int dir_fd, const char *name, int flags, unsigned mode)
 {
 	int fd = dir_fd;
 
@@ -40,8 +40,8 @@ static int walk(int dir_fd, const char *name, int flags)
 		size_t len = strcspn(name, "/");
 		const char *rest = name + len + strspn(name + len, "/");
 		bool last = *rest == '\0';
-		int next =
-		    open_component(fd, name, len, last ? flags : O_PATH | O_DIRECTORY | O_CLOEXEC);
+		int next = open_component(
+		    fd, name, len, last ? flags : O_PATH | O_DIRECTORY | O_CLOEXEC, mode);
 		int saved = errno;
 
 		if (fd != dir_fd)
@@ -60,17 +60,23 @@ static int with_always(int flags)
 	return (flags & O_PATH) != 0 ? flags | O_CLOEXEC : flags | O_CLOEXEC | O_NOCTTY;
 }
 
-int open_beneath(int dir_fd, const char *name, int flags)
+int open_beneath_make(int dir_fd, const char *name, int flags, unsigned mode)
 {
 	struct open_how how = {
 	    .flags = (uint64_t)(unsigned)with_always(flags),
+	    .mode = (flags & O_CREAT) != 0 ? mode : 0,
 	    .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
 	int fd = (int)syscall(SYS_openat2, dir_fd, name, &how, sizeof(how));
 
 	if (fd < 0 && errno == ENOSYS)
-		return walk(dir_fd, name, with_always(flags));
+		return walk(dir_fd, name, with_always(flags), mode);
 	return fd;
+}
+
+int open_beneath(int dir_fd, const char *name, int flags)
+{
+	return open_beneath_make(dir_fd, name, flags, 0);
 }
 
 int open_below(int dir_fd, const char *name, int flags, bool follow)

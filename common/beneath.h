@@ -13,6 +13,9 @@
  * with errno: EXDEV for a name that leads above, ELOOP for a link on the way. */
 int open_beneath(int dir_fd, const char *name, int flags);
 
+/* The same with O_CREAT: a file of that mode (less the umask). */
+int open_beneath_make(int dir_fd, const char *name, int flags, unsigned mode);
+
 /* With `follow`, links are followed, wherever they lead (the name may not be a peer's then). */
 int open_below(int dir_fd, const char *name, int flags, bool follow);
 

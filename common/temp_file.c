@@ -9,16 +9,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "common/beneath.h"
 
 #define PREFIX     ".telex-"
 #define SUFFIX     ".part"
@@ -77,22 +77,14 @@ bool temp_file_is_name(const char *name)
 
 /* ---- opening ---- */
 
-static int open_in(int dir_fd, const char *name, int flags, unsigned mode)
+/* Never a link, and nothing waits for a FIFO. */
+static int open_in(int dir_fd, const char *name, int flags)
 {
-	const int all = flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-	const struct open_how how = {.flags = (uint64_t)(unsigned)all,
-	    .mode = (flags & O_CREAT) != 0 ? mode : 0,
-	    .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
-	int fd = -1;
+	int fd;
 
-	for (int i = 0; i < RETRIES && fd < 0; i++) {
-		fd = (int)syscall(SYS_openat2, dir_fd, name, &how, sizeof(how));
-		if (fd < 0 && errno != EINTR && errno != EAGAIN)
-			break;
-	}
-	/* A single name is as safe by the call from before Linux 5.6. */
-	if (fd < 0 && errno == ENOSYS)
-		fd = openat(dir_fd, name, all, mode);
+	do
+		fd = open_beneath_make(dir_fd, name, flags | O_NONBLOCK | O_NOFOLLOW, 0600);
+	while (fd < 0 && errno == EINTR);
 	return fd;
 }
 
@@ -128,9 +120,9 @@ static int open_once(struct temp_file *t, struct stat *st)
 {
 	int error;
 
-	t->fd = open_in(t->dir_fd, t->name, O_RDWR, 0);
+	t->fd = open_in(t->dir_fd, t->name, O_RDWR);
 	if (t->fd < 0 && errno == ENOENT)
-		t->fd = open_in(t->dir_fd, t->name, O_RDWR | O_CREAT | O_EXCL, 0600);
+		t->fd = open_in(t->dir_fd, t->name, O_RDWR | O_CREAT | O_EXCL);
 	if (t->fd < 0 && errno == EEXIST)
 		return ESTALE;
 	if (t->fd < 0 && errno != EACCES && errno != ELOOP && errno != ENXIO && errno != EISDIR)
@@ -267,7 +259,7 @@ static int sync_fd(int fd)
 
 int temp_file_sync_folder(int dir_fd)
 {
-	int fd = open_in(dir_fd, ".", O_RDONLY | O_DIRECTORY, 0);
+	int fd = open_in(dir_fd, ".", O_RDONLY | O_DIRECTORY);
 	int error;
 
 	if (fd < 0)
@@ -361,7 +353,7 @@ static bool is_due(struct temp_file_reaped *memory, const struct stat *folder, i
 /* One that nobody writes, and nobody has written for long. */
 static bool reap_one(int dir_fd, const char *name, int64_t now)
 {
-	int fd = open_in(dir_fd, name, O_RDONLY, 0);
+	int fd = open_in(dir_fd, name, O_RDONLY);
 	bool gone = false;
 	struct stat st;
 
@@ -385,7 +377,7 @@ unsigned temp_file_reap(int dir_fd, struct temp_file_reaped *memory)
 
 	if (fstat(dir_fd, &folder) != 0 || !is_due(memory, &folder, now))
 		return 0;
-	fd = open_in(dir_fd, ".", O_RDONLY | O_DIRECTORY, 0);
+	fd = open_in(dir_fd, ".", O_RDONLY | O_DIRECTORY);
 	if (fd >= 0)
 		d = fdopendir(fd);
 	if (d == NULL && fd >= 0)

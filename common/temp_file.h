@@ -10,8 +10,8 @@
  * one link, was put there by somebody else: it is removed, never written. One that nobody has
  * written for TEMP_FILE_LIFE is removed by temp_file_reap.
  *
- * What can fail returns 0 or an errno. Opens by openat2(2) where the kernel has it, and by no other
- * call. No static state: usable from several threads, each with its own structs.
+ * What can fail returns 0 or an errno. No static state: usable from several threads, each with its
+ * own structs.
  */
 #ifndef TX_COMMON_TEMP_FILE_H
 #define TX_COMMON_TEMP_FILE_H
