@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Packed: a version, the flags, the two counts, and then each string with its NUL. A request's user
+ * Packed: a version, the flags, the counts, and then each string with its NUL. A request's user
  * is compared as text, and a uid in it as a number; what uid a name has is for the keeper to look
  * up.
  */
@@ -13,17 +13,17 @@
 #include "common/glob.h"
 #include "common/loader_name.h"
 
-#define PACKED_VERSION 2
+#define PACKED_VERSION 3
 #define NAME_SIZE      64
 
 struct packed_head {
-	uint8_t version, root, any_process, pad;
-	uint32_t n_users, n_programs, n_groups;
+	uint8_t version, root, any_process, files;
+	uint32_t n_users, n_programs, n_groups, n_folders;
 };
 
 void ceiling_init(struct ceiling *c)
 {
-	*c = (struct ceiling){.root = true, .any_process = true};
+	*c = (struct ceiling){.root = true, .any_process = true, .files = true};
 }
 
 static void free_list(char **list, size_t n)
@@ -38,6 +38,7 @@ void ceiling_clear(struct ceiling *c)
 	free_list(c->users, c->n_users);
 	free_list(c->programs, c->n_programs);
 	free_list(c->groups, c->n_groups);
+	free_list(c->folders, c->n_folders);
 	ceiling_init(c);
 }
 
@@ -243,6 +244,36 @@ int ceiling_check(const struct ceiling *c, const char *user, const char *program
 	return rc != 0 ? rc : check_program(c, program, e);
 }
 
+/* ---- files ---- */
+
+bool ceiling_folder_valid(const char *entry)
+{
+	return glob_path_plain(entry) && strlen(entry) < 4096;
+}
+
+int ceiling_check_files(const struct ceiling *c, const char *user, struct err *e)
+{
+	if (!c->files)
+		return err_set(e, TX_EPERM,
+		    "nothing may be done with files on this agent: its ceiling says so");
+	return check_user(c, user, e);
+}
+
+int ceiling_check_path(const struct ceiling *c, const char *path, struct err *e)
+{
+	for (size_t i = 0; i < c->n_folders; i++) {
+		size_t len = strcmp(c->folders[i], "/") == 0 ? 0 : strlen(c->folders[i]);
+
+		if (strncmp(path, c->folders[i], len) == 0 &&
+		    (path[len] == '/' || path[len] == '\0'))
+			return 0;
+	}
+	if (c->n_folders == 0)
+		return 0;
+	return err_set(
+	    e, TX_EPERM, "%s is out of reach on this agent: its ceiling names other folders", path);
+}
+
 /* ---- packing ---- */
 
 static size_t list_size(char *const *list, size_t n)
@@ -270,15 +301,19 @@ int ceiling_pack(const struct ceiling *c, uint8_t **data, size_t *len, struct er
 	const struct packed_head head = {.version = PACKED_VERSION,
 	    .root = c->root,
 	    .any_process = c->any_process,
+	    .files = c->files,
 	    .n_users = (uint32_t)c->n_users,
 	    .n_programs = (uint32_t)c->n_programs,
-	    .n_groups = (uint32_t)c->n_groups};
+	    .n_groups = (uint32_t)c->n_groups,
+	    .n_folders = (uint32_t)c->n_folders};
 	size_t size = sizeof(head) + list_size(c->users, c->n_users) +
-	              list_size(c->programs, c->n_programs) + list_size(c->groups, c->n_groups);
+	              list_size(c->programs, c->n_programs) + list_size(c->groups, c->n_groups) +
+	              list_size(c->folders, c->n_folders);
 	uint8_t *out, *at;
 
 	if (c->n_users > CEILING_ENTRIES_MAX || c->n_programs > CEILING_ENTRIES_MAX ||
-	    c->n_groups > CEILING_ENTRIES_MAX || size > CEILING_PACKED_MAX)
+	    c->n_groups > CEILING_ENTRIES_MAX || c->n_folders > CEILING_ENTRIES_MAX ||
+	    size > CEILING_PACKED_MAX)
 		return err_set(e, TX_ETOOBIG, "the ceiling has too many entries");
 	out = malloc(size);
 	if (out == NULL)
@@ -286,7 +321,8 @@ int ceiling_pack(const struct ceiling *c, uint8_t **data, size_t *len, struct er
 	memcpy(out, &head, sizeof(head));
 	at = put_list(out + sizeof(head), c->users, c->n_users);
 	at = put_list(at, c->programs, c->n_programs);
-	put_list(at, c->groups, c->n_groups);
+	at = put_list(at, c->groups, c->n_groups);
+	put_list(at, c->folders, c->n_folders);
 	*data = out;
 	*len = size;
 	return 0;
@@ -326,15 +362,19 @@ static int unpack(struct ceiling *c, const uint8_t *data, size_t len)
 	if (len < sizeof(head) || len > CEILING_PACKED_MAX)
 		return TX_EPROTO;
 	memcpy(&head, data, sizeof(head));
-	if (head.version != PACKED_VERSION || head.root > 1 || head.any_process > 1)
+	if (head.version != PACKED_VERSION || head.root > 1 || head.any_process > 1 ||
+	    head.files > 1)
 		return TX_EPROTO;
 	c->root = head.root != 0;
 	c->any_process = head.any_process != 0;
+	c->files = head.files != 0;
 	rc = take_list(&c->users, &c->n_users, head.n_users, data, len, &at);
 	if (rc == 0)
 		rc = take_list(&c->programs, &c->n_programs, head.n_programs, data, len, &at);
 	if (rc == 0)
 		rc = take_list(&c->groups, &c->n_groups, head.n_groups, data, len, &at);
+	if (rc == 0)
+		rc = take_list(&c->folders, &c->n_folders, head.n_folders, data, len, &at);
 	return rc == 0 && at != len ? TX_EPROTO : rc;
 }
 

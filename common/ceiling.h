@@ -9,6 +9,8 @@
  *             programs = {"/usr/bin/git", "/opt/app-*"}
  *             groups = {"docker"}
  *             any_process = false
+ *             files = true
+ *             folders = {"/srv", "/home"}
  *     }
  *
  * The keeper checks every request against it. Workers get it, too, and refuse by the same function
@@ -44,6 +46,11 @@ struct ceiling {
 	bool root;        /* whether anything may run as uid 0; default true */
 	bool any_process; /* whether a worker may act on another identity's processes for a client
 	                     whom policy lets; default true */
+	/* Whether anything may be done with files; default true. And below which absolute folders;
+	 * none: anywhere. */
+	bool files;
+	char **folders;
+	size_t n_folders;
 };
 
 /* The default: everything is allowed. */
@@ -52,6 +59,9 @@ void ceiling_clear(struct ceiling *c);
 
 /* Whether it may stand in `users` and `groups`. */
 bool ceiling_user_valid(const char *entry);
+
+/* Whether it may stand in `folders`. */
+bool ceiling_folder_valid(const char *entry);
 
 /* Into one allocation, the caller's to free; and back. TX_EPROTO for what is no packed ceiling. */
 int ceiling_pack(const struct ceiling *c, uint8_t **data, size_t *len, struct err *e);
@@ -66,6 +76,9 @@ int ceiling_check(const struct ceiling *c, const char *user, const char *program
 /* The textual check of variables ("NAME=VALUE"): where programs are named, none may be given by
  * which a program runs another's code. */
 int ceiling_check_environment(const struct ceiling *c, char *const *env, size_t n, struct err *e);
+/* The same for work on files, as a user; and for one file of it (absolute and plain). */
+int ceiling_check_files(const struct ceiling *c, const char *user, struct err *e);
+int ceiling_check_path(const struct ceiling *c, const char *path, struct err *e);
 /* The keeper's: the uid that the name has. */
 int ceiling_check_uid(const struct ceiling *c, const char *user, uint32_t uid, struct err *e);
 /* And the gid that the group of "USER:GROUP" has; `own`: the user database has the user in it. */

@@ -83,6 +83,32 @@ static int drop_capabilities(struct err *e)
 	return 0;
 }
 
+int confine_keep_capabilities(struct confine_report *r, const int *kept, size_t n, struct err *e)
+{
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {{0}};
+	uint32_t keep[_LINUX_CAPABILITY_U32S_3] = {0};
+
+	for (size_t i = 0; i < n; i++)
+		keep[CAP_TO_INDEX(kept[i])] |= CAP_TO_MASK(kept[i]);
+	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		if (cap >= 32 * _LINUX_CAPABILITY_U32S_3 ||
+		    (keep[CAP_TO_INDEX(cap)] & CAP_TO_MASK(cap)) == 0)
+			(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	if (syscall(SYS_capget, &head, sets) != 0)
+		return err_sys(e, errno, "capabilities");
+	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+		sets[i].permitted &= keep[i];
+		sets[i].effective = sets[i].permitted;
+		sets[i].inheritable = 0;
+	}
+	if (syscall(SYS_capset, &head, sets) != 0)
+		return err_sys(e, errno, "capabilities");
+	confine_note(r, "few-capabilities", true, "%zu, for files", n);
+	return 0;
+}
+
 int confine_capabilities(struct confine_report *r, bool drop, struct err *e)
 {
 	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};

@@ -13,7 +13,7 @@
 #include "common/err.h"
 
 #define CONFINE_MEASURES_MAX 12
-#define CONFINE_CALLS_MAX    40
+#define CONFINE_CALLS_MAX    128
 
 struct confine_measure {
 	const char *name; /* as Confinement.name in system.proto */
@@ -36,9 +36,15 @@ int confine_capabilities(struct confine_report *r, bool drop, struct err *e);
 /* uid and gid in all their forms, and no other groups. TX_EPERM. */
 int confine_ids(struct confine_report *r, uint32_t uid, uint32_t gid, struct err *e);
 
+/* Only these, of those that there are, in no set but the permitted and the effective; no others can
+ * be had again. */
+int confine_keep_capabilities(struct confine_report *r, const int *kept, size_t n, struct err *e);
+
 /* A folder that stays usable: below it, files may be read, written, made and removed. */
 struct confine_folder {
-	int fd; /* the caller's */
+	int fd;         /* the caller's */
+	bool files;     /* folders, links and special files, too, and moving them */
+	bool read_only; /* instead: no more than reading */
 };
 
 /*

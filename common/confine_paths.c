@@ -30,6 +30,7 @@
 #define FS_READ_DIR    (UINT64_C(1) << 3)
 #define FS_REMOVE_FILE (UINT64_C(1) << 5)
 #define FS_MAKE_REG    (UINT64_C(1) << 8)
+#define FS_EXECUTE     (UINT64_C(1) << 0)
 
 struct ruleset {
 	uint64_t fs, net, scoped;
@@ -63,14 +64,22 @@ static struct ruleset handled_by(long version, size_t *size)
 	return all;
 }
 
+static uint64_t allowed_in(const struct confine_folder *f)
+{
+	if (f->read_only)
+		return FS_READ_FILE | FS_READ_DIR;
+	if (f->files)
+		return ~(FS_EXECUTE | FS_IOCTL_DEV);
+	return FS_WRITE_FILE | FS_READ_FILE | FS_READ_DIR | FS_REMOVE_FILE | FS_MAKE_REG |
+	       FS_TRUNCATE;
+}
+
 static int restrict_to(int ruleset, const struct ruleset *handled,
     const struct confine_folder *folders, size_t n, struct err *e)
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct beneath rule = {
-		    .allowed = handled->fs & (FS_WRITE_FILE | FS_READ_FILE | FS_READ_DIR |
-		                                 FS_REMOVE_FILE | FS_MAKE_REG | FS_TRUNCATE),
-		    .fd = folders[i].fd};
+		    .allowed = handled->fs & allowed_in(&folders[i]), .fd = folders[i].fd};
 
 		if (syscall(LANDLOCK_ADD, ruleset, PATH_BENEATH, &rule, 0) != 0)
 			return err_sys(e, errno, "Landlock: a folder");

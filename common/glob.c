@@ -111,3 +111,20 @@ bool glob_path_plain(const char *path)
 	}
 	return true;
 }
+
+bool glob_path_match(const char *pattern, const char *path)
+{
+	char below[4096];
+	size_t len = strlen(path), end = strlen(pattern);
+
+	if (len + 2 > sizeof(below) || !glob_path_plain(path))
+		return false;
+	if (glob_match(pattern, path))
+		return true;
+	/* The folder itself is what its pattern takes with a slash and nothing behind. */
+	if (end < 3 || strcmp(pattern + end - 3, "/**") != 0)
+		return false;
+	memcpy(below, path, len);
+	memcpy(below + len, len > 1 ? "/" : "", len > 1 ? 2 : 1);
+	return glob_match(pattern, below);
+}

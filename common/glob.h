@@ -12,6 +12,9 @@
 bool glob_match(const char *pattern, const char *text);
 /* Whether it is a pattern: not empty, no '\' at its end. */
 bool glob_valid(const char *pattern);
+/* Whether a pattern of paths takes a plain path (else: false). One that ends with a slash and two
+ * stars takes the folder itself, too. */
+bool glob_path_match(const char *pattern, const char *path);
 /* Whether `path` begins with '/' and has no empty, "." or ".." component and no '/' at its end
  * (but "/" itself). */
 bool glob_path_plain(const char *path);

@@ -49,6 +49,7 @@ enum policy_act {
 	POLICY_FILE_READ, /* path */
 	POLICY_FILE_WRITE, /* path */
 	POLICY_WATCH,      /* path */
+	POLICY_FILES,      /* a call about files: user, reads, writes, carries */
 };
 
 struct job_rlimit;
@@ -59,9 +60,10 @@ struct policy_request {
 	const char *method; /* "telex.v1.ProcessService/Run" */
 	bool any_method;    /* whatever the method: to explain a path */
 	enum policy_act act;
-	/* POLICY_RUN. Its user is filled in: the default user's name where the client gave none.
-	 * Its output_buffer, spool, limits and rlimits are held against the role's maxima. */
+	/* POLICY_RUN. Its output_buffer, spool, limits and rlimits are held against the role's
+	 * maxima. */
 	const struct job_spec *spec;
+	/* POLICY_RUN, POLICY_FILES: the default user's name where the client gave none. */
 	const char *user;
 	/* POLICY_PROCESS */
 	bool any;   /* the process is another identity's */
@@ -75,6 +77,13 @@ struct policy_request {
 	size_t n_rlimits;
 	/* POLICY_FILE_…, POLICY_WATCH: absolute and plain (glob.h) */
 	const char *path;
+	/* POLICY_FILES: absolute and plain. */
+	bool default_user; /* the client named no user */
+	const char *const *reads, *const *writes;
+	size_t n_reads, n_writes;
+	/* What is at writes[0] comes to be at writes[1], too: where that may be read, it must have
+	 * been allowed to be. With `exchanges` also the other way round. */
+	bool carries, exchanges;
 };
 
 struct policy_decision {
@@ -93,11 +102,24 @@ struct policy_decision {
 	uint64_t memory, pids;
 	uint32_t cpu_millis;
 	int64_t run_timeout_ns;
+	/* POLICY_FILES, allowed: which of policy_file_roles'. */
+	uint32_t role;
 };
 
 /* Pure: no file, no clock. */
 void policy_decide(
     const struct policy *p, const struct policy_request *r, struct policy_decision *out);
+
+/* What a role lets be done with files: NULL-terminated patterns of paths, or NULL. The policy's. */
+struct policy_file_role {
+	const char *const *read, *const *write, *const *watch;
+	uint64_t max_upload, max_upload_files; /* bytes, files; 0: no limit */
+};
+/* Those of an identity's roles that allow this user, in their order. How many; out[max] may be
+ * fewer.
+ */
+size_t policy_file_roles(const struct policy *p, const char *identity, const char *user,
+    struct policy_file_role *out, size_t max);
 
 /* Whether any process at all may be acted upon by this identity with this method. */
 bool policy_any_process(const struct policy *p, const char *identity, const char *method);

@@ -109,13 +109,13 @@ static enum stage check_command(const struct policy_request *r, struct answer *a
 	return refuse(a, reached, "the program %s may not be run", safe(name, program));
 }
 
-static enum stage check_user(const struct policy_request *r, struct answer *a)
+static enum stage check_user(const struct policy_request *r, bool named, struct answer *a)
 {
 	char name[SHOWN], list[100];
 
 	if (r->user != NULL && policy_user_allowed(&a->role->users, r->user))
 		return STAGE_ALLOWED;
-	if (r->spec->user == NULL)
+	if (!named)
 		return refuse(a, STAGE_USER,
 		    "no user was named, and the agent's own ('%s') is not allowed; name one with "
 		    "-u: %s",
@@ -255,7 +255,7 @@ static enum stage check_run(const struct policy_request *r, struct answer *a)
 		return refuse(a, STAGE_COMMAND, "no program is named");
 	stage = check_command(r, a);
 	if (stage == STAGE_ALLOWED)
-		stage = check_user(r, a);
+		stage = check_user(r, r->spec->user != NULL, a);
 	return stage == STAGE_ALLOWED ? check_settings(r->spec, a) : stage;
 }
 
@@ -278,6 +278,19 @@ static enum stage check_process(const struct policy_request *r, struct answer *a
 	return STAGE_SETTINGS;
 }
 
+/* "read", "written" or "watched", by the roots for it. */
+static bool check_root(
+    struct answer *a, const struct policy_list *roots, const char *word, const char *path)
+{
+	char name[SHOWN], list[100];
+
+	if (path != NULL && policy_path_allowed(roots, path))
+		return true;
+	refuse(a, 0, "%s may not be %s; allowed: %s", safe(name, path != NULL ? path : "nothing"),
+	    word, listed(list, sizeof(list), roots));
+	return false;
+}
+
 static enum stage check_path(const struct policy_request *r, struct answer *a)
 {
 	const struct policy_list *roots = r->act == POLICY_FILE_READ    ? &a->role->read
@@ -286,13 +299,38 @@ static enum stage check_path(const struct policy_request *r, struct answer *a)
 	const char *word = r->act == POLICY_FILE_READ    ? "read"
 	                   : r->act == POLICY_FILE_WRITE ? "written"
 	                                                 : "watched";
-	char name[SHOWN], list[100];
 
-	if (r->path != NULL && policy_path_allowed(roots, r->path))
-		return STAGE_ALLOWED;
-	return refuse(a, STAGE_COMMAND, "%s may not be %s; allowed: %s",
-	    safe(name, r->path != NULL ? r->path : "nothing"), word,
-	    listed(list, sizeof(list), roots));
+	return check_root(a, roots, word, r->path) ? STAGE_ALLOWED : STAGE_COMMAND;
+}
+
+/* Nothing comes to be readable by being moved. */
+static bool check_carried(struct answer *a, const char *from, const char *to)
+{
+	const struct policy_role *role = a->role;
+	char name[SHOWN];
+
+	if (policy_path_allowed(&role->read, from) || !policy_path_allowed(&role->read, to))
+		return true;
+	refuse(a, 0, "%s may not be read, and so it may not come to where it could be",
+	    safe(name, from));
+	return false;
+}
+
+static enum stage check_files(const struct policy_request *r, struct answer *a)
+{
+	if (check_user(r, !r->default_user, a) != STAGE_ALLOWED)
+		return STAGE_COMMAND;
+	for (size_t i = 0; i < r->n_reads; i++)
+		if (!check_root(a, &a->role->read, "read", r->reads[i]))
+			return STAGE_USER;
+	for (size_t i = 0; i < r->n_writes; i++)
+		if (!check_root(a, &a->role->write, "written", r->writes[i]))
+			return STAGE_USER;
+	if (r->carries && r->n_writes == 2 &&
+	    (!check_carried(a, r->writes[0], r->writes[1]) ||
+	        (r->exchanges && !check_carried(a, r->writes[1], r->writes[0]))))
+		return STAGE_SETTINGS;
+	return STAGE_ALLOWED;
 }
 
 static bool has_method(const struct policy_role *role, const char *method)
@@ -327,6 +365,9 @@ static void hold_against(
 	case POLICY_FILE_WRITE:
 	case POLICY_WATCH:
 		a->stage = check_path(r, a);
+		return;
+	case POLICY_FILES:
+		a->stage = check_files(r, a);
 		return;
 	}
 	a->stage = refuse(a, STAGE_METHOD, "nothing is known of this act");
@@ -393,6 +434,7 @@ void policy_decide(
 	struct answer a, best = {.stage = STAGE_NOTHING};
 	const struct policy_role *role;
 	size_t grant = 0, at = 0;
+	uint32_t place = 0;
 	char name[SHOWN];
 
 	*out = (struct policy_decision){.allowed = false};
@@ -405,6 +447,9 @@ void policy_decide(
 	    out->why, sizeof(out->why), "the policy grants nothing to %s", safe(name, r->identity));
 	while ((role = next_role(p, r->identity, &grant, &at)) != NULL) {
 		hold_against(role, r, &a);
+		if (a.stage == STAGE_ALLOWED)
+			out->role = place;
+		place += r->user != NULL && policy_user_allowed(&role->users, r->user);
 		if (a.stage <= best.stage)
 			continue;
 		best = a;
@@ -416,6 +461,29 @@ void policy_decide(
 	out->allowed = best.stage == STAGE_ALLOWED;
 	if (out->allowed && r->act == POLICY_RUN)
 		allow_run(out, best.role, r->spec);
+}
+
+size_t policy_file_roles(const struct policy *p, const char *identity, const char *user,
+    struct policy_file_role *out, size_t max)
+{
+	const struct policy_role *role;
+	size_t grant = 0, at = 0, n = 0;
+
+	if (p == NULL || identity == NULL || identity[0] == '\0')
+		return 0;
+	while ((role = next_role(p, identity, &grant, &at)) != NULL) {
+		if (!policy_user_allowed(&role->users, user))
+			continue;
+		if (n < max)
+			out[n] =
+			    (struct policy_file_role){.read = (const char *const *)role->read.items,
+			        .write = (const char *const *)role->write.items,
+			        .watch = (const char *const *)role->watch.items,
+			        .max_upload = role->max_upload,
+			        .max_upload_files = role->max_upload_files};
+		n++;
+	}
+	return n;
 }
 
 bool policy_any_process(const struct policy *p, const char *identity, const char *method)

@@ -42,6 +42,7 @@ struct policy_role {
 	int64_t min_nice;
 	uint64_t rlimits[POLICY_RESOURCES]; /* the highest hard limit; 0: may not be set */
 	uint64_t max_running, calls_per_second, concurrent_calls; /* 0: no limit */
+	uint64_t max_upload, max_upload_files;                    /* bytes, files; 0: no limit */
 };
 
 struct policy_grant {

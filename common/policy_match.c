@@ -28,6 +28,23 @@ const char *const policy_methods[] = {
     "telex.v1.ProcessService/SignalGroup",
     "telex.v1.ProcessService/UpdateGroup",
     "telex.v1.ProcessService/RemoveGroup",
+    "telex.v1.FileService/Stat",
+    "telex.v1.FileService/List",
+    "telex.v1.FileService/MakeDirectory",
+    "telex.v1.FileService/Remove",
+    "telex.v1.FileService/Move",
+    "telex.v1.FileService/Copy",
+    "telex.v1.FileService/SetAttributes",
+    "telex.v1.FileService/Link",
+    "telex.v1.FileService/ReadLink",
+    "telex.v1.FileService/StatFilesystem",
+    "telex.v1.FileService/Checksum",
+    "telex.v1.FileService/Read",
+    "telex.v1.FileService/Write",
+    "telex.v1.FileService/GetUpload",
+    "telex.v1.FileService/Truncate",
+    "telex.v1.FileService/PutTree",
+    "telex.v1.FileService/GetTree",
     "telex.v1.SystemService/GetInfo",
     "telex.v1.CertificateService/Enroll",
     "telex.v1.CertificateService/Renew",
@@ -53,25 +70,9 @@ uint64_t policy_default_signals(void)
 
 bool policy_path_allowed(const struct policy_list *roots, const char *path)
 {
-	char below[4096];
-	size_t len = strlen(path);
-
-	if (len + 2 > sizeof(below) || !glob_path_plain(path))
-		return false;
-	for (size_t i = 0; i < roots->n; i++) {
-		const char *pattern = roots->items[i];
-		size_t end = strlen(pattern);
-
-		if (glob_match(pattern, path))
+	for (size_t i = 0; i < roots->n; i++)
+		if (glob_path_match(roots->items[i], path))
 			return true;
-		/* The folder itself is what its pattern takes with a slash and nothing behind. */
-		if (end < 3 || strcmp(pattern + end - 3, "/**") != 0)
-			continue;
-		memcpy(below, path, len);
-		memcpy(below + len, len > 1 ? "/" : "", len > 1 ? 2 : 1);
-		if (glob_match(pattern, below))
-			return true;
-	}
 	return false;
 }
 

@@ -3,11 +3,13 @@
  * Protobuf services on gRPC: tables of methods, and calls in both directions. Knows nothing of
  * telex.
  *
- * A service is a const table; a method says what its messages are and has up to five functions. On
+ * A service is a const table; a method says what its messages are and has up to six functions. On
  * the server:
  *   open        the call begins; may set rpc_call_data
  *   message     one request, unpacked; freed after return. Its credit is returned after it unless
  *               `manual_credit`
+ *   raw         instead of message, of a client's stream: one request as it came; lives during the
+ *               call. rpc_unpack unpacks it
  *   half_close  the client has sent its last
  *   writable    room to send again
  *   closed      the last: release what open made
@@ -45,9 +47,10 @@ struct rpc_method {
 	bool manual_credit;               /* the method calls rpc_credit itself */
 	void (*open)(struct rpc_call *c); /* may be NULL */
 	void (*message)(struct rpc_call *c, const ProtobufCMessage *msg);
-	void (*half_close)(struct rpc_call *c); /* may be NULL */
-	void (*writable)(struct rpc_call *c);   /* may be NULL */
-	void (*closed)(struct rpc_call *c);     /* may be NULL */
+	void (*raw)(struct rpc_call *c, const uint8_t *msg, size_t len); /* may be NULL */
+	void (*half_close)(struct rpc_call *c);                          /* may be NULL */
+	void (*writable)(struct rpc_call *c);                            /* may be NULL */
+	void (*closed)(struct rpc_call *c);                              /* may be NULL */
 };
 
 struct rpc_service {
@@ -103,6 +106,10 @@ void rpc_call_set_data(struct rpc_call *c, void *data);
 const struct rpc_method *rpc_call_method(struct rpc_call *c); /* NULL: there is none such */
 /* "/telex.v1.ProcessService/Run"; of a call that was accepted. */
 const char *rpc_call_path(const struct rpc_call *c);
+
+/* A request that `raw` was given, unpacked; it lives until raw returns. NULL: it is none, and the
+ * call was answered so. */
+const ProtobufCMessage *rpc_unpack(struct rpc_call *c, const uint8_t *msg, size_t len);
 
 /* Whether the client has ended its half by now. One that ends it only after the last message was
  * sent, in a call that `finished` then gets with OK, has seen that message. */

@@ -133,11 +133,14 @@ static void on_message(struct grpc_call *g, const uint8_t *msg, size_t len, void
 		grpc_credit(g, len);
 		return;
 	}
-	m = unpack(c, msg, len);
-	if (m == NULL)
+	m = c->method->raw == NULL ? unpack(c, msg, len) : NULL;
+	if (m == NULL && c->method->raw == NULL)
 		return;
 	c->message_size = len;
-	c->method->message(c, m);
+	if (c->method->raw != NULL)
+		c->method->raw(c, msg, len);
+	else
+		c->method->message(c, m);
 	c->message_size = 0;
 	rpc_arena_clear(&c->arena);
 	if (!c->method->manual_credit)
@@ -297,6 +300,11 @@ int rpc_server_stream(struct rpc_server *s, struct h2_stream *stream, void *peer
 }
 
 /* ---- what methods call ---- */
+
+const ProtobufCMessage *rpc_unpack(struct rpc_call *c, const uint8_t *msg, size_t len)
+{
+	return unpack(c, msg, len);
+}
 
 void rpc_call_set_peer(struct rpc_call *c, void *peer)
 {

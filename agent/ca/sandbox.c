@@ -42,7 +42,7 @@ int ca_sandbox_enter(struct confine_report *r, struct err *e)
 
 int ca_sandbox_close(struct confine_report *r, struct err *e)
 {
-	struct confine_folder here = {open(".", O_PATH | O_DIRECTORY | O_CLOEXEC)};
+	struct confine_folder here = {.fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC)};
 	int rc;
 
 	if (here.fd < 0)

@@ -165,7 +165,7 @@ static int reach_for_paths(void)
 	struct confine_report r = {0};
 	struct err e;
 	int inside = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct confine_folder folder = {inside};
+	struct confine_folder folder = {.fd = inside};
 	int fd;
 
 	if (inside < 0 || confine_paths(&r, &folder, 1, &e) != 0)
