@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "common/rpc_status.h"
 
@@ -19,10 +20,12 @@ struct roots;
 /* The next message, packed; lives until the next call_receive. 1, 0: the client has ended its half;
  * negative: the worker is gone, and the call is over whatever is done (TX_ECLOSED, TX_ENOMEM). */
 int call_receive(struct call *c, const uint8_t **msg, size_t *len);
-/* Whether call_receive would not have to wait. */
+/* Whether call_receive would not have to wait. Before it waits, it flushes. */
 bool call_readable(struct call *c);
 /* Packs and sends; what is sent may wait a little for more (call_flush). Negative as above. */
 int call_send(struct call *c, const ProtobufCMessage *response);
+/* The same for a message that is packed already, in parts: large ones are not copied. */
+int call_send_parts(struct call *c, const struct iovec *parts, int n);
 int call_flush(struct call *c);
 /* Whether the worker is gone: to be asked between the steps of what takes long. */
 bool call_gone(struct call *c);
