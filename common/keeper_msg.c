@@ -52,6 +52,7 @@ const struct km_row km_table[] = {
     {KM_RUNNING,    KM_KEEPER, 0, sizeof(struct km_running),    WORKING,    "running",    NONE},
     {KM_GROUP_REPLY, KM_KEEPER, 0, sizeof(struct km_group_reply), WORKING,  "group_reply", NONE},
     {KM_DETACHED,   KM_KEEPER, 0, sizeof(struct km_detached),   WORKING,    "detached",   NONE},
+    {KM_FILES_REPLY, KM_KEEPER, 1, sizeof(struct km_files_reply), WORKING,  "files_reply", {STRING(km_files_reply, home)}},
     {KM_FILE,       KM_KEEPER, 1, sizeof(struct km_file),       ANY,        "file",       NONE},
     {KM_READY,      KM_WORKER, 0, sizeof(struct km_ready),      CONFIGURED, "ready",      NONE},
     {KM_FAILED,     KM_WORKER, 0, sizeof(struct km_failed),     ANY,        "failed",     {STRING(km_failed, text)}},
@@ -68,6 +69,7 @@ const struct km_row km_table[] = {
     {KM_RESIZE,     KM_WORKER, 0, sizeof(struct km_resize),     WORKING,    "resize",     {STRING(km_resize, id), STRING(km_resize, by)}},
     {KM_GROUP,      KM_WORKER, 0, sizeof(struct km_group),      WORKING,    "group",      {STRING(km_group, name), STRING(km_group, by)}},
     {KM_REVOCATIONS, KM_WORKER, 1, sizeof(struct km_revocations), WORKING,  "revocations", NONE},
+    {KM_FILES,      KM_WORKER, 0, sizeof(struct km_files),      WORKING,    "files",      {STRING(km_files, owner), STRING(km_files, user)}},
     {KM_INFO,       KM_WORKER, 0, sizeof(struct km_info),       WORKING,    "info",       NONE},
 };
 /* clang-format on */
@@ -118,6 +120,8 @@ _Static_assert(sizeof(struct km_file) == HDR + 8, "km_file");
 _Static_assert(sizeof(struct km_ready) == HDR + 16, "km_ready");
 _Static_assert(sizeof(struct km_pong) == HDR + 8 + KM_HASH_SIZE, "km_pong");
 _Static_assert(sizeof(struct km_revocations) == HDR, "km_revocations");
+_Static_assert(sizeof(struct km_files) == HDR + KM_IDENTITY_SIZE + KM_TEXT_SIZE, "km_files");
+_Static_assert(sizeof(struct km_files_reply) == HDR + 8 + KM_HOME_SIZE, "km_files_reply");
 _Static_assert(sizeof(struct km_group_reply) == HDR + 24, "km_group_reply");
 
 const struct km_row *km_row(uint16_t type)

@@ -31,12 +31,13 @@
 #include "common/err.h"
 #include "common/job_spec.h"
 
-#define KM_VERSION       3
+#define KM_VERSION       4
 #define KM_ID_SIZE       65  /* process_id and its NUL */
 #define KM_IDENTITY_SIZE 256 /* an identity and its NUL */
 #define KM_TEXT_SIZE     256
 #define KM_USER_SIZE     64
 #define KM_HASH_SIZE     32 /* SHA-256 */
+#define KM_HOME_SIZE     1024
 #define KM_LISTEN_MAX    16
 #define KM_WORKER_FD     3 /* where a worker finds its end of the pair */
 
@@ -63,6 +64,7 @@ enum km_type {
 	KM_DETACHED = 18,    /* an attachment was withdrawn for another's sake */
 	KM_FILE = 19, /* what a worker may not open itself; fd: the file, or a socket; between
 	                 KM_CONFIG and KM_GO, KM_FILE_REVOCATIONS also later */
+	KM_FILES_REPLY = 20, /* answer to KM_FILES; fd: a SOCK_STREAM socket (files_frame.h) */
 	/* worker -> keeper */
 	KM_READY = 64,
 	KM_FAILED = 65, /* cannot serve; the worker exits */
@@ -81,6 +83,7 @@ enum km_type {
 	KM_GROUP = 78,  /* about a group */
 	KM_REVOCATIONS =
 	    79, /* newer revocations, which this worker has verified; fd: sealed memfd, PEM */
+	KM_FILES = 80, /* start a telex-files */
 };
 /* clang-format on */
 
@@ -172,6 +175,7 @@ enum km_why {
 	KM_WHY_CEILING,     /* the agent's ceiling forbids it: text says what */
 	KM_WHY_QUOTA,       /* the identity runs as many as it may: newest says how many */
 	KM_WHY_AUDIT,       /* the keeper's own record cannot be written */
+	KM_WHY_HELPERS,     /* too many telex-files run: newest says how many may */
 };
 
 enum km_end_kind {
@@ -305,6 +309,13 @@ struct km_refused {
 	uint32_t stream; /* DROPPED, AHEAD: which */
 	uint64_t oldest, newest;
 	char text[KM_TEXT_SIZE];
+};
+
+/* The socket's other end is its descriptor FILES_FD; it ends with the socket. */
+struct km_files_reply {
+	struct km_hdr hdr;
+	uint32_t pid, uid;
+	char home[KM_HOME_SIZE]; /* the user's home folder */
 };
 
 struct km_table_msg {
@@ -565,6 +576,13 @@ struct km_revocations {
 	struct km_hdr hdr;
 };
 
+/* A telex-files of its own, as this user. Answer: KM_FILES_REPLY. */
+struct km_files {
+	struct km_hdr hdr;
+	char owner[KM_IDENTITY_SIZE]; /* for whom */
+	char user[KM_TEXT_SIZE];      /* as job_spec's; "": the agent's own */
+};
+
 union km_any {
 	struct km_hdr hdr;
 	struct km_config config;
@@ -598,6 +616,8 @@ union km_any {
 	struct km_ready ready;
 	struct km_pong pong;
 	struct km_revocations revocations;
+	struct km_files files;
+	struct km_files_reply files_reply;
 };
 
 /* ---- the table ---- */

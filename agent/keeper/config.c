@@ -41,6 +41,7 @@ static const struct config_key top_keys[] = {
     KEY(cgroup, KIND_CGROUP, 0, 0),
     KEY(max_processes, KIND_COUNT, 1, 1000000),
     KEY(max_connections, KIND_COUNT, 1, 1000000),
+    KEY(max_file_helpers, KIND_COUNT, 1, 10000),
     KEY(output_buffer, KIND_SIZE, RING_SIZE_MIN, RING_SIZE_MAX),
     KEY(max_output_buffer, KIND_SIZE, RING_SIZE_MIN, RING_SIZE_MAX),
     KEY(max_spool, KIND_SIZE, 0, SPOOL_MAX),
@@ -70,6 +71,8 @@ static const struct config_key ceiling_keys[] = {
     {"programs", KIND_PROGRAMS, offsetof(struct config, ceiling.programs), 0, CEILING_ENTRIES_MAX},
     {"groups", KIND_USERS, offsetof(struct config, ceiling.groups), 0, CEILING_ENTRIES_MAX},
     {"root", KIND_BOOL, offsetof(struct config, ceiling.root), 0, 0},
+    {"files", KIND_BOOL, offsetof(struct config, ceiling.files), 0, 0},
+    {"folders", KIND_FOLDERS, offsetof(struct config, ceiling.folders), 0, CEILING_ENTRIES_MAX},
     {"any_process", KIND_BOOL, offsetof(struct config, ceiling.any_process), 0, 0},
 };
 
@@ -91,6 +94,7 @@ static int set_defaults(struct config *c, const char *file)
 {
 	c->max_processes = 10000;
 	c->max_connections = 10000;
+	c->max_file_helpers = 64;
 	c->output_buffer = RING_SIZE_DEFAULT;
 	c->max_output_buffer = (uint64_t)64 << 20;
 	c->max_spool = (uint64_t)1 << 30;

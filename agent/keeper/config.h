@@ -39,6 +39,7 @@ struct config {
 	char *worker_user; /* NULL: "telex" where there is one, else uid 65534 */
 	uint32_t max_processes;
 	uint32_t max_connections;              /* a worker */
+	uint32_t max_file_helpers;             /* processes of telex-files */
 	uint64_t output_buffer;                /* bytes a stream */
 	uint64_t max_output_buffer, max_spool; /* what a request may ask for, a stream */
 	int64_t shutdown_grace_ns, heartbeat_ns, hang_timeout_ns;

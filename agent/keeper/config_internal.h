@@ -23,7 +23,8 @@ enum config_kind {
 	/* Lists of strings, at most `max` of them; config_read.c copies them. */
 	KIND_ADDRESSES,
 	KIND_USERS,
-	KIND_PROGRAMS
+	KIND_PROGRAMS,
+	KIND_FOLDERS
 };
 
 struct config_key {

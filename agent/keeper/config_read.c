@@ -53,7 +53,8 @@ static void tell(struct reader *rd, const char *fmt, ...)
 
 static bool is_list(enum config_kind kind)
 {
-	return kind == KIND_ADDRESSES || kind == KIND_USERS || kind == KIND_PROGRAMS;
+	return kind == KIND_ADDRESSES || kind == KIND_USERS || kind == KIND_PROGRAMS ||
+	       kind == KIND_FOLDERS;
 }
 
 /* Which of config_sections this is; the top one's name is libconfuse's. */
@@ -287,6 +288,8 @@ static int take_lists(struct config *c, cfg_t *cfg)
 		    &c->ceiling.programs, &c->ceiling.n_programs, ceiling, "programs");
 	if (rc == 0 && ceiling != NULL)
 		rc = copy_new_list(&c->ceiling.groups, &c->ceiling.n_groups, ceiling, "groups");
+	if (rc == 0 && ceiling != NULL)
+		rc = copy_new_list(&c->ceiling.folders, &c->ceiling.n_folders, ceiling, "folders");
 	c->authority.given = authority != NULL;
 	if (rc == 0 && authority != NULL)
 		rc = copy_list(c->authority.listen, &c->authority.n_listen, KM_LISTEN_MAX,

@@ -72,6 +72,14 @@ void exec_log_not_started(
     struct exec_log *x, const struct job *j, int stage, int sys_errno, const char *text);
 void exec_log_ended(struct exec_log *x, const struct job *j);
 
+/* ---- telex-files ---- */
+
+/* One is about to be started as this user. Negative: as exec_log_exec. */
+int exec_log_files(
+    struct exec_log *x, const char *owner, const struct user *user, struct km_refused *why);
+void exec_log_files_started(struct exec_log *x, const char *owner, pid_t pid);
+void exec_log_files_ended(struct exec_log *x, const char *owner, pid_t pid, const char *how);
+
 /* A worker asked for what may not be: `what` ("start", "signal", …) for `identity` on the process
  * `id` (either may be ""); why. hostile: it cannot have asked so in good faith. */
 void exec_log_refused(struct exec_log *x, const char *what, const char *identity, const char *id,

@@ -73,6 +73,15 @@ static struct audit *begin_job(struct exec_log *x, const char *event, const stru
 	return a;
 }
 
+static int end_or_refuse(struct audit *a, struct km_refused *why)
+{
+	if (audit_end(a, NULL) == 0)
+		return 0;
+	*why = (struct km_refused){.why = KM_WHY_AUDIT};
+	strcpy(why->text, "the agent's record of executions cannot be written to");
+	return TX_ESYS;
+}
+
 int exec_log_exec(
     struct exec_log *x, const struct job *j, const struct user *user, struct km_refused *why)
 {
@@ -89,11 +98,7 @@ int exec_log_exec(
 	for (size_t i = 0; i < spec->envc; i++)
 		audit_list_item(a, spec->env[i], strcspn(spec->env[i], "="));
 	audit_list_close(a);
-	if (audit_end(a, NULL) == 0)
-		return 0;
-	*why = (struct km_refused){.why = KM_WHY_AUDIT};
-	strcpy(why->text, "the agent's record of executions cannot be written to");
-	return TX_ESYS;
+	return end_or_refuse(a, why);
 }
 
 void exec_log_started(struct exec_log *x, const struct job *j)
@@ -140,6 +145,39 @@ void exec_log_ended(struct exec_log *x, const struct job *j)
 		audit_text(a, "reason", reasons[how->reason]);
 	if (how->by[0] != '\0')
 		audit_text(a, "by", how->by);
+	end(a);
+}
+
+/* ---- telex-files ---- */
+
+int exec_log_files(
+    struct exec_log *x, const char *owner, const struct user *user, struct km_refused *why)
+{
+	struct audit *a = begin(x, "files-exec");
+
+	audit_text(a, "owner", owner);
+	audit_text(a, "user", user->name);
+	audit_number(a, "uid", user->uid);
+	audit_number(a, "gid", user->gid);
+	return end_or_refuse(a, why);
+}
+
+void exec_log_files_started(struct exec_log *x, const char *owner, pid_t pid)
+{
+	struct audit *a = begin(x, "files-started");
+
+	audit_text(a, "owner", owner);
+	audit_number(a, "pid", pid);
+	end(a);
+}
+
+void exec_log_files_ended(struct exec_log *x, const char *owner, pid_t pid, const char *how)
+{
+	struct audit *a = begin(x, "files-ended");
+
+	audit_text(a, "owner", owner);
+	audit_number(a, "pid", pid);
+	audit_text(a, "how", how);
 	end(a);
 }
 

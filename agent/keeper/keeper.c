@@ -13,6 +13,7 @@
 #include "agent/keeper/ending.h"
 #include "agent/keeper/exec_log.h"
 #include "agent/keeper/group.h"
+#include "agent/keeper/helpers.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/keeper_internal.h"
 #include "agent/keeper/link.h"
@@ -129,7 +130,7 @@ static int reaped_other(pid_t pid, int status, void *arg)
 
 	return workers_reaped(k->workers, pid, status) || upgrade_reaped(k->upgrade, pid, status) ||
 	       old_workers_reaped(k->old_workers, pid) || renewal_reaped(k->renewal, pid, status) ||
-	       ca_proc_reaped(k->ca, pid, status);
+	       ca_proc_reaped(k->ca, pid, status) || helpers_reaped(k->env.helpers, pid, status);
 }
 
 static void reap_round(void *arg)
@@ -278,6 +279,9 @@ static int make_parts(struct keeper *k, const struct keeper_setup *setup, struct
 	if (rc == 0)
 		rc = ca_proc_new(&k->ca, k->env.base, setup->ca, &ca_ops, k, e);
 	if (rc == 0)
+		rc = helpers_new(&k->env.helpers, k->env.base, setup->files, &k->self.nofile,
+		    k->env.exec_log, e);
+	if (rc == 0)
 		rc = old_workers_new(&k->old_workers, k->env.base, e);
 	if (rc == 0 && (k->env.looks = budget_new(k->env.base, LOOKS_NS)) == NULL)
 		rc = err_set(e, TX_ENOMEM, "out of memory");
@@ -347,6 +351,7 @@ int keeper_run(struct keeper *k, struct err *e)
 	if (rc != 0)
 		return rc;
 	ca_proc_set(k->ca, k->config);
+	helpers_set(k->env.helpers, k->config);
 	/* Who died while another image was executed. */
 	if (k->upgraded)
 		reap_run(k->reap);
@@ -371,6 +376,7 @@ void keeper_free(struct keeper *k)
 	renewal_free(k->renewal);
 	workers_free(k->workers);
 	ca_proc_free(k->ca);
+	helpers_free(k->env.helpers);
 	old_workers_free(k->old_workers);
 	reap_free(k->reap);
 	jobs_free(k->env.jobs);

@@ -16,6 +16,7 @@ struct keeper_setup {
 	const char *worker;    /* the worker's executable */
 	const char *renew;     /* telex-renew's */
 	const char *ca;        /* telex-ca's */
+	const char *files;     /* telex-files's */
 	struct rlimit nofile;  /* the limit of open files that jobs are to have */
 	const char *program;   /* this one, for an upgrade */
 	char *const *argv;

@@ -5,6 +5,7 @@
 
 #include "agent/keeper/ca_proc.h"
 #include "agent/keeper/exec_log.h"
+#include "agent/keeper/helpers.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/job_save.h"
 #include "agent/keeper/keeper_internal.h"
@@ -41,6 +42,7 @@ static void apply(struct keeper *k)
 	starter_set_sizes(k->env.starter, c->output_buffer, c->max_output_buffer, c->max_spool);
 	shutdown_set_grace(k->shutdown, c->shutdown_grace_ns);
 	ca_proc_set(k->ca, k->config);
+	helpers_set(k->env.helpers, k->config);
 }
 
 void keeper_renewed(struct config *c, struct listeners *ls, void *arg)

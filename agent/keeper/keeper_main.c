@@ -184,7 +184,7 @@ static int ensure_stdio(void)
  * (start.c); a connection has one, in its worker. */
 static rlim_t wanted_nofile(const struct config *c)
 {
-	rlim_t wanted = (rlim_t)c->max_processes * 5 + 1024;
+	rlim_t wanted = (rlim_t)c->max_processes * 5 + c->max_file_helpers + 1024;
 
 	return wanted > c->max_connections ? wanted : c->max_connections;
 }
@@ -223,8 +223,9 @@ static int check_config(const struct config *c)
 }
 
 /* Whether an upgrade to this program would work out, as far as that can be known. */
-static int check_state(struct config *c, const char *worker)
+static int check_state(const struct keeper_setup *setup)
 {
+	struct config *c = setup->config;
 	struct listeners held = {.n = 0};
 	struct state_in *in = NULL;
 	struct err e = {0};
@@ -233,15 +234,17 @@ static int check_state(struct config *c, const char *worker)
 	if (rc != 0)
 		return 1;
 	log_open("check", LOG_LEVEL_ERROR, c->log_json, STDERR_FILENO);
-	if (access(worker, X_OK) != 0)
-		rc = err_sys(&e, errno, "%s", worker);
+	if (access(setup->worker, X_OK) != 0)
+		rc = err_sys(&e, errno, "%s", setup->worker);
+	else if (access(setup->files, X_OK) != 0)
+		rc = err_sys(&e, errno, "%s", setup->files);
 	if (rc == 0)
 		rc = state_open(&in, UPGRADE_CHECK_FD, &e);
 	if (rc == 0)
 		rc = state_check(in, &held, &e);
 	state_close(in);
 	if (rc == 0)
-		rc = preflight_run(c, worker, &held, &e);
+		rc = preflight_run(c, setup->worker, &held, &e);
 	if (rc != 0)
 		tell_problem(e.message, NULL);
 	return rc == 0 ? 0 : 1;
@@ -299,7 +302,7 @@ int main(int argc, char **argv)
 {
 	struct options o = {.config = SYSCONFDIR "/telex/telexd.conf"};
 	struct keeper_setup setup = {.argv = argv};
-	char worker[PATH_MAX], program[PATH_MAX], renew[PATH_MAX], ca[PATH_MAX];
+	char worker[PATH_MAX], program[PATH_MAX], renew[PATH_MAX], ca[PATH_MAX], files[PATH_MAX];
 	int status;
 
 	if (ensure_stdio() != 0)
@@ -317,8 +320,9 @@ int main(int argc, char **argv)
 		setup.worker = worker; /* it is started in another folder */
 	setup.renew = find_beside(setup.worker, "telex-renew", renew, sizeof(renew));
 	setup.ca = find_beside(setup.worker, "telex-ca", ca, sizeof(ca));
+	setup.files = find_beside(setup.worker, "telex-files", files, sizeof(files));
 	if (o.check_state)
-		status = check_state(setup.config, setup.worker);
+		status = check_state(&setup);
 	else
 		status = o.check ? check_config(setup.config) : serve(&setup);
 	config_unref(setup.config);

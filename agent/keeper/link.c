@@ -90,6 +90,7 @@ static const struct {
     {KM_GROUP, ask_group},
     {KM_INFO, ask_info},
     {KM_REVOCATIONS, link_on_revocations},
+    {KM_FILES, link_on_files},
 };
 
 static int on_message(struct km_chan *c, const union km_any *msg, int *fds, size_t n_fds, void *arg)

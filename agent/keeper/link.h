@@ -17,6 +17,7 @@ struct ceiling;
 struct exec_log;
 struct event_base;
 struct groups;
+struct helpers;
 struct jobs;
 struct km_chan;
 struct km_pong;
@@ -30,6 +31,7 @@ struct link_env {
 	struct starter *starter;
 	struct groups *groups;
 	struct budget *looks;          /* of lists: at what their jobs use */
+	struct helpers *helpers;       /* NULL: none here */
 	uint32_t can;                  /* enum km_can, ored */
 	const struct ceiling *ceiling; /* of the configuration that is in force */
 	bool stopping;                 /* no new starts */

@@ -46,6 +46,8 @@ link_handler ask_signal, ask_remove, ask_resize, ask_list, ask_group, ask_info;
 
 /* link_revocations.c */
 link_handler link_on_revocations;
+/* link_files.c */
+link_handler link_on_files;
 /* update.c */
 link_handler update_ask;
 

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/keeper/bounds.h"
 #include "agent/keeper/cgroup.h"
 #include "agent/keeper/ending.h"
 #include "agent/keeper/environment.h"
@@ -24,7 +25,6 @@
 #include "agent/keeper/terminal.h"
 #include "agent/keeper/tree.h"
 #include "agent/keeper/user.h"
-#include "common/ceiling.h"
 #include "common/duration.h"
 #include "common/log.h"
 
@@ -102,24 +102,12 @@ int start_refuse_system(struct km_refused *why, int sys_errno, const char *what)
 
 /* ---- who, and in what environment ---- */
 
-/* What uid the name has, and what gid its group, and what the ceiling says to them. */
-static int hold_to_ceiling(const struct starter *st, const struct user *u, struct err *e)
-{
-	char number[16];
-	int rc = st->ceiling == NULL ? 0 : ceiling_check_uid(st->ceiling, u->name, u->uid, e);
-
-	if (rc != 0 || st->ceiling == NULL || !u->change)
-		return rc;
-	snprintf(number, sizeof(number), "%u", (unsigned)u->gid);
-	return ceiling_check_gid(
-	    st->ceiling, u->group != NULL ? u->group : number, u->gid, u->own_group, e);
-}
-
+/* What the ceiling says to the user that was found. */
 static int check_uid(const struct starter *st, const struct user *u, struct km_refused *why)
 {
 	struct err e;
 
-	if (hold_to_ceiling(st, u, &e) == 0)
+	if (bounds_user(st->ceiling, u, &e) == 0)
 		return 0;
 	log_error("%s (uid %u): %s", u->name, (unsigned)u->uid, e.message);
 	exec_log_refused(st->c.exec_log, "start", "", "", e.message, false);
