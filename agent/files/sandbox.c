@@ -12,14 +12,14 @@
 
 #include "agent/files/roots.h"
 
-/* A row a purpose. What opens is openat2 alone: roots.c. */
+/* A row a purpose. */
 const char *const sandbox_calls[] = {
     /* the worker's socket, and stderr */
     "recvfrom", "recvmsg", "sendmsg", "sendto", "read", "write", "close", "poll", "ppoll",
     /* looking */
-    "openat2", "statx", "fstat", "newfstatat", "getdents64", "readlink", "readlinkat", "statfs",
-    "fstatfs", "getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr",
-    "faccessat2",
+    "openat2", "openat", "statx", "fstat", "newfstatat", "getdents64", "readlink", "readlinkat",
+    "statfs", "fstatfs", "getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr",
+    "flistxattr", "faccessat2",
     /* names */
     "mkdirat", "mknodat", "linkat", "symlinkat", "unlinkat", "renameat", "renameat2",
     /* attributes */

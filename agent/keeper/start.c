@@ -25,6 +25,7 @@
 #include "agent/keeper/terminal.h"
 #include "agent/keeper/tree.h"
 #include "agent/keeper/user.h"
+#include "common/ceiling.h"
 #include "common/duration.h"
 #include "common/log.h"
 

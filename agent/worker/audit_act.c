@@ -4,9 +4,11 @@
 
 #include "agent/worker/audit_internal.h"
 #include "agent/worker/audit_log.h"
+#include "agent/worker/file_request.h"
 #include "common/audit.h"
 #include "common/job_spec.h"
 #include "common/keeper_msg.h"
+#include "common/rpc_status.h"
 #include "common/signame.h"
 
 static void put_environment(struct audit *a, const struct job_spec *spec)
@@ -183,4 +185,35 @@ int audit_log_other(struct rpc_call *c, const char *event, const char *what, con
 	audit_text(a, "subject", subject);
 	audit_text(a, "detail", detail);
 	return audit_end(a, NULL) == 0 ? 0 : audit_unavailable(refuse);
+}
+
+/* ---- files ---- */
+
+static void put_paths(struct audit *a, const struct file_request *f)
+{
+	audit_list_open(a, "paths");
+	for (size_t i = 0; i < f->n_paths; i++)
+		audit_list_item(a, f->paths[i].path, strlen(f->paths[i].path));
+	audit_list_close(a);
+}
+
+int audit_log_files(struct rpc_call *c, const struct file_request *f, struct rpc_status *refuse)
+{
+	struct audit *a = audit_begin_call(c, "file");
+
+	audit_text(a, "method", rpc_call_method(c)->name);
+	audit_text(a, "user", f->user[0] != '\0' ? f->user : NULL);
+	put_paths(a, f);
+	return audit_end(a, NULL) == 0 ? 0 : audit_unavailable(refuse);
+}
+
+void audit_log_files_end(struct rpc_call *c, int code, const char *reason, const char *summary)
+{
+	struct audit *a = audit_begin_call(c, "file-end");
+
+	audit_text(a, "method", rpc_call_method(c)->name);
+	audit_text(a, "code", rpc_code_name(code));
+	audit_text(a, "reason", reason != NULL && reason[0] != '\0' ? reason : NULL);
+	audit_text(a, "summary", summary != NULL && summary[0] != '\0' ? summary : NULL);
+	(void)audit_end(a, NULL);
 }

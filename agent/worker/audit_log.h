@@ -20,6 +20,7 @@
 #include "common/err.h"
 #include "common/rpc.h"
 
+struct file_request;
 struct job_spec;
 struct km_exit;
 struct peer;
@@ -66,6 +67,9 @@ int audit_log_act(struct rpc_call *c, uint16_t type, const void *msg, const stru
     struct rpc_status *refuse);
 /* The client is given an exit. */
 void audit_log_exit(struct rpc_call *c, const char *id, const struct km_exit *how);
+/* What is about to be done with files; and what came of it (summary: "" or NULL for nothing). */
+int audit_log_files(struct rpc_call *c, const struct file_request *f, struct rpc_status *refuse);
+void audit_log_files_end(struct rpc_call *c, int code, const char *reason, const char *summary);
 /* An act of another kind ("certificate", "file", …): `what` is done with `subject`; detail may be
  * NULL. */
 int audit_log_other(struct rpc_call *c, const char *event, const char *what, const char *subject,

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/worker/audit_log.h"
+#include "agent/worker/file_request.h"
 #include "agent/worker/rates.h"
 #include "agent/worker/worker.h"
 #include "common/ceiling.h"
@@ -311,4 +312,114 @@ uint8_t authz_any(struct rpc_call *c)
 	const struct policy *p = ask(c, &r);
 
 	return beyond_own(c) && policy_any_process(p, r.identity, r.method) ? 1 : 0;
+}
+
+/* ---- files ---- */
+
+static const char *user_of(struct rpc_call *c, const char *user)
+{
+	const struct worker *w = rpc_call_context(c);
+
+	return user[0] != '\0' ? user : w->config.default_user;
+}
+
+/* The ceiling's word on all paths. */
+static int check_ceiling(const struct ceiling *c, const struct policy_request *r, struct err *e)
+{
+	int rc = ceiling_check_files(c, r->user, e);
+
+	for (size_t i = 0; i < r->n_reads && rc == 0; i++)
+		rc = ceiling_check_path(c, r->reads[i], e);
+	for (size_t i = 0; i < r->n_writes && rc == 0; i++)
+		rc = ceiling_check_path(c, r->writes[i], e);
+	return rc;
+}
+
+static void fill_user(struct rpc_call *c, struct policy_request *r, const char *user)
+{
+	r->act = POLICY_FILES;
+	r->user = user_of(c, user);
+	r->default_user = user[0] == '\0';
+}
+
+static int decide_files(struct rpc_call *c, struct policy_request *r, struct policy_decision *d,
+    struct rpc_status *refuse)
+{
+	const struct worker *w = rpc_call_context(c);
+	struct err e;
+
+	policy_decide(ask(c, r), r, d);
+	if (!d->allowed)
+		return deny_request(c, r, d, refuse);
+	if (check_ceiling(&w->authz->ceiling, r, &e) < 0)
+		return deny_ceiling(c, r, d, &e, refuse);
+	return 0;
+}
+
+int authz_files_user(struct rpc_call *c, const char *user, struct rpc_status *refuse)
+{
+	struct policy_request r = {0};
+	struct policy_decision d;
+
+	fill_user(c, &r, user);
+	return decide_files(c, &r, &d, refuse);
+}
+
+/* Into one block, the caller's to free. */
+static const char **fill_files(
+    struct rpc_call *c, struct policy_request *r, const struct file_request *f)
+{
+	const char **lists = xcalloc(2 * f->n_paths + 1, sizeof(*lists));
+	const char **writes = lists + f->n_paths;
+
+	*r = (struct policy_request){
+	    .reads = lists, .writes = writes, .carries = f->carries, .exchanges = f->exchanges};
+	fill_user(c, r, f->user);
+	for (size_t i = 0; i < f->n_paths; i++) {
+		if (f->paths[i].read)
+			lists[r->n_reads++] = f->paths[i].path;
+		if (f->paths[i].write)
+			writes[r->n_writes++] = f->paths[i].path;
+	}
+	return lists;
+}
+
+int authz_files(
+    struct rpc_call *c, const struct file_request *f, uint32_t *role, struct rpc_status *refuse)
+{
+	struct policy_request r;
+	struct policy_decision d;
+	const char **lists = fill_files(c, &r, f);
+	int rc = decide_files(c, &r, &d, refuse);
+
+	if (rc == 0)
+		*role = d.role;
+	free(lists);
+	return rc;
+}
+
+bool authz_files_may(struct rpc_call *c, const struct file_request *f)
+{
+	struct policy_request r;
+	struct policy_decision d;
+	const char **lists = fill_files(c, &r, f);
+
+	policy_decide(ask(c, &r), &r, &d);
+	free(lists);
+	return d.allowed;
+}
+
+size_t authz_file_roles(struct rpc_call *c, const char *user, struct policy_file_role **out)
+{
+	struct policy_request r = {0};
+	const struct policy *p = ask(c, &r);
+	size_t n = policy_file_roles(p, r.identity, user_of(c, user), NULL, 0);
+
+	*out = xcalloc(n + 1, sizeof(**out));
+	return policy_file_roles(p, r.identity, user_of(c, user), *out, n);
+}
+
+bool authz_has_files(const struct authz *a)
+{
+	return a != NULL && a->ceiling.files;
 }

@@ -19,6 +19,7 @@
 #include "common/rpc_status.h"
 
 struct authz;
+struct file_request;
 struct job_spec;
 struct km_start;
 
@@ -49,6 +50,21 @@ int authz_start(
  */
 int authz_process(
     struct rpc_call *c, struct policy_request *r, uint8_t *any, struct rpc_status *refuse);
+/*
+ * The request of a call about files. user: "" for the agent's own. authz_files_user: whether the
+ * call may come to anything as that user; before its paths are known. authz_files: all of it, by
+ * one role: its number among authz_file_roles'.
+ */
+int authz_files_user(struct rpc_call *c, const char *user, struct rpc_status *refuse);
+int authz_files(
+    struct rpc_call *c, const struct file_request *f, uint32_t *role, struct rpc_status *refuse);
+/* Whether it would be allowed; without a record, and without an answer. */
+bool authz_files_may(struct rpc_call *c, const struct file_request *f);
+/* The caller's identity's roles that allow that user. *out is the caller's to free. How many. */
+size_t authz_file_roles(struct rpc_call *c, const char *user, struct policy_file_role **out);
+/* Whether the ceiling lets anything be done with files. */
+bool authz_has_files(const struct authz *a);
+
 /* The same for a call that is nothing more than its method. */
 uint8_t authz_any(struct rpc_call *c);
 

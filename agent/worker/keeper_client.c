@@ -475,8 +475,8 @@ static int on_message(struct km_chan *c, const union km_any *msg, int *fds, size
 	case KM_ENDED:
 		on_ended(k, &msg->ended);
 		break;
-	default: /* JOB, REFUSED, DONE, TABLE, INFO_REPLY, GROUP_REPLY: km_check lets nothing else
-	            through */
+	default: /* JOB, REFUSED, DONE, TABLE, INFO_REPLY, GROUP_REPLY, FILES_REPLY: km_check lets
+	            nothing else through */
 		rc = on_answer(k, msg, fd);
 	}
 	close_all(fds, n_fds);
@@ -501,6 +501,7 @@ static int on_starved(struct km_chan *c, const union km_any *msg, void *arg)
 		on_store_lost(k, msg->spool.att);
 		return 0;
 	case KM_TABLE:
+	case KM_FILES_REPLY:
 		refused.hdr.type = KM_REFUSED;
 		return on_answer(k, &refused, -1);
 	default:

@@ -44,6 +44,8 @@ static const struct {
     {KM_WHY_CEILING, RPC_PERMISSION_DENIED, "CEILING", "the agent's ceiling forbids it"},
     {KM_WHY_QUOTA, RPC_RESOURCE_EXHAUSTED, "QUOTA",
         "the identity runs as many processes as it may"},
+    {KM_WHY_HELPERS, RPC_RESOURCE_EXHAUSTED, "LIMIT",
+        "the agent runs as many processes for files as it may"},
     {KM_WHY_BAD_FIELD, RPC_INVALID_ARGUMENT, "BAD_REQUEST", "a field is out of its range"},
 };
 

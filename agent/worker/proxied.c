@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/worker/file_pool.h"
 #include "common/identity.h"
 #include "common/mem.h"
 
@@ -28,6 +29,7 @@ static struct peer *add(struct peer *proxy, const char *identity)
 	*p = *proxy;
 	snprintf(p->identity, sizeof(p->identity), "%s", identity);
 	p->proxy = proxy;
+	p->files = NULL;
 	p->proxied = proxy->proxied;
 	proxy->proxied = p;
 	proxy->n_proxied++;
@@ -83,6 +85,7 @@ void proxied_free(struct peer *proxy)
 		struct peer *p = proxy->proxied;
 
 		proxy->proxied = p->proxied;
+		file_pool_free(p->files);
 		free(p);
 	}
 }

@@ -11,6 +11,7 @@ struct worker;
 /* Of an authority's own listeners, and not among all. */
 extern const struct rpc_service svc_certificate;
 
+extern const struct rpc_service svc_file;
 extern const struct rpc_service svc_health;
 extern const struct rpc_service svc_process;
 extern const struct rpc_service svc_reflection_v1;
@@ -19,7 +20,7 @@ extern const struct rpc_service svc_revocations;
 extern const struct rpc_service svc_system;
 
 /* All of them. */
-#define SERVICES_COUNT 6
+#define SERVICES_COUNT 7
 extern const struct rpc_service *const services_all[SERVICES_COUNT];
 
 /* Remembers what GetInfo tells of the machine; before the sandbox is closed. */

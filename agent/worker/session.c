@@ -17,6 +17,7 @@
 #include <sys/queue.h>
 
 #include "agent/worker/audit_log.h"
+#include "agent/worker/file_pool.h"
 #include "agent/worker/proxied.h"
 #include "agent/worker/revoked.h"
 #include "agent/worker/sources.h"
@@ -64,6 +65,7 @@ static void destroy(struct session *s)
 	event_free(s->timer);
 	sources_leave(s->owner->sources, s->source);
 	proxied_free(&s->peer);
+	file_pool_free(s->peer.files);
 	free(s);
 }
 

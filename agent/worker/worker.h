@@ -15,6 +15,7 @@ struct audit;
 struct authz;
 struct ca_client;
 struct event_base;
+struct file_pool;
 struct health_watch;
 struct keeper_client;
 struct revoked;
@@ -45,8 +46,11 @@ struct worker {
 	struct health_watch *watches; /* svc_health's */
 	struct revoked *revoked;      /* from KM_GO on; NULL: as if there were no list */
 	struct sessions *sessions;    /* from KM_GO on */
-	struct ca_client *ca;         /* svc_certificate's */
-	int64_t enroll_paid;          /* the same: until when what was asked is paid for */
+	/* Of telex-files, as the last that began said; names in files_measures. */
+	struct confine_report files_confinement;
+	char files_measures[CONFINE_MEASURES_MAX][32];
+	struct ca_client *ca; /* svc_certificate's */
+	int64_t enroll_paid;  /* the same: until when what was asked is paid for */
 };
 
 /* The peer of every call (rpc_call_peer): who is at the other end of the connection. */
@@ -60,6 +64,7 @@ struct peer {
 	/* proxied.c: through whom it calls; whom it has called for, one after the other. */
 	struct peer *proxy, *proxied;
 	uint32_t n_proxied;
+	struct file_pool *files; /* file_pool.c: NULL until the first call about files */
 };
 
 #endif
