@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where paths may lead: the roots of a role, and the opening of paths below them. The only place of
- * telex-files that turns a path into a descriptor: no other system call that opens is allowed to
- * it.
+ * telex-files that turns a client's path into a descriptor.
  *
  * A pattern's root is the folder that its text names before the first wildcard (of
  * "/srv/www/STAR" with two stars: /srv/www); of a pattern without any, which means one file or
