@@ -124,6 +124,14 @@ static int open_folder(const char *path)
 	return open2(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS);
 }
 
+int roots_reopen(int fd, int flags)
+{
+	char link[40];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	return open2(AT_FDCWD, link, (uint64_t)(unsigned)flags, 0, 0);
+}
+
 /* The root's descriptor; -1 with errno. One that was removed since may be there again. */
 static int root_fd(const struct rule *r)
 {
@@ -350,19 +358,25 @@ bool roots_allow(const struct roots *r, enum roots_access access, const char *pa
 	return false;
 }
 
-bool roots_allow_tree(const struct roots *r, enum roots_access access, const char *path)
+/* Names that no pattern has literally: what takes them takes any. */
+static bool takes_tree(const struct rule *rule, const char *name)
 {
-	const struct rules *rules = rules_of(r, access);
-	const char *slash = path[1] == '\0' ? "" : "/";
+	const char *slash = name[1] == '\0' ? "" : "/";
 	char one[PATH_SIZE], two[PATH_SIZE];
 
-	/* Names that no pattern has literally: what takes them takes any. */
-	if (snprintf(one, sizeof(one), "%s%s\1", path, slash) >= PATH_SIZE ||
-	    snprintf(two, sizeof(two), "%s%s\1/\1", path, slash) >= PATH_SIZE)
-		return false;
+	return snprintf(one, sizeof(one), "%s%s\1", name, slash) < PATH_SIZE &&
+	       snprintf(two, sizeof(two), "%s%s\1/\1", name, slash) < PATH_SIZE &&
+	       glob_path_match(rule->pattern, one) && glob_path_match(rule->pattern, two);
+}
+
+bool roots_allow_tree(const struct roots *r, enum roots_access access, int fd, const char *last)
+{
+	const struct rules *rules = rules_of(r, access);
+	char name[PATH_SIZE];
+
 	for (size_t i = 0; i < rules->n; i++)
-		if (glob_path_match(rules->list[i]->pattern, one) &&
-		    glob_path_match(rules->list[i]->pattern, two))
+		if (root_fd(rules->list[i]) >= 0 && name_below(rules->list[i], fd, last, name) &&
+		    takes_tree(rules->list[i], name))
 			return true;
 	return false;
 }

@@ -38,9 +38,10 @@ void roots_free(struct roots *r);
 
 /* For a path that is absolute and plain: whether a pattern allows it, by its text. */
 bool roots_allow(const struct roots *r, enum roots_access access, const char *path);
-/* The same for whatever may be below it, at any depth. Where it is false, each name below is to be
- * asked about by roots_allow. */
-bool roots_allow_tree(const struct roots *r, enum roots_access access, const char *path);
+/* Whether a pattern allows all that is below what fd is, at any depth; or, where `name` is not
+ * NULL, below that name in the folder fd. By what the kernel calls it, whatever path led there.
+ * Where it is false, each name below is to be opened by roots_open. */
+bool roots_allow_tree(const struct roots *r, enum roots_access access, int fd, const char *name);
 
 /*
  * Opens a path. `flags`: open(2)'s, with O_NOFOLLOW for the last component's own sake;
@@ -64,6 +65,9 @@ int roots_parent(const struct roots *r, enum roots_access access, const char *pa
  * RESOLVE_NO_MAGICLINKS). errno on -1.
  */
 int roots_open_beneath(int dir_fd, const char *name, int flags, unsigned mode);
+
+/* Opens once more what fd is (O_PATH will do), with other flags. errno on -1. */
+int roots_reopen(int fd, int flags);
 
 /* A root, for a sandbox. */
 struct roots_folder {
