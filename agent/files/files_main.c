@@ -18,6 +18,7 @@
 #include "agent/files/roots.h"
 #include "agent/files/sandbox.h"
 #include "agent/files/serve.h"
+#include "common/digest.h"
 #include "common/files_frame.h"
 #include "common/log.h"
 
@@ -166,9 +167,11 @@ int main(int argc, char **argv)
 	ignore_signals();
 	log_open("files", LOG_LEVEL_INFO, false, STDERR_FILENO);
 	(void)setsockopt(FILES_FD, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
+	/* What needs files that are out of reach later. */
 	names_load();
+	rc = digest_prepare();
 	p.call = serve_new(FILES_FD);
-	rc = p.call == NULL
+	rc = p.call == NULL || rc != 0
 	         ? TX_ENOMEM
 	         : run(&p, (const char *const *)argv + 1, (size_t)(argc > 0 ? argc - 1 : 0));
 	if (rc != 0)

@@ -7,6 +7,15 @@
 
 static const struct files_method_row rows[] = {
     {"Stat", &telex__v1__stat_request__descriptor, fs_stat},
+    {"MakeDirectory", &telex__v1__make_directory_request__descriptor, fs_make_directory},
+    {"Link", &telex__v1__link_request__descriptor, fs_link},
+    {"ReadLink", &telex__v1__read_link_request__descriptor, fs_read_link},
+    {"StatFilesystem", &telex__v1__stat_filesystem_request__descriptor, fs_stat_filesystem},
+    {"Checksum", &telex__v1__checksum_request__descriptor, fs_checksum},
+    {"Read", &telex__v1__read_request__descriptor, fs_read},
+    {"Write", &telex__v1__write_request__descriptor, fs_write},
+    {"GetUpload", &telex__v1__get_upload_request__descriptor, fs_get_upload},
+    {"Truncate", &telex__v1__truncate_request__descriptor, fs_truncate},
 };
 
 const struct files_method_row *methods_find(const char *name)

@@ -8,7 +8,16 @@
 /* By name; NULL: there is none such. */
 const struct files_method_row *methods_find(const char *name);
 
-/* fs_stat.c */
+/* Each in the file of its name. */
+files_method fs_checksum;
+files_method fs_get_upload;
+files_method fs_link;
+files_method fs_make_directory;
+files_method fs_read;
+files_method fs_read_link;
 files_method fs_stat;
+files_method fs_stat_filesystem; /* fs_statfs.c */
+files_method fs_truncate;
+files_method fs_write;
 
 #endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What has no call for an O_PATH descriptor goes by /proc/self/fd: the link there leads to the file
+ * that is open, and when that is a symbolic link, no further. */
+#include "agent/files/attributes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define LINK_SIZE 40
+
+static const char *link_of(char out[LINK_SIZE], int fd)
+{
+	snprintf(out, LINK_SIZE, "/proc/self/fd/%d", fd);
+	return out;
+}
+
+int attributes_mode(int fd, unsigned mode)
+{
+	char link[LINK_SIZE];
+	struct stat st;
+
+	/* Old kernels let some file systems do it. */
+	if (fstat(fd, &st) == 0 && S_ISLNK(st.st_mode))
+		return EOPNOTSUPP;
+	return chmod(link_of(link, fd), mode & 07777) == 0 ? 0 : errno;
+}
+
+int attributes_owner(int fd, uint32_t uid, uint32_t gid)
+{
+	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) == 0 ? 0 : errno;
+}
+
+int attributes_times(int fd, const struct timespec times[2])
+{
+	char link[LINK_SIZE];
+
+	return utimensat(AT_FDCWD, link_of(link, fd), times, 0) == 0 ? 0 : errno;
+}
+
+int attributes_set(int fd, const char *name, const void *value, size_t len)
+{
+	char link[LINK_SIZE];
+
+	return setxattr(link_of(link, fd), name, value, len, 0) == 0 ? 0 : errno;
+}
+
+int attributes_remove(int fd, const char *name)
+{
+	char link[LINK_SIZE];
+
+	return removexattr(link_of(link, fd), name) == 0 ? 0 : errno;
+}
+
+int attributes_name(char out[256], const uint8_t *name, size_t len)
+{
+	if (len == 0 || len > 255 || memchr(name, '\0', len) != NULL)
+		return EINVAL;
+	memcpy(out, name, len);
+	out[len] = '\0';
+	return 0;
+}
+
+/* ---- all of them ---- */
+
+static int passed_over(int error)
+{
+	return error == ENOTSUP || error == EPERM || error == EACCES || error == ENODATA ? 0
+	                                                                                 : error;
+}
+
+static int copy_one(const char *from, int to, const char *name, void *value, size_t size)
+{
+	ssize_t n = getxattr(from, name, value, size);
+
+	if (n < 0)
+		return passed_over(errno);
+	return passed_over(attributes_set(to, name, value, (size_t)n));
+}
+
+int attributes_copy(int from, int to)
+{
+	char link[LINK_SIZE], *names = NULL;
+	void *value = NULL;
+	ssize_t n = listxattr(link_of(link, from), NULL, 0);
+	int error = 0;
+
+	if (n <= 0)
+		return n < 0 ? passed_over(errno) : 0;
+	names = malloc(XATTR_LIST_MAX);
+	value = malloc(XATTR_SIZE_MAX);
+	if (names == NULL || value == NULL)
+		error = ENOMEM;
+	else if ((n = listxattr(link, names, XATTR_LIST_MAX)) < 0)
+		error = passed_over(errno);
+	for (ssize_t at = 0; error == 0 && at < n; at += (ssize_t)strlen(names + at) + 1)
+		error = copy_one(link, to, names + at, value, XATTR_SIZE_MAX);
+	free(names);
+	free(value);
+	return error;
+}
