@@ -121,10 +121,11 @@ static int open_once(struct temp_file *t, struct stat *st)
 	int error;
 
 	t->fd = open_in(t->dir_fd, t->name, O_RDWR);
-	if (t->fd < 0 && errno == ENOENT)
+	if (t->fd < 0 && errno == ENOENT) {
 		t->fd = open_in(t->dir_fd, t->name, O_RDWR | O_CREAT | O_EXCL);
-	if (t->fd < 0 && errno == EEXIST)
-		return ESTALE;
+		if (t->fd < 0)
+			return errno == EEXIST ? ESTALE : errno;
+	}
 	if (t->fd < 0 && errno != EACCES && errno != ELOOP && errno != ENXIO && errno != EISDIR)
 		return errno;
 	if (t->fd < 0 || fstat(t->fd, st) != 0 || !is_ours(st)) {

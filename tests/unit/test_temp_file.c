@@ -333,6 +333,11 @@ static void folders_that_cannot_be_used_say_so(void **state)
 	assert_int_equal(temp_file_open(&t, fd, ID, &size), ENOENT);
 	close(fd);
 	assert_int_equal(temp_file_open(&t, -1, ID, &size), EBADF);
+	if (geteuid() != 0) {
+		assert_int_equal(fchmodat(p->fd, ".", 0500, 0), 0);
+		assert_int_equal(temp_file_open(&t, p->fd, ID, &size), EACCES);
+		assert_int_equal(fchmodat(p->fd, ".", 0700, 0), 0);
+	}
 	assert_int_equal(temp_file_sync_folder(-1), EBADF);
 }
 
