@@ -114,7 +114,7 @@ bool glob_path_plain(const char *path)
 
 bool glob_path_match(const char *pattern, const char *path)
 {
-	char below[4096];
+	char below[4096 + 1];
 	size_t len = strlen(path), end = strlen(pattern);
 
 	if (len + 2 > sizeof(below) || !glob_path_plain(path))
