@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "agent/files/failure.h"
+#include "common/beneath.h"
 #include "common/err.h"
 #include "common/glob.h"
 
@@ -89,39 +90,50 @@ static void set_root(struct rule *r)
 
 /* ---- opening ---- */
 
-static int openat2_once(int dir_fd, const char *path, uint64_t flags, unsigned mode, uint64_t how)
-{
-	struct open_how h = {.flags = flags | O_CLOEXEC, .resolve = how};
+#define ANYWHERE RESOLVE_NO_MAGICLINKS
 
-	if ((flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE)
-		h.mode = mode;
-	/* A FIFO's open does not wait, and no terminal becomes ours. */
-	if ((flags & O_PATH) == 0)
-		h.flags |= O_NONBLOCK | O_NOCTTY;
-	return (int)syscall(SYS_openat2, dir_fd, path, &h, sizeof(h));
+/* A kernel without openat2 (before 5.6): no link is followed then, but where it may lead anywhere.
+ */
+static int open_without(int dir_fd, const char *path, int flags, uint64_t how)
+{
+	int fd;
+
+	if ((how & RESOLVE_BENEATH) == 0)
+		return openat(dir_fd, path, flags);
+	fd = open_beneath(dir_fd, path, flags);
+	if (fd < 0 && errno == ELOOP)
+		errno = EXDEV;
+	return fd;
 }
 
-static int open2(int dir_fd, const char *path, uint64_t flags, unsigned mode, uint64_t how)
+/* A FIFO's open does not wait, and no terminal becomes ours. */
+static int with_always(int flags)
 {
+	return (flags & O_PATH) != 0 ? flags | O_CLOEXEC
+	                             : flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+}
+
+static int open2(int dir_fd, const char *path, int flags, uint64_t how)
+{
+	struct open_how h = {.flags = (uint64_t)(unsigned)with_always(flags), .resolve = how};
 	int fd = -1;
 
 	for (int i = 0; i < RETRIES; i++) {
-		fd = openat2_once(dir_fd, path, flags, mode, how);
+		fd = (int)syscall(SYS_openat2, dir_fd, path, &h, sizeof(h));
 		if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
 			break;
 	}
-	return fd;
+	return fd < 0 && errno == ENOSYS ? open_without(dir_fd, path, with_always(flags), how) : fd;
 }
 
 int roots_open_beneath(int dir_fd, const char *name, int flags, unsigned mode)
 {
-	return open2(dir_fd, name, (uint64_t)(unsigned)flags, mode,
-	    RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+	return open_beneath_make(dir_fd, name, with_always(flags), mode);
 }
 
 static int open_folder(const char *path)
 {
-	return open2(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS);
+	return open2(AT_FDCWD, path, O_PATH | O_DIRECTORY, ANYWHERE);
 }
 
 int roots_reopen(int fd, int flags)
@@ -236,7 +248,7 @@ static int open_by(const struct rule *r, const char *rel, const char *last, int 
 	if (fd < 0)
 		return -1;
 	for (int i = 0; i < RETRIES && again; i++) {
-		fd = open2(r->fd, rel, (uint64_t)(unsigned)flags, 0, way_of(r));
+		fd = open2(r->fd, rel, flags, way_of(r));
 		if (fd < 0 || reached_allowed(r, fd, last, &again))
 			return fd;
 		close(fd);

@@ -7,9 +7,9 @@
  * "/srv/www/STAR" with two stars: /srv/www); of a pattern without any, which means one file or
  * folder itself, the folder that it is in. Links on the way to a root are followed: whoever wrote
  * the policy means what they lead to. Paths are resolved from the root's descriptor with
- * openat2(2): RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS (for "/": RESOLVE_IN_ROOT). Where the pattern
- * says more than its root, what was reached is held against it once more, by its descriptor's own
- * name.
+ * openat2(2): RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS (for "/": RESOLVE_IN_ROOT; where the kernel
+ * has no openat2, links below other roots are not followed at all). Where the pattern says more
+ * than its root, what was reached is held against it once more, by its descriptor's own name.
  *
  * What these functions allow is one file. What is below a folder may not be, where its pattern does
  * not end with two stars: whoever goes down into a folder asks roots_allow_tree first.

@@ -20,6 +20,7 @@
 #include "agent/worker/heartbeat.h"
 #include "common/files_frame.h"
 #include "common/mem.h"
+#include "common/rpc_arena.h"
 #include "telex/v1/file.pb-c.h"
 
 struct file_call {
@@ -279,8 +280,8 @@ static void pass_on(struct file_call *f)
 static int decide_late(struct file_call *f, struct rpc_status *status)
 {
 	const struct rpc_method *method = rpc_call_method(f->call);
-	ProtobufCMessage *m =
-	    protobuf_c_message_unpack(method->request, NULL, f->first_len, f->first);
+	struct rpc_arena arena = {0};
+	ProtobufCMessage *m = rpc_arena_unpack(&arena, method->request, f->first, f->first_len);
 	struct file_request r;
 	int rc;
 
@@ -290,6 +291,7 @@ static int decide_late(struct file_call *f, struct rpc_status *status)
 	if (rc == 0)
 		rc = decide(f, &r, m, status);
 	file_request_clear(&r);
+	rpc_arena_clear(&arena);
 	return rc;
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent/worker/authz.h"
+#include "agent/worker/file_pool.h"
 #include "agent/worker/revoked.h"
 #include "agent/worker/services.h"
 
@@ -122,6 +123,7 @@ void worker_rig_free(struct worker_rig *rig)
 	if (rig->pair.client.conn != NULL)
 		h2_close(rig->pair.client.conn, H2_NO_ERROR);
 	worker_rig_settle(rig);
+	file_pool_free(rig->peer.files);
 	require(!fake_keeper_lost(rig->keeper, &why) || why.code == TX_ECLOSED, why.message);
 	fake_keeper_free(rig->keeper);
 	worker_rig_settle(rig);

@@ -8,12 +8,14 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/files/roots.h"
@@ -53,6 +55,19 @@ static void folder(const struct scene *s, const char *name)
 static void link_to(const struct scene *s, const char *target, const char *name)
 {
 	assert_int_equal(symlink(target, at(s, name)), 0);
+}
+
+/* Else no link is followed, and tests of those that are have nothing to see. */
+static bool follows(void)
+{
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC};
+	int fd = (int)syscall(SYS_openat2, AT_FDCWD, "/", &how, sizeof(how));
+
+	if (fd >= 0)
+		close(fd);
+	else
+		print_message("no openat2 here: %s\n", strerror(errno));
+	return fd >= 0;
 }
 
 static int set_up(void **state)
@@ -149,8 +164,10 @@ static void the_root_itself_is_open(void **state)
 static void links_that_stay_are_followed(void **state)
 {
 	struct scene *s = *state;
-	struct roots *r = reading(s, "in/**");
+	struct roots *r = follows() ? reading(s, "in/**") : NULL;
 
+	if (r == NULL)
+		skip();
 	link_to(s, "sub/file", "in/link");
 	link_to(s, "../file", "in/sub/up");
 	link_to(s, "sub", "in/folder");
@@ -163,8 +180,10 @@ static void links_that_stay_are_followed(void **state)
 static void links_that_leave_are_not(void **state)
 {
 	struct scene *s = *state;
-	struct roots *r = reading(s, "in/**");
+	struct roots *r = follows() ? reading(s, "in/**") : NULL;
 
+	if (r == NULL)
+		skip();
 	link_to(s, "../out/secret", "in/relative");
 	link_to(s, at(s, "out/secret"), "in/absolute");
 	link_to(s, at(s, "in/file"), "in/absolute-inside");
@@ -203,6 +222,8 @@ static void the_root_of_everything_follows_all(void **state)
 	static const char *const patterns[] = {"**", "/**"};
 	struct scene *s = *state;
 
+	if (!follows())
+		skip();
 	link_to(s, at(s, "out/secret"), "in/absolute");
 	for (size_t i = 0; i < 2; i++) {
 		struct roots *r = reading(s, patterns[i]);
@@ -252,8 +273,10 @@ static void one_file_is_itself(void **state)
 static void a_wildcard_in_the_middle_is_looked_at_twice(void **state)
 {
 	struct scene *s = *state;
-	struct roots *r = reading(s, "home/*/pub/**");
+	struct roots *r = follows() ? reading(s, "home/*/pub/**") : NULL;
 
+	if (r == NULL)
+		skip();
 	folder(s, "home");
 	folder(s, "home/a");
 	folder(s, "home/a/pub");
@@ -317,6 +340,8 @@ static void another_root_may_hold_it(void **state)
 	const char *list[] = {at(s, "in/**"), at(s, "in/mnt/**"), NULL};
 	struct roots *r;
 
+	if (!follows())
+		skip();
 	link_to(s, "../out", "in/mnt");
 	assert_int_equal(roots_new(&r, list, NULL, NULL), 0);
 	assert_string_equal(content(s, r, "in/mnt/secret"), "outside");
@@ -387,7 +412,8 @@ static void a_parent_is_where_the_name_is(void **state)
 	link_to(s, "../out", "in/folder");
 	assert_int_equal(
 	    roots_parent(r, ROOTS_WRITE, at(s, "in/folder/new"), &name, &s->status), -1);
-	assert_string_equal(s->status.reason, "OUTSIDE_ROOT");
+	if (follows())
+		assert_string_equal(s->status.reason, "OUTSIDE_ROOT");
 	assert_int_equal(roots_parent(r, ROOTS_WRITE, at(s, "in/no/new"), &name, &s->status), -1);
 	assert_string_equal(s->status.reason, "NO_SUCH_FILE");
 	assert_int_equal(roots_parent(r, ROOTS_WRITE, at(s, "in/file/new"), &name, &s->status), -1);
@@ -415,7 +441,8 @@ static void a_parent_by_a_pattern(void **state)
 	link_to(s, ".", "in/self");
 	assert_int_equal(
 	    roots_parent(r, ROOTS_WRITE, at(s, "in/self/new.txt"), &name, &s->status), -1);
-	assert_string_equal(s->status.reason, "OUTSIDE_ROOT");
+	if (follows())
+		assert_string_equal(s->status.reason, "OUTSIDE_ROOT");
 	fd = roots_parent(r, ROOTS_WRITE, at(s, "in/sub/new.txt"), &name, &s->status);
 	assert_true(fd >= 0);
 	close(fd);
@@ -538,13 +565,15 @@ static void *swap(void *arg)
 {
 	struct race *race = arg;
 
-	while (!atomic_load(&race->over))
+	while (!atomic_load(&race->over)) {
+		/* Under valgrind, one thread would have all the time. */
+		if (getenv("TELEX_TEST_SLOW") != NULL)
+			usleep(1000);
 		if (renameat2(AT_FDCWD, race->a, AT_FDCWD, race->b, RENAME_EXCHANGE) == 0)
 			atomic_fetch_add(&race->swaps, 1);
+	}
 	return NULL;
 }
-
-#define RACE_OPENS 10000
 
 /* One who may rename inside the root changes a component, again and again. */
 static void race(
@@ -552,19 +581,19 @@ static void race(
 {
 	struct roots *r = reading(s, pattern);
 	struct race race = {.over = false};
-	unsigned inside = 0, refusals = 0;
+	unsigned opens = getenv("TELEX_TEST_SLOW") != NULL ? 100 : 10000, inside = 0, refusals = 0;
 	pthread_t thread;
 
 	snprintf(race.a, sizeof(race.a), "%s", at(s, a));
 	snprintf(race.b, sizeof(race.b), "%s", at(s, b));
 	assert_int_equal(pthread_create(&thread, NULL, swap, &race), 0);
-	for (unsigned i = 0; i < RACE_OPENS || inside == 0 || refusals == 0; i++) {
+	for (unsigned i = 0; i < opens || inside == 0 || refusals == 0; i++) {
 		const char *got = content(s, r, path);
 
 		assert_true(strcmp(got, "inside") == 0 || got[0] == '\0');
 		inside += got[0] != '\0';
 		refusals += got[0] == '\0';
-		if (i > RACE_OPENS * 20)
+		if (i > opens * 20)
 			break; /* no luck; but no escape either */
 	}
 	atomic_store(&race.over, true);
