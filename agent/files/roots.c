@@ -141,7 +141,7 @@ int roots_reopen(int fd, int flags)
 	char link[40];
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	return open2(AT_FDCWD, link, (uint64_t)(unsigned)flags, 0, 0);
+	return open2(AT_FDCWD, link, flags, 0);
 }
 
 /* The root's descriptor; -1 with errno. One that was removed since may be there again. */
@@ -192,21 +192,29 @@ static bool own_name(int fd, char out[PATH_SIZE])
 	return true;
 }
 
-/* As `path` would be written below the root: what the root is really called does not count. */
+static bool join(char name[PATH_SIZE], const char *last)
+{
+	size_t len = strcmp(name, "/") == 0 ? 0 : strlen(name);
+
+	return last == NULL ||
+	       snprintf(name + len, PATH_SIZE - len, "/%s", last) < (int)(PATH_SIZE - len);
+}
+
+/* As the path of fd (or of `last` in it) would be written below the root: what the root is really
+ * called does not count. */
 static bool name_below(const struct rule *r, int fd, const char *last, char out[PATH_SIZE])
 {
 	char root[PATH_SIZE], name[PATH_SIZE];
 	size_t len;
 	int n;
 
-	if (!own_name(r->fd, root) || !own_name(fd, name))
+	if (!own_name(r->fd, root) || !own_name(fd, name) || !join(name, last))
 		return false;
 	len = strcmp(root, "/") == 0 ? 0 : strlen(root);
 	if (strncmp(name, root, len) != 0 || (name[len] != '/' && name[len] != '\0'))
 		return false;
-	n = snprintf(out, PATH_SIZE, "%s%s%s%s", strcmp(r->root, "/") == 0 ? "" : r->root,
-	    strcmp(name + len, "/") == 0 ? "" : name + len, last != NULL ? "/" : "",
-	    last != NULL ? last : "");
+	n = snprintf(out, PATH_SIZE, "%s%s", strcmp(r->root, "/") == 0 ? "" : r->root,
+	    strcmp(name + len, "/") == 0 ? "" : name + len);
 	if (n == 0)
 		strcpy(out, "/");
 	return n < PATH_SIZE;

@@ -449,27 +449,52 @@ static void a_parent_by_a_pattern(void **state)
 	roots_free(r);
 }
 
+static bool allows_tree(const struct scene *s, const char *pattern, const char *path)
+{
+	struct roots *r = reading(s, pattern);
+	int fd = open(path[0] == '/' ? path : at(s, path), O_PATH | O_CLOEXEC);
+	bool yes;
+
+	assert_true(fd >= 0);
+	yes = roots_allow_tree(r, ROOTS_READ, fd, NULL);
+	close(fd);
+	roots_free(r);
+	return yes;
+}
+
 static void a_tree_is_more_than_its_top(void **state)
 {
 	struct scene *s = *state;
-	struct roots *r = reading(s, "in/**");
+	struct roots *r = reading(s, "in/sub/**");
+	int fd = open(at(s, "in"), O_PATH | O_CLOEXEC);
 
-	assert_true(roots_allow_tree(r, ROOTS_READ, at(s, "in")));
-	assert_true(roots_allow_tree(r, ROOTS_READ, at(s, "in/sub")));
-	assert_false(roots_allow_tree(r, ROOTS_READ, at(s, "out")));
+	assert_true(allows_tree(s, "in/**", "in"));
+	assert_true(allows_tree(s, "in/**", "in/sub"));
+	assert_false(allows_tree(s, "in/**", "out"));
+	assert_false(allows_tree(s, "in/*", "in/sub"));
+	assert_false(allows_tree(s, "in/sub", "in/sub"));
+	assert_true(allows_tree(s, "**", "/"));
+	assert_true(allows_tree(s, "**", "in"));
+	assert_true(fd >= 0);
+	assert_true(roots_allow_tree(r, ROOTS_READ, fd, "sub"));
+	assert_false(roots_allow_tree(r, ROOTS_READ, fd, "file"));
+	close(fd);
 	roots_free(r);
-	r = reading(s, "in/*");
-	assert_true(roots_allow(r, ROOTS_READ, at(s, "in/sub")));
-	assert_false(roots_allow_tree(r, ROOTS_READ, at(s, "in/sub")));
-	roots_free(r);
-	r = reading(s, "in/sub");
-	assert_true(roots_allow(r, ROOTS_READ, at(s, "in/sub")));
-	assert_false(roots_allow_tree(r, ROOTS_READ, at(s, "in/sub")));
-	roots_free(r);
-	r = reading(s, "**");
-	assert_true(roots_allow_tree(r, ROOTS_READ, "/"));
-	assert_true(roots_allow_tree(r, ROOTS_READ, at(s, "in")));
-	roots_free(r);
+}
+
+static void what_is_open_can_be_opened_again(void **state)
+{
+	struct scene *s = *state;
+	int fd = open(at(s, "in/file"), O_PATH | O_CLOEXEC), again;
+	char text[7] = "";
+
+	assert_true(fd >= 0);
+	again = roots_reopen(fd, O_RDONLY);
+	assert_true(again >= 0);
+	assert_int_equal(read(again, text, sizeof(text) - 1), 6);
+	assert_string_equal(text, "inside");
+	close(again);
+	close(fd);
 }
 
 static void escaped_wildcards_are_names(void **state)
@@ -652,6 +677,7 @@ int main(void)
 	    TEST(a_parent_is_where_the_name_is),
 	    TEST(a_parent_by_a_pattern),
 	    TEST(a_tree_is_more_than_its_top),
+	    TEST(what_is_open_can_be_opened_again),
 	    TEST(escaped_wildcards_are_names),
 	    TEST(paths_may_be_long_but_not_too_long),
 	    TEST(opening_a_fifo_does_not_wait),
