@@ -8,7 +8,6 @@
 #include "agent/keeper/job.h"
 #include "agent/keeper/link_internal.h"
 #include "agent/keeper/start.h"
-#include "agent/keeper/user.h"
 #include "common/ceiling.h"
 #include "common/log.h"
 
@@ -68,17 +67,6 @@ bool bounds_files(struct link *l, const struct km_files *m, const char *user, in
 	else
 		return true;
 	return false;
-}
-
-int bounds_user(const struct ceiling *c, const struct user *u, struct err *e)
-{
-	char number[16];
-	int rc = c == NULL ? 0 : ceiling_check_uid(c, u->name, u->uid, e);
-
-	if (rc != 0 || c == NULL || !u->change)
-		return rc;
-	snprintf(number, sizeof(number), "%u", (unsigned)u->gid);
-	return ceiling_check_gid(c, u->group != NULL ? u->group : number, u->gid, u->own_group, e);
 }
 
 bool bounds_any(struct link *l, uint64_t seq, const char *by, const char *id, bool any, int *rc)

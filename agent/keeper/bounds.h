@@ -14,11 +14,8 @@
 #include "common/job_spec.h"
 #include "common/keeper_msg.h"
 
-struct ceiling;
-struct err;
 struct job;
 struct link;
-struct user;
 
 /* The text of a start against the ceiling; false: it was answered, and *rc is what the handler
  * returns. */
@@ -26,10 +23,6 @@ bool bounds_start(struct link *l, const struct km_start *m, const struct job_spe
 
 /* The same for a telex-files; user: never NULL. */
 bool bounds_files(struct link *l, const struct km_files *m, const char *user, int *rc);
-
-/* What uid a user's name has turned out to have, and what gid its group, against a ceiling (NULL:
- * there is none): 0, or TX_EPERM. */
-int bounds_user(const struct ceiling *c, const struct user *u, struct err *e);
 
 /*
  * The process of that id, for a request of `by`: its own, or with `any` whosever it is. NULL: there

@@ -14,10 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/keeper/bounds.h"
 #include "agent/keeper/exec_log.h"
 #include "agent/keeper/spawn.h"
 #include "agent/keeper/user.h"
+#include "agent/keeper/user_bounds.h"
 #include "agent/keeper/worker_kit.h"
 #include "common/ceiling.h"
 #include "common/duration.h"
@@ -243,7 +243,7 @@ static int find_user(
 		    : rc == TX_ESYS  ? e.sys_errno
 		                     : ENOMEM,
 		    e.message);
-	if (bounds_user(&hs->config->ceiling, u, &e) != 0) {
+	if (user_bounds(&hs->config->ceiling, u, &e) != 0) {
 		log_error("%s (uid %u): %s", u->name, (unsigned)u->uid, e.message);
 		exec_log_refused(hs->exec_log, "files", "", "", e.message, false);
 		rc = refuse(why, KM_WHY_CEILING, EPERM, e.message);

@@ -13,7 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/keeper/bounds.h"
 #include "agent/keeper/cgroup.h"
 #include "agent/keeper/ending.h"
 #include "agent/keeper/environment.h"
@@ -25,6 +24,7 @@
 #include "agent/keeper/terminal.h"
 #include "agent/keeper/tree.h"
 #include "agent/keeper/user.h"
+#include "agent/keeper/user_bounds.h"
 #include "common/ceiling.h"
 #include "common/duration.h"
 #include "common/log.h"
@@ -108,7 +108,7 @@ static int check_uid(const struct starter *st, const struct user *u, struct km_r
 {
 	struct err e;
 
-	if (bounds_user(st->ceiling, u, &e) == 0)
+	if (user_bounds(st->ceiling, u, &e) == 0)
 		return 0;
 	log_error("%s (uid %u): %s", u->name, (unsigned)u->uid, e.message);
 	exec_log_refused(st->c.exec_log, "start", "", "", e.message, false);
