@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/cmd_policy.h"
+#include "cli/explain_files.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/run_options.h"
@@ -212,6 +213,19 @@ static int explain_method(struct asking *a, struct options *o, const char *word)
 	return decide(a);
 }
 
+static int explain_files(struct asking *a, struct options *o)
+{
+	struct explain_files e;
+	int status = explain_files_take(
+	    &e, &a->request, o, a->agent_user, o->operands + 1, o->n_operands - 1);
+
+	if (status != 0)
+		return status;
+	snprintf(a->method, sizeof(a->method), "%s", e.method);
+	snprintf(a->what, sizeof(a->what), "%s as %s", e.what, a->request.user);
+	return decide(a);
+}
+
 static int explain(struct asking *a, struct options *o, int argc, char **argv)
 {
 	const char *word = o->n_operands > 1 ? o->operands[1] : "";
@@ -226,6 +240,8 @@ static int explain(struct asking *a, struct options *o, int argc, char **argv)
 	a->request.identity = o->operands[0];
 	if (strcmp(word, "run") == 0)
 		return explain_run(a, argc - at, argv + at);
+	if (explain_files_is(word))
+		return explain_files(a, o);
 	if (is_path_act(word, &a->request.act)) {
 		if (o->n_operands == 3)
 			return explain_path(a, word, o->operands[2]);
@@ -269,10 +285,13 @@ const struct cli_verb cmd_policy_explain = {
         "  telex policy explain --file ./policy.conf spiffe://lab.example/user/ci-7 ps\n"
         "  telex policy explain spiffe://lab.example/user/ci-7 "
         "telex.v1.ProcessService/Signal\n"
+        "  telex policy explain spiffe://lab.example/user/ci-7 put -u deploy /srv/app/x\n"
         "  telex policy explain spiffe://lab.example/user/ci-7 read /var/log/syslog\n"
         "\n"
         "Usage: telex policy explain [OPTIONS] IDENTITY run [RUN OPTIONS] [--] COMMAND [ARG…]\n"
         "       telex policy explain [OPTIONS] IDENTITY METHOD | VERB\n"
+        "       telex policy explain [OPTIONS] IDENTITY put|get|sync [-u USER] PATH…\n"
+        "       telex policy explain [OPTIONS] IDENTITY fs VERB [-u USER] PATH…\n"
         "       telex policy explain [OPTIONS] IDENTITY read|write|watch PATH\n"
         "\n"
         "  --file FILE        the policy; default: that of `telex dev` where there is one, else\n"
