@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/worker/authz.h"
 #include "agent/worker/keeper_client.h"
 #include "agent/worker/process_reply.h"
 #include "agent/worker/revoked.h"
@@ -43,6 +44,7 @@ static void fill_machine(Telex__V1__Machine *m, struct worker *w)
 struct security {
 	Telex__V1__SecurityInfo info;
 	Telex__V1__Confinement list[CONFINE_MEASURES_MAX], *of[CONFINE_MEASURES_MAX];
+	Telex__V1__Confinement files[CONFINE_MEASURES_MAX], *of_files[CONFINE_MEASURES_MAX];
 	char text[128], *groups[GROUPS_MAX];
 	Google__Protobuf__Timestamp not_after, revocations_time;
 };
@@ -77,21 +79,30 @@ static void fill_revocations(struct security *s, const struct worker *w)
 	s->info.revocations_time = &s->revocations_time;
 }
 
+static void fill_measures(
+    Telex__V1__Confinement *list, Telex__V1__Confinement **of, struct confine_report *r)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		struct confine_measure *m = &r->list[i];
+
+		telex__v1__confinement__init(&list[i]);
+		list[i].name = (char *)(uintptr_t)m->name;
+		list[i].in_force = m->in_force;
+		list[i].note = m->note;
+		of[i] = &list[i];
+	}
+}
+
 static void fill_security(struct security *s, struct worker *w)
 {
 	memset(s, 0, sizeof(*s));
 	telex__v1__security_info__init(&s->info);
-	for (size_t i = 0; i < w->confinement.n; i++) {
-		struct confine_measure *m = &w->confinement.list[i];
-
-		telex__v1__confinement__init(&s->list[i]);
-		s->list[i].name = (char *)(uintptr_t)m->name;
-		s->list[i].in_force = m->in_force;
-		s->list[i].note = m->note;
-		s->of[i] = &s->list[i];
-	}
+	fill_measures(s->list, s->of, &w->confinement);
 	s->info.confinements = s->of;
 	s->info.n_confinements = w->confinement.n;
+	fill_measures(s->files, s->of_files, &w->files_confinement);
+	s->info.file_confinements = s->of_files;
+	s->info.n_file_confinements = w->files_confinement.n;
 	fill_groups(s, w->groups);
 	fill_revocations(s, w);
 	if (w->certificate_not_after != 0) {
@@ -123,7 +134,7 @@ static void fill_tls(Telex__V1__TlsInfo *t, const struct peer *peer)
 	t->group = (char *)peer->tls.group;
 }
 
-#define WORDS_MAX 8
+#define WORDS_MAX 9
 
 /* As system.proto lists them. `words` holds them. */
 static void fill_capabilities(
@@ -149,6 +160,8 @@ static void fill_capabilities(
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if ((w->config.can & all[i].can) != 0)
 			words[n++] = (char *)(uintptr_t)all[i].word;
+	if (authz_has_files(w->authz))
+		words[n++] = (char *)(uintptr_t) "files";
 	r->capabilities = words;
 	r->n_capabilities = n;
 }

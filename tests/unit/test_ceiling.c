@@ -159,6 +159,48 @@ static void loaders_variables_are_refused_where_programs_are_named(void **state)
 	ceiling_clear(&c);
 }
 
+static void files_are_below_its_folders(void **state)
+{
+	static const char *const good[] = {"/srv", "/srv/x", "/srv/x/y", "/home/a"};
+	static const char *const bad[] = {"/", "/srvx", "/etc/passwd", "/home2", "/sr"};
+	char *folders[] = {(char[]){"/srv"}, (char[]){"/home"}}, *root[] = {(char[]){"/"}};
+	struct ceiling c = {.files = true, .root = true, .folders = folders, .n_folders = 2};
+	struct ceiling all = {.files = true, .folders = root, .n_folders = 1};
+	struct ceiling open;
+	struct err e;
+
+	(void)state;
+	ceiling_init(&open);
+	assert_true(open.files);
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		assert_int_equal(ceiling_check_path(&c, good[i], &e), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(ceiling_check_path(&c, bad[i], &e), TX_EPERM);
+		assert_non_null(strstr(e.message, bad[i]));
+		assert_int_equal(ceiling_check_path(&all, bad[i], &e), 0);
+		assert_int_equal(ceiling_check_path(&open, bad[i], &e), 0);
+	}
+	assert_true(ceiling_folder_valid("/srv"));
+	assert_true(ceiling_folder_valid("/"));
+	assert_false(ceiling_folder_valid("srv"));
+	assert_false(ceiling_folder_valid("/srv/"));
+	assert_false(ceiling_folder_valid("/srv/.."));
+}
+
+static void files_are_for_its_users(void **state)
+{
+	struct ceiling c = made((const char *const[]){"deploy", NULL}, NULL);
+	struct err e;
+
+	(void)state;
+	assert_int_equal(ceiling_check_files(&c, "deploy", &e), 0);
+	assert_int_equal(ceiling_check_files(&c, "root", &e), TX_EPERM);
+	c.files = false;
+	assert_int_equal(ceiling_check_files(&c, "deploy", &e), TX_EPERM);
+	assert_non_null(strstr(e.message, "files"));
+	ceiling_clear(&c);
+}
+
 static void odd_numbers_are_no_uids(void **state)
 {
 	static const char *const odd[] = {"+0", "00", "01000", "1000 ", " 1000", "-1", "4294967295",
@@ -209,10 +251,15 @@ static void it_is_packed_and_unpacked(void **state)
 	c.root = false;
 	c.groups = calloc(1, sizeof(char *));
 	c.groups[c.n_groups++] = strdup("docker");
+	c.folders = calloc(1, sizeof(char *));
+	c.folders[c.n_folders++] = strdup("/srv");
 	assert_int_equal(ceiling_pack(&c, &data, &len, &e), 0);
 	assert_int_equal(ceiling_unpack(&back, data, len, &e), 0);
 	assert_int_equal(back.n_groups, 1);
 	assert_string_equal(back.groups[0], "docker");
+	assert_true(back.files);
+	assert_int_equal(back.n_folders, 1);
+	assert_string_equal(back.folders[0], "/srv");
 	assert_int_equal(back.n_users, 2);
 	assert_string_equal(back.users[1], "1-2");
 	assert_int_equal(back.n_programs, 1);
@@ -271,6 +318,8 @@ int main(void)
 	    cmocka_unit_test(users_are_names_uids_and_ranges),
 	    cmocka_unit_test(a_group_is_the_users_own_or_named),
 	    cmocka_unit_test(loaders_variables_are_refused_where_programs_are_named),
+	    cmocka_unit_test(files_are_below_its_folders),
+	    cmocka_unit_test(files_are_for_its_users),
 	    cmocka_unit_test(odd_numbers_are_no_uids),
 	    cmocka_unit_test(programs_are_absolute_and_plain),
 	    cmocka_unit_test(it_is_packed_and_unpacked),

@@ -154,7 +154,9 @@ static void sections_are_read(void **state)
 	(void)state;
 	assert_int_equal(load("ceiling {\n  users = {\"deploy\", \"1000-1999\"}\n  groups = "
 	                      "{\"docker\"}\n  root = false\n"
-	                      "  programs = {\"/usr/bin/*\"}\n}\nworkers = 3\n"
+	                      "  programs = {\"/usr/bin/*\"}\n  files = false\n"
+	                      "  folders = {\"/srv\", \"/\"}\n}\nworkers = 3\n"
+	                      "max_file_helpers = 7\n"
 	                      "authority {\n  directory = /a/ca\n  listen = {\"127.0.0.1:8360\"}\n"
 	                      "  passphrase_file = /a/word\n}\nmax_processes = 12\n",
 	                     &c, &ps, file),
@@ -167,6 +169,10 @@ static void sections_are_read(void **state)
 	assert_int_equal(c->ceiling.n_programs, 1);
 	assert_string_equal(c->ceiling.programs[0], "/usr/bin/*");
 	assert_false(c->ceiling.root);
+	assert_false(c->ceiling.files);
+	assert_int_equal(c->ceiling.n_folders, 2);
+	assert_string_equal(c->ceiling.folders[1], "/");
+	assert_int_equal(c->max_file_helpers, 7);
 	assert_true(c->ceiling.any_process);
 	assert_true(c->authority.given);
 	assert_string_equal(c->authority.directory, "/a/ca");
@@ -186,6 +192,9 @@ static void problems_of_sections_are_told_with_their_lines(void **state)
 	    "any)\n",
 	    ":4: ceiling.users: '9-1' is no user name, uid or range of uids (such as 1000-1999)\n",
 	    ":5: ceiling.root: 'maybe' is neither true nor false\n",
+	    ":5: ceiling.folders: '/srv/' is not the absolute path of a folder (without .., // and "
+	    "a "
+	    "/ at its end)\n",
 	    ":7: workers: 'many' is not a number\n",
 	    ":9: authority.listen: 'here' is not HOST:PORT (such as 0.0.0.0:8359 or [::]:8359)\n",
 	    ":10: authority: unknown key 'lisen'; did you mean 'listen'?\n",
@@ -197,7 +206,8 @@ static void problems_of_sections_are_told_with_their_lines(void **state)
 
 	(void)state;
 	assert_int_equal(load("ceiling {\nuser = {\"a\"}\nprograms = {\"ls\"}\n"
-	                      "users = {\"9-1\"}\nroot = maybe\n}\nworkers = many\nauthority {\n"
+	                      "users = {\"9-1\"}\nroot = maybe folders = {\"/srv/\"}\n}\nworkers = "
+	                      "many\nauthority {\n"
 	                      "listen = {\"here\"}\nlisen = {\"x\"}\n}\nceilin = {\"a\"}\n",
 	                     &c, &ps, file),
 	    TX_EINVAL);

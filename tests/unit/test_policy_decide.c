@@ -23,6 +23,7 @@
 #define CI     "spiffe://lab.example/user/ci-7"
 #define JAIL   "spiffe://lab.example/user/jailed"
 #define MIXED  "spiffe://lab.example/user/mixed"
+#define FILES  "spiffe://lab.example/user/files"
 
 static const char text[] =
     "role op { methods = {\"**\"} command \"**\" {} users = {\"*\", \"*:*\"} environment = "
@@ -51,7 +52,12 @@ static const char text[] =
     "grant ci { identities = {\"spiffe://lab.example/user/ci-*\"} roles = {deploy} }\n"
     "grant jailed { identities = {\"spiffe://lab.example/user/jailed\"} roles = {jail} }\n"
     "grant mixed { identities = {\"spiffe://lab.example/user/mixed\"}\n"
-    "  roles = {users-only, commands-only} }\n";
+    "  roles = {users-only, commands-only} }\n"
+    "role data { methods = {\"telex.v1.FileService/*\"} users = {\"app\"} read = {\"/data/**\"}\n"
+    "  max_upload = 1K }\n"
+    "role inbox { methods = {\"telex.v1.FileService/*\"} users = {\"app\", \"other\"}\n"
+    "  read = {\"/pub/**\"} write = {\"/in/**\", \"/pub/**\"} max_upload_files = 5 }\n"
+    "grant files { identities = {\"spiffe://lab.example/user/files\"} roles = {data, inbox} }\n";
 
 static struct policy *policy;
 
@@ -523,6 +529,79 @@ static void files_are_allowed_by_their_roots(void **state)
 	assert_false(path_allowed((enum policy_act)99, "/srv/app"));
 }
 
+#define WRITE "telex.v1.FileService/Write"
+
+static struct policy_decision files(const char *who, const char *user, const char *const *reads,
+    const char *const *writes, bool carries)
+{
+	struct policy_request r = {.identity = who,
+	    .method = WRITE,
+	    .act = POLICY_FILES,
+	    .user = user,
+	    .reads = reads,
+	    .writes = writes,
+	    .carries = carries};
+
+	while (reads != NULL && reads[r.n_reads] != NULL)
+		r.n_reads++;
+	while (writes != NULL && writes[r.n_writes] != NULL)
+		r.n_writes++;
+	return ask(&r);
+}
+
+#define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static void one_role_decides_on_a_call_about_files(void **state)
+{
+	struct policy_decision d;
+
+	(void)state;
+	d = files(FILES, "app", LIST("/data/x", "/data"), NULL, false);
+	assert_true(d.allowed);
+	assert_int_equal(d.role, 0);
+	d = files(FILES, "app", LIST("/pub/x"), LIST("/in/x"), false);
+	assert_true(d.allowed);
+	assert_int_equal(d.role, 1);
+	/* Of those for another user, there are fewer. */
+	d = files(FILES, "other", LIST("/pub/x"), NULL, false);
+	assert_true(d.allowed);
+	assert_int_equal(d.role, 0);
+	assert_false(files(FILES, "app", LIST("/data/x"), LIST("/in/x"), false).allowed);
+	assert_false(files(FILES, "app", LIST("/data/x", "/etc/passwd"), NULL, false).allowed);
+	assert_false(files(FILES, "app", LIST("/data/../etc/passwd"), NULL, false).allowed);
+	assert_false(files(FILES, "root", LIST("/data/x"), NULL, false).allowed);
+	assert_false(files(FILES, NULL, LIST("/data/x"), NULL, false).allowed);
+	/* A method, too. */
+	assert_false(files(CI, "deploy", LIST("/var/log/x"), NULL, false).allowed);
+	assert_true(files(ALICE, "root", LIST("/etc/shadow"), LIST("/"), false).allowed);
+}
+
+static void nothing_comes_to_be_readable_by_being_moved(void **state)
+{
+	(void)state;
+	assert_true(files(FILES, "app", NULL, LIST("/in/x", "/in/y"), true).allowed);
+	assert_false(files(FILES, "app", NULL, LIST("/in/x", "/pub/y"), true).allowed);
+	assert_true(files(FILES, "app", NULL, LIST("/pub/x", "/in/y"), true).allowed);
+	assert_true(files(FILES, "app", NULL, LIST("/in/x", "/pub/y"), false).allowed);
+}
+
+static void the_roles_for_files_are_those_that_allow_the_user(void **state)
+{
+	struct policy_file_role roles[4];
+
+	(void)state;
+	assert_int_equal(policy_file_roles(policy, FILES, "app", roles, 4), 2);
+	assert_string_equal(roles[0].read[0], "/data/**");
+	assert_null(roles[0].write);
+	assert_true(roles[0].max_upload == 1024 && roles[0].max_upload_files == 0);
+	assert_string_equal(roles[1].write[0], "/in/**");
+	assert_true(roles[1].max_upload == 0 && roles[1].max_upload_files == 5);
+	assert_int_equal(policy_file_roles(policy, FILES, "other", roles, 0), 1);
+	assert_int_equal(policy_file_roles(policy, FILES, "root", roles, 4), 0);
+	assert_int_equal(policy_file_roles(policy, "", "app", roles, 4), 0);
+	assert_int_equal(policy_file_roles(NULL, FILES, "app", roles, 4), 0);
+}
+
 static void rates_are_the_largest(void **state)
 {
 	(void)state;
@@ -551,6 +630,9 @@ int main(void)
 	    cmocka_unit_test(a_forced_command_is_given_instead),
 	    cmocka_unit_test(signals_and_owners_are_checked),
 	    cmocka_unit_test(files_are_allowed_by_their_roots),
+	    cmocka_unit_test(one_role_decides_on_a_call_about_files),
+	    cmocka_unit_test(nothing_comes_to_be_readable_by_being_moved),
+	    cmocka_unit_test(the_roles_for_files_are_those_that_allow_the_user),
 	    cmocka_unit_test(rates_are_the_largest),
 	};
 
