@@ -68,6 +68,13 @@ struct tree_data {
 /* 1: the message is a TreeSend of data alone, and this is it; 0: it is another. */
 int tree_data_parse(const uint8_t *msg, size_t len, struct tree_data *out);
 
+/* A message that holds another one and nothing else, as the API's requests and responses do: what
+ * comes before it (the length of the head), and which it is. 1, or 0: it is no such. */
+#define TREE_OUTER_HEAD_MAX 16
+size_t tree_outer_head(uint8_t head[TREE_OUTER_HEAD_MAX], uint32_t field, size_t len);
+int tree_outer_parse(
+    const uint8_t *msg, size_t len, uint32_t *field, const uint8_t **inner, size_t *inner_len);
+
 /* A copy of one's own, of `malloc`; telex__v1__tree_entry__free_unpacked(…, NULL). */
 Telex__V1__TreeEntry *tree_entry_copy(const Telex__V1__TreeEntry *e);
 

@@ -374,6 +374,7 @@ static int remember(
 	    .mtime_ns = e->mtime_ns,
 	    .ino = n->st.st_ino,
 	    .content = is_regular(e) && e->hard_link.len == 0 && !e->has_content,
+	    .folder = S_ISDIR(n->st.st_mode),
 	    .retried = retried};
 	if (p->content)
 		p->below = strdup(n->below);

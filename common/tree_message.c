@@ -86,6 +86,28 @@ int tree_data_parse(const uint8_t *msg, size_t len, struct tree_data *out)
 	return 0;
 }
 
+size_t tree_outer_head(uint8_t head[TREE_OUTER_HEAD_MAX], uint32_t field, size_t len)
+{
+	size_t n = put_varint(head, (uint64_t)field << 3 | 2);
+
+	return n + put_varint(head + n, len);
+}
+
+int tree_outer_parse(
+    const uint8_t *msg, size_t len, uint32_t *field, const uint8_t **inner, size_t *inner_len)
+{
+	const uint8_t *at = msg, *end = msg + len;
+	uint64_t tag, size;
+
+	if (!get_varint(&at, end, &tag) || (tag & 7) != 2 || tag >> 3 > UINT32_MAX ||
+	    !get_varint(&at, end, &size) || size != (uint64_t)(end - at))
+		return 0;
+	*field = (uint32_t)(tag >> 3);
+	*inner = at;
+	*inner_len = (size_t)size;
+	return 1;
+}
+
 Telex__V1__TreeEntry *tree_entry_copy(const Telex__V1__TreeEntry *e)
 {
 	size_t size = telex__v1__tree_entry__get_packed_size(e);

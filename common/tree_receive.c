@@ -124,8 +124,14 @@ static int failed(
 
 static int unchanged(struct tree_receiver *r, const struct arriving *a)
 {
+	struct tree_note note = {.kind = TREE_NOTE_UNCHANGED};
+
 	r->summary.unchanged++;
-	tree_note(r, TREE_NOTE_UNCHANGED, a->path, a->e->size);
+	note.path = a->path;
+	note.size = a->e->size;
+	note.folder = a->e->type == TELEX__V1__FILE_TYPE__FILE_TYPE_DIRECTORY;
+	if (r->cfg.note != NULL)
+		r->cfg.note(&note, r->cfg.arg);
 	return tree_answer_done(r, a->e->index, a->path, true);
 }
 

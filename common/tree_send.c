@@ -216,6 +216,7 @@ static int take_done(struct tree_sender *s, const Telex__V1__TreeDone *d, struct
 			continue; /* a hard link */
 		note.path = p->path;
 		note.size = p->size;
+		note.folder = p->folder;
 		if (s->cfg.note != NULL)
 			s->cfg.note(&note, s->cfg.arg);
 		if (s->cfg.done != NULL && tree_set_add(s->cfg.done, p->path) < 0)

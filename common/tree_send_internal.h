@@ -21,6 +21,7 @@ struct tree_pending {
 	int64_t mtime_ns;
 	ino_t ino;
 	bool content; /* it can be wanted */
+	bool folder;
 	bool retried;
 	bool answered; /* with failed, while its content was sent */
 };
