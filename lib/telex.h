@@ -578,6 +578,107 @@ TELEX_API int telex_put_revocations(struct telex_client *client, const char *pem
 
 TELEX_API const char *telex_version(void);
 
+/* ---- trees ---- */
+
+/* Which files are sent that the receiver has already. */
+enum telex_check {
+	TELEX_CHECK_QUICK = 0, /* not those of the same size and time of modification */
+	TELEX_CHECK_NONE = 1,
+	TELEX_CHECK_CHECKSUM = 2, /* not those of the same size and SHA-256 */
+};
+
+struct telex_tree_filter {
+	const char *pattern; /* as TreeFilter in file.proto */
+	bool exclude;        /* else it is included; the first that matches decides */
+};
+
+/* What is left out (0, NULL, false) has its default. */
+struct telex_transfer_options {
+	const char *user; /* on the agent; NULL: its default */
+	/* put: local ones, get: the agent's; files and folders, NULL-terminated. A link that is
+	 * named here is followed. */
+	const char *const *sources;
+	/* Where it goes. Of several sources: a folder that is there. Of one: where `target` is a
+	 * folder, into it, under the source's last component; else it becomes `target`. */
+	const char *target;
+	bool contents; /* one source, and it becomes `target` itself, as a folder its contents */
+	bool into;     /* target must be a folder that is there */
+	bool parents;  /* missing parents of target are made */
+	enum telex_check check;
+	/* The content of small files goes only when the receiver wants it: for trees of which most
+	 * is there already. */
+	bool lazy;
+	bool owner, extended_attributes, hard_links, specials;
+	bool no_modes, no_times;
+	bool delete_extraneous; /* what the source does not have is removed from the target */
+	bool delta;             /* large files that differ go as a difference */
+	bool follow;            /* links are followed, all of them */
+	bool compress;
+	bool dry_run;
+	bool keep_special_bits; /* get: set-user-ID, set-group-ID and sticky bits, too */
+	bool any_links;         /* get: also links that lead out of the tree */
+	const struct telex_tree_filter *filters;
+	size_t n_filters;
+	uint64_t rate; /* bytes a second, of content, on the average; 0: no limit */
+};
+
+enum telex_transfer_event {
+	TELEX_TRANSFER_FILE = 1,  /* the content of a file of its own turn begins: path, size */
+	TELEX_TRANSFER_BYTES,     /* so many bytes of content went: bytes */
+	TELEX_TRANSFER_DONE,      /* it is there, durable: path, size, folder */
+	TELEX_TRANSFER_UNCHANGED, /* it was there: path, size, folder */
+	TELEX_TRANSFER_REMOVED,   /* path */
+	TELEX_TRANSFER_FAILED,    /* path, reason, message; the others go on */
+	TELEX_TRANSFER_TOTALS,    /* how much there will be, as far as known: files, bytes */
+	TELEX_TRANSFER_LOST,      /* the connection is lost, it tries to come back: message */
+	TELEX_TRANSFER_BACK,      /* it is back */
+};
+
+struct telex_transfer_note {
+	enum telex_transfer_event event;
+	const char *path; /* below the target; "" is that itself */
+	bool folder;
+	uint64_t size, bytes, files;
+	const char *reason, *message;
+};
+
+struct telex_transfer_summary {
+	uint64_t files;     /* that were made or replaced; also links, not folders */
+	uint64_t unchanged; /* that were there already */
+	uint64_t removed, failed;
+	uint64_t bytes; /* of the files' contents */
+	uint64_t sent;  /* of content and differences that went over the wire */
+};
+
+struct telex_transfer_ops {
+	void (*note)(const struct telex_transfer_note *note, void *arg); /* may be NULL */
+	/* The end, once, last. error NULL: all that could be moved was, and summary->failed says
+	 * whether anything could not. What was moved whole by then stays, and the parts of large
+	 * files do, too: the same transfer again goes on with them. */
+	void (*done)(const struct telex_transfer_summary *summary, const struct telex_error *error,
+	    void *arg);
+};
+
+struct telex_transfer;
+
+/*
+ * Moves files and trees to the agent (put) or from it (get). Every file is whole or not there, is
+ * checked by SHA-256, and durable before it is said to be done. A lost connection is come back from
+ * for as long as a run's (telex_options.reconnect_ms), at the byte. Local files are read and
+ * written by blocking calls within the event loop. Memory does not grow with the size of files.
+ *
+ * options and ops are copied, with all that they point to. 0, or -1 and *error; then no callback
+ * comes.
+ */
+TELEX_API int telex_put_tree(struct telex_client *client, struct telex_transfer **out,
+    const struct telex_transfer_options *options, const struct telex_transfer_ops *ops, void *arg,
+    struct telex_error *error);
+TELEX_API int telex_get_tree(struct telex_client *client, struct telex_transfer **out,
+    const struct telex_transfer_options *options, const struct telex_transfer_ops *ops, void *arg,
+    struct telex_error *error);
+/* Stops it; no callback comes any more. Allowed in callbacks. NULL is allowed. */
+TELEX_API void telex_transfer_cancel(struct telex_transfer *transfer);
+
 #ifdef __cplusplus
 }
 #endif

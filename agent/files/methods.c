@@ -16,6 +16,8 @@ static const struct files_method_row rows[] = {
     {"Write", &telex__v1__write_request__descriptor, fs_write},
     {"GetUpload", &telex__v1__get_upload_request__descriptor, fs_get_upload},
     {"Truncate", &telex__v1__truncate_request__descriptor, fs_truncate},
+    {"PutTree", &telex__v1__put_tree_request__descriptor, fs_put_tree},
+    {"GetTree", &telex__v1__get_tree_request__descriptor, fs_get_tree},
 };
 
 const struct files_method_row *methods_find(const char *name)

@@ -19,5 +19,7 @@ files_method fs_stat;
 files_method fs_stat_filesystem; /* fs_statfs.c */
 files_method fs_truncate;
 files_method fs_write;
+/* tree_put.c, tree_get.c */
+files_method fs_put_tree, fs_get_tree;
 
 #endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/transfer_paths.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/error.h"
+
+#define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+
+static int failed(struct telex_error *error, int sys_errno, const char *path, const char *more)
+{
+	error_set(error, TELEX_ERROR_SYSTEM, "%s: %s%s", path, strerror(sys_errno), more);
+	if (error != NULL)
+		error->sys_errno = sys_errno;
+	return -1;
+}
+
+char *transfer_last(const char *path)
+{
+	size_t len = strlen(path), at;
+
+	while (len > 0 && path[len - 1] == '/')
+		len--;
+	for (at = len; at > 0 && path[at - 1] != '/'; at--)
+		;
+	if ((len - at == 1 && path[at] == '.') ||
+	    (len - at == 2 && path[at] == '.' && path[at + 1] == '.'))
+		at = len;
+	return strndup(path + at, len - at);
+}
+
+/* Cuts a path, malloc'd, at its last component; *name points into it. "/" becomes "/" and ".". */
+static const char *cut(char *path, const char **name)
+{
+	char *slash = strrchr(path, '/');
+
+	if (slash == NULL) {
+		*name = path;
+		return ".";
+	}
+	*name = slash[1] != '\0' ? slash + 1 : ".";
+	if (slash == path)
+		return "/";
+	*slash = '\0';
+	return path;
+}
+
+/* ---- put ---- */
+
+/* What it really is, so that a link that is named is followed, once. */
+static int open_source(struct tree_source *s, const char *path, struct telex_error *error)
+{
+	char *real = realpath(path, NULL);
+	const char *folder, *name;
+	char *own;
+	int saved;
+
+	s->dir_fd = -1;
+	if (real == NULL)
+		return failed(error, errno, path, "");
+	folder = cut(real, &name);
+	own = strdup(name);
+	s->dir_fd = open(folder, FOLDER_FLAGS);
+	saved = errno;
+	/* A folder that may be searched, but not read, does for one file. */
+	if (s->dir_fd < 0 && saved == EACCES)
+		s->dir_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	free(real);
+	s->name = own;
+	if (own == NULL)
+		return error_no_memory(error);
+	return s->dir_fd < 0 ? failed(error, saved, path, "") : 0;
+}
+
+int transfer_open_sources(struct transfer_paths *p, const struct telex_transfer_options *o,
+    bool beside, struct telex_error *error)
+{
+	size_t n = 0;
+
+	while (o->sources[n] != NULL)
+		n++;
+	p->sources = calloc(n, sizeof(*p->sources));
+	if (p->sources == NULL)
+		return error_no_memory(error);
+	for (size_t i = 0; i < n; i++)
+		p->sources[i].dir_fd = -1;
+	p->n_sources = n;
+	for (size_t i = 0; i < n; i++) {
+		struct tree_source *s = &p->sources[i];
+
+		if (open_source(s, o->sources[i], error) < 0)
+			return -1;
+		s->path = beside ? transfer_last(o->sources[i]) : strdup("");
+		if (s->path == NULL)
+			return error_no_memory(error);
+		/* "." and "..": by what they are called where they are. */
+		if (beside && s->path[0] == '\0') {
+			free((char *)(uintptr_t)s->path);
+			s->path = strdup(strcmp(s->name, ".") != 0 ? s->name : "root");
+			if (s->path == NULL)
+				return error_no_memory(error);
+		}
+	}
+	return 0;
+}
+
+/* ---- get ---- */
+
+static int set_only(struct transfer_paths *p, const struct telex_transfer_options *o)
+{
+	size_t n = 0;
+
+	while (o->sources[n] != NULL)
+		n++;
+	p->only = calloc(n + 1, sizeof(*p->only));
+	if (p->only == NULL)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		p->only[i] = transfer_last(o->sources[i]);
+		if (p->only[i] == NULL)
+			return -1;
+	}
+	return 0;
+}
+
+static int make_parents(const char *folder)
+{
+	char *copy = strdup(folder);
+	int rc = 0;
+
+	if (copy == NULL)
+		return -1;
+	for (char *at = copy + 1; rc == 0 && *at != '\0'; at++) {
+		if (*at != '/')
+			continue;
+		*at = '\0';
+		rc = mkdir(copy, 0777) != 0 && errno != EEXIST ? -1 : 0;
+		*at = '/';
+	}
+	if (rc == 0 && mkdir(copy, 0777) != 0 && errno != EEXIST)
+		rc = -1;
+	free(copy);
+	return rc;
+}
+
+/* The target is not there: what it will be in. */
+static int open_parent(
+    struct transfer_paths *p, const struct telex_transfer_options *o, struct telex_error *error)
+{
+	char *copy = strdup(o->target);
+	size_t len = copy != NULL ? strlen(copy) : 0;
+	const char *folder, *name;
+	int rc = 0;
+
+	if (copy == NULL)
+		return error_no_memory(error);
+	while (len > 1 && copy[len - 1] == '/')
+		copy[--len] = '\0';
+	folder = cut(copy, &name);
+	p->name = strdup(name);
+	if (p->name == NULL)
+		rc = error_no_memory(error);
+	else if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || name[0] == '\0')
+		rc = error_set(error, TELEX_ERROR_USAGE, "'%s' names no file", o->target);
+	if (rc == 0 && o->parents && make_parents(folder) != 0)
+		rc = failed(error, errno, folder, "");
+	if (rc == 0) {
+		p->parent_fd = open(folder, FOLDER_FLAGS);
+		if (p->parent_fd < 0)
+			rc = failed(error, errno, folder,
+			    errno == ENOENT ? "; make it first, or add --parents" : "");
+	}
+	free(copy);
+	return rc;
+}
+
+int transfer_open_target(struct transfer_paths *p, const struct telex_transfer_options *o,
+    bool *contents, struct telex_error *error)
+{
+	size_t len = strlen(o->target);
+	bool several = o->sources[0] != NULL && o->sources[1] != NULL;
+	bool folder = several || o->into || (len > 0 && o->target[len - 1] == '/' && !o->contents);
+
+	*contents = o->contents;
+	p->target_fd = open(o->target, FOLDER_FLAGS);
+	if (p->target_fd >= 0) {
+		if (o->contents)
+			return open_parent(p, o, NULL), 0; /* where it has one */
+		return set_only(p, o) < 0 ? error_no_memory(error) : 0;
+	}
+	if (folder)
+		return failed(error, errno, o->target,
+		    errno == ENOENT ? "; the target must be a folder that is there" : "");
+	if (errno != ENOENT && errno != ENOTDIR)
+		return failed(error, errno, o->target, "");
+	*contents = true;
+	return open_parent(p, o, error);
+}
+
+void transfer_paths_close(struct transfer_paths *p)
+{
+	for (size_t i = 0; i < p->n_sources; i++) {
+		if (p->sources[i].dir_fd >= 0)
+			close(p->sources[i].dir_fd);
+		free((char *)(uintptr_t)p->sources[i].name);
+		free((char *)(uintptr_t)p->sources[i].path);
+	}
+	free(p->sources);
+	for (size_t i = 0; p->only != NULL && p->only[i] != NULL; i++)
+		free(p->only[i]);
+	free(p->only);
+	free(p->name);
+	if (p->parent_fd >= 0)
+		close(p->parent_fd);
+	if (p->target_fd >= 0)
+		close(p->target_fd);
+	*p = (struct transfer_paths){.parent_fd = -1, .target_fd = -1};
+}

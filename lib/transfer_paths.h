@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The local ends of a transfer: sources that are opened, and a target. */
+#ifndef TX_LIB_TRANSFER_PATHS_H
+#define TX_LIB_TRANSFER_PATHS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/tree_walk.h"
+#include "lib/telex.h"
+
+struct transfer_paths {
+	/* put */
+	struct tree_source *sources;
+	size_t n_sources;
+	/* get: `name` in parent_fd, or the folder target_fd where that is there (else -1) */
+	int parent_fd, target_fd;
+	char *name;
+	/* get: what may come, NULL-terminated; NULL: the entry with the empty path */
+	char **only;
+};
+
+/* The last component of a path, without slashes at its end; malloc'd. "" for "/" and for what ends
+ * with "." or ".."; NULL: no memory. */
+char *transfer_last(const char *path);
+
+/* Opens what put sends. With `beside`, each under its last component, else the one as the tree
+ * itself. 0, or -1 and *error. */
+int transfer_open_sources(struct transfer_paths *p, const struct telex_transfer_options *o,
+    bool beside, struct telex_error *error);
+/* Opens where get puts it; *contents: whether the one source becomes the target itself. */
+int transfer_open_target(struct transfer_paths *p, const struct telex_transfer_options *o,
+    bool *contents, struct telex_error *error);
+void transfer_paths_close(struct transfer_paths *p);
+
+#endif
