@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `telex put`: files and folders go to the agent. */
+#include <stdlib.h>
+
+#include "cli/transfer.h"
+#include "cli/verbs.h"
+#include "common/mem.h"
+
+static const struct options_spec specs[] = {TRANSFER_SPECS, {0}};
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+	struct transfer_options t;
+	const char *value, **sources;
+	struct options o;
+	int id, status;
+
+	transfer_options_init(&t);
+	options_start(&o, cli, &cmd_put, specs, argc, argv);
+	while ((id = options_next(&o, &value)) > 0)
+		if (transfer_option(&t, &o, id, value) < 0) {
+			id = -1;
+			break;
+		}
+	if (id == 0 && o.n_operands < 2)
+		id = options_usage(&o, "what, and where to? telex put LOCAL… REMOTE");
+	if (id != 0) {
+		transfer_options_clear(&t);
+		return options_end(&o);
+	}
+	sources = xcalloc(o.n_operands, sizeof(*sources));
+	for (size_t i = 0; i + 1 < o.n_operands; i++)
+		sources[i] = o.operands[i];
+	t.o.sources = sources;
+	t.o.target = o.operands[o.n_operands - 1];
+	t.o.into = transfer_is_folder(t.o.target);
+	status = transfer_run(cli, "put", &t, true);
+	free(sources);
+	transfer_options_clear(&t);
+	options_end(&o);
+	return status;
+}
+
+const struct cli_verb cmd_put = {
+    .name = "put",
+    .summary = "send files and folders to the agent",
+    .specs = specs,
+    .help =
+        "Examples:\n"
+        "  telex put app.conf /etc/app/          into a folder\n"
+        "  telex put build/ release              a folder, below the home folder there\n"
+        "  telex put -u deploy a b c /srv/in/    several, as another user\n"
+        "\n"
+        "Usage: telex put [OPTIONS] LOCAL… REMOTE\n"
+        "\n"
+        "Where REMOTE is a folder, each LOCAL goes into it under its own name; else the one LOCAL\n"
+        "becomes REMOTE. A REMOTE that ends with / must be a folder. Modes, times, links, holes,\n"
+        "extended attributes and, as root, owners are kept.\n"
+        "\n"
+        "Every file is whole or not there, and durable before it counts. What is there already, "
+        "of\n"
+        "the same size and time, is not sent. An interrupted put, typed again, goes on where it\n"
+        "stopped, in large files at the byte.\n"
+        "\n" TRANSFER_HELP "\n"
+        "Exit status: 1 when something could not be sent (the rest was), 125 when the agent could\n"
+        "not be asked, 128 + n after signal n.\n",
+    .run = run,
+};

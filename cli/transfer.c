@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A transfer from its begin to its summary: progress, failures as they come, interruption. */
+#include "cli/transfer.h"
+
+#include <event2/event.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/end.h"
+#include "cli/output.h"
+#include "cli/say.h"
+#include "cli/session.h"
+#include "common/duration.h"
+#include "common/signame.h"
+
+struct transfer {
+	struct session s;
+	const char *verb;
+	const struct transfer_options *options;
+	struct telex_transfer *going;
+	struct progress *progress;
+	struct telex_transfer_summary summary;
+	struct telex_error error;
+	bool failed, ended;
+	int signo; /* that ended it */
+	int64_t begun_ns;
+};
+
+/* ---- as it goes ---- */
+
+static const char *shown(const struct telex_transfer_note *note)
+{
+	return note->path != NULL && note->path[0] != '\0' ? note->path : ".";
+}
+
+static void on_note(const struct telex_transfer_note *note, void *arg)
+{
+	struct transfer *t = arg;
+	const bool loud = t->options->o.dry_run;
+
+	progress_note(t->progress, note);
+	switch (note->event) {
+	case TELEX_TRANSFER_FAILED:
+		say_error("%s: %s", t->verb, note->message);
+		break;
+	case TELEX_TRANSFER_DONE:
+		if (loud && !t->s.json)
+			say_note("would write %s", shown(note));
+		else
+			say_detail("%s", shown(note));
+		break;
+	case TELEX_TRANSFER_REMOVED:
+		if (loud && !t->s.json)
+			say_note("would remove %s", shown(note));
+		else
+			say_detail("removed %s", shown(note));
+		break;
+	case TELEX_TRANSFER_LOST:
+		say_note("%s; trying to come back", note->message);
+		break;
+	case TELEX_TRANSFER_BACK:
+		say_note("it is back; going on where it stopped");
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_done(
+    const struct telex_transfer_summary *summary, const struct telex_error *error, void *arg)
+{
+	struct transfer *t = arg;
+
+	t->summary = *summary;
+	t->ended = true;
+	if (error != NULL) {
+		t->failed = true;
+		t->error = *error;
+	}
+	event_base_loopbreak(t->s.base);
+}
+
+static void on_signal(evutil_socket_t signo, short what, void *arg)
+{
+	struct transfer *t = arg;
+
+	(void)what;
+	t->signo = (int)signo;
+	event_base_loopbreak(t->s.base);
+}
+
+/* ---- its end ---- */
+
+static void say_summary(const struct transfer *t)
+{
+	const struct telex_transfer_summary *m = &t->summary;
+	double seconds = (double)(clock_monotonic_ns() - t->begun_ns) / (double)NS_PER_S;
+	uint64_t saved = m->bytes > m->sent ? m->bytes - m->sent : 0;
+	char bytes[24], rate[24], less[24], more[160] = "";
+	size_t used = 0;
+
+	if (t->s.json) {
+		output_json(json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "dry_run",
+		    t->options->o.dry_run, "files", (json_int_t)m->files, "unchanged",
+		    (json_int_t)m->unchanged, "removed", (json_int_t)m->removed, "failed",
+		    (json_int_t)m->failed, "bytes", (json_int_t)m->bytes, "sent_bytes",
+		    (json_int_t)m->sent, "saved_bytes", (json_int_t)saved, "seconds", seconds));
+		return;
+	}
+	output_bytes(bytes, sizeof(bytes), m->bytes);
+	output_bytes(rate, sizeof(rate), (uint64_t)((double)m->bytes / (seconds + 1e-9)));
+	if (m->unchanged > 0)
+		used += (size_t)snprintf(more + used, sizeof(more) - used, ", %llu unchanged",
+		    (unsigned long long)m->unchanged);
+	if (m->removed > 0)
+		used += (size_t)snprintf(more + used, sizeof(more) - used, ", %llu removed",
+		    (unsigned long long)m->removed);
+	if (m->failed > 0)
+		used += (size_t)snprintf(more + used, sizeof(more) - used, ", %llu failed",
+		    (unsigned long long)m->failed);
+	if (saved > 0)
+		snprintf(more + used, sizeof(more) - used, ", %s saved",
+		    output_bytes(less, sizeof(less), saved));
+	say_note("%s%llu file%s, %s%s in %.2f s (%s/s)", t->options->o.dry_run ? "dry run: " : "",
+	    (unsigned long long)m->files, m->files == 1 ? "" : "s", bytes, more, seconds, rate);
+}
+
+/* What the person named, and the agent or this machine refuses, is no failure of telex's. */
+static int end_failed(const struct transfer *t)
+{
+	const struct telex_error *e = &t->error;
+
+	if (e->kind == TELEX_ERROR_STATUS || e->kind == TELEX_ERROR_SYSTEM) {
+		say_error("%s: %s", t->verb, e->message);
+		if (t->s.json)
+			output_json(json_pack("{s:o}", "error", end_error_json(e)));
+		return CLI_FAILED;
+	}
+	session_fail(&t->s, e);
+	if (t->summary.files + t->summary.sent > 0)
+		say_note("what came whole is there; type it again to go on where it stopped");
+	return CLI_TELEX;
+}
+
+static int end_interrupted(struct transfer *t)
+{
+	char name[24];
+
+	telex_transfer_cancel(t->going);
+	say_note("%s: what came whole is there; type it again to go on where it stopped",
+	    signame_format(name, sizeof(name), t->signo));
+	return 128 + t->signo;
+}
+
+static int wait_for_end(struct transfer *t)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	struct event *events[3];
+
+	for (size_t i = 0; i < 3; i++) {
+		events[i] = evsignal_new(t->s.base, signals[i], on_signal, t);
+		if (events[i] != NULL)
+			event_add(events[i], NULL);
+	}
+	while (!t->ended && t->signo == 0 && event_base_dispatch(t->s.base) >= 0)
+		;
+	for (size_t i = 0; i < 3; i++)
+		if (events[i] != NULL)
+			event_free(events[i]);
+	progress_free(t->progress);
+	t->progress = NULL;
+	if (!t->ended)
+		return end_interrupted(t);
+	if (t->failed)
+		return end_failed(t);
+	say_summary(t);
+	return t->summary.failed > 0 ? CLI_FAILED : CLI_OK;
+}
+
+int transfer_run(
+    struct cli *cli, const char *verb, const struct transfer_options *options, bool put)
+{
+	struct transfer t = {.verb = verb, .options = options, .begun_ns = clock_monotonic_ns()};
+	const struct telex_transfer_ops ops = {.note = on_note, .done = on_done};
+	int status = session_open(&t.s, cli), rc;
+
+	if (status != CLI_OK)
+		return status;
+	t.progress = progress_new(t.s.base, options->progress, 0, 0);
+	rc = put ? telex_put_tree(t.s.client, &t.going, &options->o, &ops, &t, &t.error)
+	         : telex_get_tree(t.s.client, &t.going, &options->o, &ops, &t, &t.error);
+	if (rc < 0) {
+		progress_free(t.progress);
+		status = end_failed(&t);
+	} else {
+		status = wait_for_end(&t);
+	}
+	session_close(&t.s);
+	return output_finish(status);
+}
