@@ -251,6 +251,7 @@ static int open_file(const struct tree_sender *s, const struct tree_name *n)
  * way. */
 static int read_content(struct tree_sender *s, const struct tree_name *n, Telex__V1__TreeEntry *e)
 {
+	struct tree_note note = {.kind = TREE_NOTE_BYTES};
 	int fd = open_file(s, n);
 	uint8_t *to = s->contents + s->contents_used;
 	size_t size = (size_t)n->st.st_size, at = 0;
@@ -281,6 +282,9 @@ static int read_content(struct tree_sender *s, const struct tree_name *n, Telex_
 	s->contents_used += size;
 	s->gathered += size;
 	s->bytes += size;
+	note.bytes = size;
+	if (s->cfg.note != NULL)
+		s->cfg.note(&note, s->cfg.arg);
 	return 0;
 }
 

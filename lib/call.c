@@ -42,6 +42,15 @@ static void on_raw(struct rpc_call *rpc, const uint8_t *msg, size_t len, void *d
 		rpc_credit(rpc, rpc_message_size(rpc));
 }
 
+static void on_writable(struct rpc_call *rpc, void *data)
+{
+	struct call_link *link = data;
+
+	(void)rpc;
+	if (link->call != NULL && link->call->ops->writable != NULL)
+		link->call->ops->writable(link->call);
+}
+
 /* Takes c off its connection's list; the rpc_call is not touched. */
 static struct conn *unlink_open(struct call *c)
 {
@@ -102,9 +111,10 @@ void call_forget_conn(struct conn *conn)
 	}
 }
 
-static const struct rpc_client_ops message_ops = {.message = on_message, .done = on_done};
+static const struct rpc_client_ops message_ops = {
+    .message = on_message, .writable = on_writable, .done = on_done};
 static const struct rpc_client_ops raw_ops = {
-    .raw = on_raw, .done = on_done, .manual_credit = true};
+    .raw = on_raw, .writable = on_writable, .done = on_done, .manual_credit = true};
 
 /* ---- opening ---- */
 

@@ -119,6 +119,9 @@ struct call_ops {
 	/* One answer. With raw it comes packed, and its credit is the receiver's to return. */
 	void (*message)(struct call *c, const ProtobufCMessage *msg);
 	void (*raw)(struct call *c, const uint8_t *msg, size_t len);
+	/* What was to be sent has gone down below H2_SEND_LOW, after it was above H2_SEND_HIGH. May
+	 * be NULL. */
+	void (*writable)(struct call *c);
 	/* error NULL: the agent ended the call with OK. Frees what holds the call, or begins it
 	 * again. c->status is what the agent said, if it did. */
 	void (*done)(struct call *c, const struct telex_error *error);

@@ -115,7 +115,8 @@ static bool open_sources(
 			g->n++;
 			return false;
 		}
-		if (!roots_allow_tree(call_roots(g->call.c), ROOTS_READ, g->paths[g->n]))
+		if (!roots_allow_tree(call_roots(g->call.c), ROOTS_READ, g->sources[g->n].dir_fd,
+		        strcmp(g->sources[g->n].name, ".") != 0 ? g->sources[g->n].name : NULL))
 			g->whole = false;
 	}
 	return true;

@@ -205,7 +205,9 @@ static void put(struct putting *p, const Telex__V1__PutTreeStart *start, struct 
 	struct err e = {0};
 	int rc;
 
-	if (!roots_allow_tree(call_roots(p->call.c), ROOTS_WRITE, p->base))
+	if (p->target_fd >= 0
+	        ? !roots_allow_tree(call_roots(p->call.c), ROOTS_WRITE, p->target_fd, NULL)
+	        : !roots_allow_tree(call_roots(p->call.c), ROOTS_WRITE, p->parent_fd, p->name))
 		cfg.allowed = is_allowed;
 	rc = tree_receiver_new(&r, &cfg);
 	if (rc == 0)

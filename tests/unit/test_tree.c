@@ -1,763 +1,565 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Trees from a sender to a receiver, both in this process. */
-#include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
+/* Numbers that are used again reach nobody; and what /proc tells. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/xattr.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "agent/keeper/ending.h"
+#include "agent/keeper/job.h"
+#include "agent/keeper/reap.h"
+#include "agent/keeper/tree.h"
+#include "agent/keeper/tree_walk.h"
+#include "common/duration.h"
 
-#include "tests/support/tree_pump.h"
+/* ---- a child that waits ---- */
 
-static char top[64];
-
-static const char *at(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static const char *at(const char *fmt, ...)
+/* Also where the parent is dead already: nobody is left, and holds the test's output open. */
+static void die_with(pid_t parent)
 {
-	static char paths[8][4096];
-	static unsigned next;
-	char *out = paths[next++ % 8];
-	va_list ap;
-	int n = snprintf(out, sizeof(paths[0]), "%s/", top);
-
-	va_start(ap, fmt);
-	vsnprintf(out + n, sizeof(paths[0]) - (size_t)n, fmt, ap);
-	va_end(ap);
-	return out;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(0);
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+static pid_t start_child(void (*run)(void))
 {
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
+	const pid_t parent = getpid();
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	die_with(parent);
+	if (run != NULL)
+		run();
+	for (;;)
+		pause();
 }
 
-static int open_up(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+static void end_child(pid_t pid)
 {
-	(void)ftw;
-	(void)flag;
-	if (S_ISDIR(st->st_mode))
-		(void)chmod(path, 0700);
-	return 0;
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
-static int set_up(void **state)
+static bool lives(pid_t pid)
 {
-	(void)state;
-	snprintf(top, sizeof(top), "/tmp/telex-tree.XXXXXX");
-	return mkdtemp(top) == NULL ? -1 : 0;
+	struct tree_stat st;
+
+	return tree_stat_read(pid, &st) && st.state != 'Z';
 }
 
-static int tear_down(void **state)
+/* ---- a table with one job ---- */
+
+struct scene {
+	struct event_base *base;
+	struct jobs *jobs;
+	struct job *j;
+};
+
+static void on_output(struct job *j, enum km_stream s, void *arg)
 {
-	(void)state;
-	nftw(top, open_up, 16, FTW_PHYS);
-	return nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-/* A file of `size` bytes that are like no other's. */
-static void make_file(const char *path, size_t size, unsigned seed)
-{
-	FILE *f = fopen(path, "w");
-	uint64_t x = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
-
-	assert_non_null(f);
-	for (size_t i = 0; i < size; i += sizeof(x)) {
-		size_t n = size - i < sizeof(x) ? size - i : sizeof(x);
-
-		x ^= x << 13;
-		x ^= x >> 7;
-		x ^= x << 17;
-		assert_int_equal(fwrite(&x, 1, n, f), n);
-	}
-	assert_int_equal(fclose(f), 0);
-}
-
-/* ---- comparing ---- */
-
-static size_t prefix_len;
-static const char *other_top;
-static unsigned differences;
-
-static void differ(const char *path, const char *what)
-{
-	print_message("%s: %s differs\n", path, what);
-	differences++;
-}
-
-static void compare_content(const char *a, const char *b)
-{
-	static char x[65536], y[65536];
-	FILE *f = fopen(a, "r"), *g = fopen(b, "r");
-	size_t n, m;
-
-	if (f == NULL || g == NULL) {
-		differ(a, "being readable");
-	} else {
-		do {
-			n = fread(x, 1, sizeof(x), f);
-			m = fread(y, 1, sizeof(y), g);
-			if (n != m || memcmp(x, y, n) != 0) {
-				differ(a, "content");
-				break;
-			}
-		} while (n > 0);
-	}
-	if (f != NULL)
-		fclose(f);
-	if (g != NULL)
-		fclose(g);
-}
-
-static int compare_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	char other[4096], x[4096], y[4096];
-	struct stat os;
-
-	(void)flag;
-	(void)ftw;
-	snprintf(other, sizeof(other), "%s%s", other_top, path + prefix_len);
-	if (lstat(other, &os) != 0) {
-		differ(path, "being there");
-		return 0;
-	}
-	if (st->st_mode != os.st_mode)
-		differ(path, "mode");
-	if (st->st_uid != os.st_uid || st->st_gid != os.st_gid)
-		differ(path, "owner");
-	if (st->st_mtim.tv_sec != os.st_mtim.tv_sec || st->st_mtim.tv_nsec != os.st_mtim.tv_nsec)
-		differ(path, "mtime");
-	if (!S_ISDIR(st->st_mode) && (st->st_size != os.st_size || st->st_nlink != os.st_nlink))
-		differ(path, "size or links");
-	if (S_ISREG(st->st_mode))
-		compare_content(path, other);
-	if (S_ISLNK(st->st_mode)) {
-		ssize_t n = readlink(path, x, sizeof(x)), m = readlink(other, y, sizeof(y));
-
-		if (n != m || n < 0 || memcmp(x, y, (size_t)n) != 0)
-			differ(path, "target");
-	} else {
-		ssize_t n = getxattr(path, "user.telex", x, sizeof(x));
-		ssize_t m = getxattr(other, "user.telex", y, sizeof(y));
-
-		if (n != m || (n > 0 && memcmp(x, y, (size_t)n) != 0))
-			differ(path, "attribute");
-	}
-	return 0;
-}
-
-static void compare(const char *a, const char *b)
-{
-	char one[4096], two[4096];
-
-	snprintf(one, sizeof(one), "%s", a);
-	snprintf(two, sizeof(two), "%s", b);
-	differences = 0;
-	prefix_len = strlen(one);
-	other_top = two;
-	nftw(one, compare_one, 16, FTW_PHYS);
-	prefix_len = strlen(two);
-	other_top = one;
-	nftw(two, compare_one, 16, FTW_PHYS);
-	assert_int_equal(differences, 0);
-}
-
-static unsigned parts;
-
-static int count_part(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	if (strncmp(path + ftw->base, ".telex-", 7) == 0)
-		parts++;
-	return 0;
-}
-
-static unsigned count_parts(const char *path)
-{
-	parts = 0;
-	nftw(path, count_part, 16, FTW_PHYS);
-	return parts;
-}
-
-/* ---- a tree with a bit of everything ---- */
-
-static void set_times(const char *path, long seconds, long ns)
-{
-	const struct timespec ts[2] = {{seconds, ns}, {seconds, ns}};
-
-	assert_int_equal(utimensat(AT_FDCWD, path, ts, AT_SYMLINK_NOFOLLOW), 0);
-}
-
-static void make_tree(const char *name)
-{
-	char root[4096];
-	int fd;
-
-	snprintf(root, sizeof(root), "%s", at("%s", name));
-	mkdir(root, 0755);
-	mkdir(at("%s/empty", name), 0700);
-	mkdir(at("%s/deep", name), 0755);
-	mkdir(at("%s/deep/er", name), 02755);
-	make_file(at("%s/nothing", name), 0, 0);
-	make_file(at("%s/one", name), 1, 1);
-	make_file(at("%s/edge", name), TREE_INLINE_MAX, 2);
-	make_file(at("%s/over", name), TREE_INLINE_MAX + 1, 3);
-	make_file(at("%s/deep/large", name), 3 * TREE_CHUNK + 17, 4);
-	make_file(at("%s/deep/er/odd\n\x01\xff name", name), 100, 5);
-	assert_int_equal(link(at("%s/one", name), at("%s/deep/same", name)), 0);
-	assert_int_equal(link(at("%s/deep/large", name), at("%s/deep/er/same", name)), 0);
-	assert_int_equal(symlink("../one", at("%s/deep/link", name)), 0);
-	assert_int_equal(symlink("nowhere", at("%s/dangling", name)), 0);
-	assert_int_equal(mkfifo(at("%s/fifo", name), 0640), 0);
-	fd = open(at("%s/sparse", name), O_CREAT | O_WRONLY, 0644);
-	assert_true(fd >= 0);
-	assert_int_equal(pwrite(fd, "middle", 6, 5 << 20), 6);
-	assert_int_equal(ftruncate(fd, 9 << 20), 0);
-	close(fd);
-	chmod(at("%s/over", name), 0400);
-	chmod(at("%s/one", name), 04711);
-	(void)setxattr(at("%s/over", name), "user.telex", "value\0x", 7, 0);
-	(void)setxattr(at("%s/deep", name), "user.telex", "folder", 6, 0);
-	set_times(at("%s/over", name), 1000000000, 123456789);
-	set_times(at("%s/deep/link", name), 999, 1);
-	set_times(at("%s/one", name), -5, 7);
-	set_times(at("%s/deep/er", name), 12345, 678);
-	set_times(at("%s/deep", name), 12346, 679);
-	set_times(root, 12347, 680);
-}
-
-/* ---- tests ---- */
-
-static void everything_arrives(void **state)
-{
-	struct tree_pump p;
-	struct tree_pump_result r;
-	struct stat st;
-
-	(void)state;
-	make_tree("a");
-	tree_pump_init(&p, at("a"), at("b"));
-	r = tree_pump_run(&p);
-	assert_int_equal(r.rc, 0);
-	assert_true(r.finished);
-	assert_int_equal(r.failed, 0);
-	compare(at("a"), at("b"));
-	assert_int_equal(count_parts(top), 0);
-	/* Holes stay holes, where this file system has any. */
-	assert_int_equal(stat(at("a/sparse"), &st), 0);
-	if (st.st_blocks * 512 < st.st_size) {
-		assert_int_equal(stat(at("b/sparse"), &st), 0);
-		assert_true(st.st_blocks * 512 < 1 << 20);
-	}
-}
-
-static void without_eager_and_with_compression_too(void **state)
-{
-	struct tree_pump p;
-	struct tree_pump_result r;
-
-	(void)state;
-	make_tree("a");
-	tree_pump_init(&p, at("a"), at("b"));
-	p.options.eager = false;
-	p.options.compress = true;
-	p.options.check = TELEX__V1__TREE_CHECK__TREE_CHECK_CHECKSUM;
-	r = tree_pump_run(&p);
-	assert_true(r.finished);
-	assert_int_equal(r.failed, 0);
-	compare(at("a"), at("b"));
-}
-
-static void what_is_there_is_not_sent(void **state)
-{
-	struct tree_pump p;
-	struct tree_pump_result r;
-
-	(void)state;
-	make_tree("a");
-	tree_pump_init(&p, at("a"), at("b"));
-	tree_pump_run(&p);
-	p.options.eager = false;
-	p.options.check = TELEX__V1__TREE_CHECK__TREE_CHECK_QUICK;
-	r = tree_pump_run(&p);
-	assert_true(r.finished);
-	assert_int_equal(r.files, 0);
-	assert_true(r.wire < 4096);
-	/* Attributes alone are put right without content. */
-	chmod(at("b/over"), 0600);
-	removexattr(at("b/over"), "user.telex");
-	set_times(at("b/over"), 1000000000, 123456789);
-	r = tree_pump_run(&p);
-	assert_int_equal(r.files, 0);
-	compare(at("a"), at("b"));
-}
-
-static void cut_anywhere_it_goes_on(void **state)
-{
-	struct tree_pump p;
-	struct tree_pump_result r;
-	uint64_t whole;
-
-	(void)state;
-	make_tree("a");
-	tree_pump_init(&p, at("a"), at("whole"));
-	whole = tree_pump_run(&p).messages;
-	assert_true(whole > 8);
-	for (size_t cut = 1; cut < whole; cut++) {
-		char target[32];
-
-		snprintf(target, sizeof(target), "cut%zu", cut);
-		tree_pump_init(&p, at("a"), at("%s", target));
-		assert_int_equal(tree_set_new(&p.done), 0);
-		p.cut_after = cut;
-		r = tree_pump_run(&p);
-		assert_false(r.finished);
-		p.cut_after = 0;
-		p.had = p.done;
-		p.done = NULL;
-		p.target = at("%s", target);
-		p.source = at("a");
-		r = tree_pump_run(&p);
-		assert_true(r.finished);
-		assert_int_equal(r.failed, 0);
-		compare(at("a"), at("%s", target));
-		assert_int_equal(count_parts(at("%s", target)), 0);
-		tree_set_free(p.had);
-	}
-}
-
-static void a_part_is_gone_on_with(void **state)
-{
-	struct tree_pump p;
-	struct tree_pump_result r;
-
-	(void)state;
-	mkdir(at("a"), 0755);
-	make_file(at("a/large"), 40 * TREE_CHUNK, 9);
-	tree_pump_init(&p, at("a"), at("b"));
-	p.cut_after = 30;
-	tree_pump_run(&p);
-	assert_int_equal(count_parts(at("b")), 1);
-	p.cut_after = 0;
-	r = tree_pump_run(&p);
-	assert_true(r.finished);
-	assert_true(r.wire < 15 * TREE_CHUNK);
-	compare(at("a"), at("b"));
-	assert_int_equal(count_parts(at("b")), 0);
-}
-
-static void a_part_that_was_spoiled_is_sent_whole(void **state)
-{
-	struct tree_pump p;
-	struct tree_pump_result r;
-	char command[256];
-
-	(void)state;
-	mkdir(at("a"), 0755);
-	make_file(at("a/large"), 20 * TREE_CHUNK, 9);
-	tree_pump_init(&p, at("a"), at("b"));
-	p.cut_after = 12;
-	tree_pump_run(&p);
-	assert_int_equal(count_parts(at("b")), 1);
-	snprintf(command, sizeof(command),
-	    "printf x | dd of=\"$(echo %s/b/.telex-*)\" conv=notrunc "
-	    "seek=1000 bs=1 2>/dev/null",
-	    top);
-	assert_int_equal(system(command), 0);
-	p.cut_after = 0;
-	r = tree_pump_run(&p);
-	assert_true(r.finished);
-	assert_int_equal(r.failed, 0);
-	compare(at("a"), at("b"));
-}
-
-static void a_difference_is_enough(void **state)
-{
-	struct tree_pump p;
-	struct tree_pump_result r;
-	int fd;
-
-	(void)state;
-	mkdir(at("a"), 0755);
-	make_file(at("a/large"), (4 << 20) + 123, 11);
-	tree_pump_init(&p, at("a"), at("b"));
-	tree_pump_run(&p);
-	fd = open(at("a/large"), O_WRONLY);
-	assert_int_equal(pwrite(fd, "changed", 7, 1 << 20), 7);
-	assert_int_equal(pwrite(fd, "longer now", 10, (4 << 20) + 123), 10);
-	close(fd);
-	p.options.delta = true;
-	p.options.eager = false;
-	p.options.check = TELEX__V1__TREE_CHECK__TREE_CHECK_QUICK;
-	r = tree_pump_run(&p);
-	assert_true(r.finished);
-	assert_int_equal(r.failed, 0);
-	assert_int_equal(r.files, 1);
-	assert_true(r.wire < 100000);
-	compare(at("a"), at("b"));
-	assert_int_equal(count_parts(at("b")), 0);
-}
-
-static void what_the_sender_has_not_is_removed(void **state)
-{
-	struct tree_pump p;
-	struct tree_pump_result r;
-	Telex__V1__TreeFilter filter = TELEX__V1__TREE_FILTER__INIT, *list[] = {&filter};
-
-	(void)state;
-	make_tree("a");
-	tree_pump_init(&p, at("a"), at("b"));
-	tree_pump_run(&p);
-	mkdir(at("b/more"), 0755);
-	mkdir(at("b/more/below"), 0755);
-	make_file(at("b/more/below/x"), 10, 1);
-	make_file(at("b/deep/y"), 10, 1);
-	make_file(at("b/deep/kept.o"), 10, 1);
-	p.options.delete_extraneous = true;
-	p.options.check = TELEX__V1__TREE_CHECK__TREE_CHECK_QUICK;
-	filter.pattern = (char[]){"*.o"};
-	filter.exclude = true;
-	p.options.filters = list;
-	p.options.n_filters = 1;
-	r = tree_pump_run(&p);
-	assert_true(r.finished);
-	assert_int_equal(r.removed, 2);
-	assert_int_equal(access(at("b/deep/kept.o"), F_OK), 0);
-	assert_int_equal(unlink(at("b/deep/kept.o")), 0);
-	set_times(at("b/deep"), 12346, 679);
-	compare(at("a"), at("b"));
-}
-
-static void nothing_is_removed_after_an_error(void **state)
-{
-	struct tree_pump p;
-	struct tree_pump_result r;
-
-	(void)state;
-	if (geteuid() == 0) {
-		print_message("root reads everything\n");
-		skip();
-	}
-	make_tree("a");
-	mkdir(at("a/shut"), 0000);
-	tree_pump_init(&p, at("a"), at("b"));
-	tree_pump_run(&p);
-	make_file(at("b/deep/y"), 10, 1);
-	p.options.delete_extraneous = true;
-	r = tree_pump_run(&p);
-	assert_true(r.finished);
-	assert_int_equal(r.errors, 1);
-	assert_int_equal(access(at("b/deep/y"), F_OK), 0);
-}
-
-static void append(size_t message, void *arg)
-{
-	int *times = arg;
-	int fd;
-
-	if (message < 3 || *times == 0)
-		return;
-	--*times;
-	fd = open(at("a/large"), O_WRONLY | O_APPEND);
-	assert_int_equal(write(fd, "more", 4), 4);
-	close(fd);
-}
-
-static void a_source_that_changes_is_tried_once_more(void **state)
-{
-	struct tree_pump p;
-	struct tree_pump_result r;
-	int times = 1;
-
-	(void)state;
-	mkdir(at("a"), 0755);
-	make_file(at("a/large"), 8 * TREE_CHUNK, 9);
-	tree_pump_init(&p, at("a"), at("b"));
-	p.between = append;
-	p.arg = &times;
-	r = tree_pump_run(&p);
-	assert_true(r.finished);
-	assert_int_equal(r.failed, 0);
-	compare(at("a"), at("b"));
-	/* Again and again: then it is named. */
-	times = 1000;
-	r = tree_pump_run(&p);
-	assert_true(r.finished);
-	assert_int_equal(r.failed, 1);
-	assert_string_equal(r.reason, "CHANGED");
-	assert_int_equal(count_parts(at("b")), 0);
-}
-
-static void a_link_in_the_target_is_not_gone_through(void **state)
-{
-	struct tree_pump p;
-	struct tree_pump_result r;
-
-	(void)state;
-	mkdir(at("a"), 0755);
-	mkdir(at("a/sub"), 0755);
-	make_file(at("a/sub/x"), 10, 1);
-	mkdir(at("b"), 0755);
-	mkdir(at("outside"), 0755);
-	assert_int_equal(symlink("../outside", at("b/sub")), 0);
-	tree_pump_init(&p, at("a"), at("b"));
-	r = tree_pump_run(&p);
-	assert_true(r.finished);
-	assert_int_not_equal(r.failed, 0);
-	assert_int_not_equal(access(at("outside/x"), F_OK), 0);
-}
-
-static void links_that_leave_are_refused(void **state)
-{
-	struct tree_pump p;
-	struct tree_pump_result r;
-
-	(void)state;
-	mkdir(at("a"), 0755);
-	assert_int_equal(symlink("/etc/passwd", at("a/absolute")), 0);
-	assert_int_equal(symlink("../x", at("a/above")), 0);
-	assert_int_equal(symlink("x/../y", at("a/inside")), 0);
-	tree_pump_init(&p, at("a"), at("b"));
-	p.receiver.links_stay = true;
-	r = tree_pump_run(&p);
-	assert_true(r.finished);
-	assert_int_equal(r.failed, 2);
-	assert_string_equal(r.reason, "OUTSIDE_ROOT");
-	assert_int_equal(access(at("b/absolute"), F_OK), -1);
-}
-
-static void special_bits_are_masked(void **state)
-{
-	struct tree_pump p;
-	struct stat st;
-
-	(void)state;
-	make_tree("a");
-	tree_pump_init(&p, at("a"), at("b"));
-	p.receiver.special = 0;
-	assert_true(tree_pump_run(&p).finished);
-	assert_int_equal(stat(at("b/one"), &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0711);
-}
-
-static void a_dry_run_does_nothing(void **state)
-{
-	struct tree_pump p;
-	struct tree_pump_result r;
-
-	(void)state;
-	make_tree("a");
-	tree_pump_init(&p, at("a"), at("b"));
-	p.options.dry_run = true;
-	r = tree_pump_run(&p);
-	assert_true(r.finished);
-	assert_int_equal(r.failed, 0);
-	assert_int_not_equal(access(at("b"), F_OK), 0);
-}
-
-static void one_file_becomes_the_target(void **state)
-{
-	struct tree_pump p;
-	struct tree_pump_result r;
-
-	(void)state;
-	make_file(at("a"), 1000, 1);
-	make_file(at("b"), 5, 2);
-	tree_pump_init(&p, at("a"), at("b"));
-	r = tree_pump_run(&p);
-	assert_true(r.finished);
-	compare(at("a"), at("b"));
-	mkdir(at("c"), 0755);
-	tree_pump_init(&p, at("a"), at("c"));
-	p.receiver.target_fd = -1;
-	r = tree_pump_run(&p);
-	assert_int_equal(r.failed, 1);
-	assert_string_equal(r.reason, "IS_A_FOLDER");
-}
-
-static void many_small_files(void **state)
-{
-	struct tree_pump p;
-	struct tree_pump_result r;
-
-	(void)state;
-	mkdir(at("a"), 0755);
-	for (unsigned d = 0; d < 20; d++) {
-		mkdir(at("a/%u", d), 0755);
-		for (unsigned i = 0; i < 100; i++)
-			make_file(at("a/%u/%u", d, i), 500 + i, i);
-	}
-	tree_pump_init(&p, at("a"), at("b"));
-	r = tree_pump_run(&p);
-	assert_true(r.finished);
-	assert_int_equal(r.files, 2000);
-	assert_true(r.messages < 60);
-	compare(at("a"), at("b"));
-}
-
-/* ---- a hostile sender ---- */
-
-static int swallow(const struct tree_span *spans, size_t n, void *arg)
-{
-	(void)spans;
-	(void)n;
+	(void)j;
+	(void)s;
 	(void)arg;
+}
+
+static void on_other(struct job *j, void *arg)
+{
+	(void)j;
+	(void)arg;
+}
+
+static const struct job_ops ops = {
+    .output = on_output, .input = on_other, .ended = on_other, .timer = on_other, .gone = on_other};
+
+static void scene_open(struct scene *s, pid_t pid)
+{
+	char *argv[] = {(char[]){"true"}, NULL};
+	char *env[] = {NULL};
+	const struct job_spec spec = {.argc = 1,
+	    .argv = argv,
+	    .env = env,
+	    .output_policy = JOB_OUTPUT_BLOCK,
+	    .keep_ns = JOB_KEEP_DEFAULT_NS,
+	    .stop_signal = SIGTERM,
+	    .disconnect = JOB_DISCONNECT_KEEP};
+	struct job_spec *opened;
+	struct err e;
+	int memfd;
+
+	s->base = event_base_new();
+	assert_int_equal(jobs_new(&s->jobs, s->base, 10, &e), 0);
+	jobs_set_ops(s->jobs, &ops, s);
+	assert_int_equal(job_spec_seal(&spec, &memfd, &e), 0);
+	assert_int_equal(job_spec_open(&opened, memfd, &e), 0);
+	close(memfd);
+	s->j = job_new(s->jobs, "the-job", "owner", opened);
+	assert_non_null(s->j);
+	s->j->pid = pid;
+	s->j->born_ns = tree_now_ns();
+	if (tree_pidfd_open(pid, &s->j->pidfd) != 0)
+		s->j->pidfd = -1;
+	job_insert(s->j);
+}
+
+static void scene_close(struct scene *s)
+{
+	jobs_free(s->jobs);
+	event_base_free(s->base);
+	tree_forget();
+}
+
+/* ---- numbers that are used again ---- */
+
+/* The next process gets this number; whether the system lets us say so. */
+static bool set_next_pid(pid_t pid)
+{
+	int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && dprintf(fd, "%d", (int)pid - 1) > 0;
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* Another one with the number of one that is gone. 0: it could not be had. */
+static pid_t reuse(pid_t pid)
+{
+	for (int i = 0; i < 100; i++) {
+		pid_t other;
+
+		if (!set_next_pid(pid))
+			return 0;
+		other = start_child(NULL);
+		if (other == pid)
+			return other;
+		end_child(other);
+	}
 	return 0;
 }
 
-static int take_entry(struct tree_receiver *r, Telex__V1__TreeEntry *e, struct err *err)
+static void check_reuse(void)
 {
-	Telex__V1__TreeSend m = TELEX__V1__TREE_SEND__INIT;
-	Telex__V1__TreeEntry *list[] = {e};
-	uint8_t packed[8192];
-	size_t n;
+	const struct ending_signal by_request = {
+	    .signo = SIGKILL, .target = KM_TARGET_TREE, .kill_after_ns = 0, .by = "somebody"};
+	struct ending_signal to_process = by_request;
+	struct scene s;
+	int sys_errno;
+	pid_t pid = start_child(NULL);
 
-	m.entries = list;
-	m.n_entries = 1;
-	n = telex__v1__tree_send__pack(&m, packed);
-	return tree_receiver_take(r, packed, n, err);
+	scene_open(&s, pid);
+	end_child(pid);
+	assert_int_equal(reuse(pid), pid);
+	/* It is what nobody has told the table yet: the pidfd knows (valgrind has none). */
+	if (s.j->pidfd >= 0)
+		assert_int_equal(tree_pidfd_signal(s.j->pidfd, SIGKILL), ESRCH);
+	assert_true(lives(pid));
+	/* Reaped: no number is used any more. */
+	s.j->exit.kind = KM_END_CODE;
+	LIST_REMOVE(s.j, by_pid);
+	s.j->reaped = true;
+	to_process.target = KM_TARGET_PROCESS;
+	assert_int_equal(ending_signal(s.j, &by_request, &sys_errno), TX_ESTATE);
+	assert_int_equal(ending_signal(s.j, &to_process, &sys_errno), TX_ESTATE);
+	to_process.target = KM_TARGET_GROUP;
+	assert_int_equal(ending_signal(s.j, &to_process, &sys_errno), TX_ESTATE);
+	ending_kill(s.j, KM_REASON_SHUTDOWN);
+	ending_begin(s.j, KM_REASON_SHUTDOWN, SIGKILL, 0);
+	tree_kill(s.j);
+	assert_int_equal(tree_signal(s.j, SIGKILL, &sys_errno), TX_ESTATE);
+	assert_true(lives(pid));
+	assert_null(tree_owner(s.jobs, pid));
+	end_child(pid);
+	scene_close(&s);
 }
 
-static void names_that_lead_out_end_it(void **state)
+/* In a PID namespace of its own, where numbers can be chosen. */
+static int inner(void *arg)
 {
-	static const char *const names[] = {
-	    "..", "../x", "a/../../x", "/etc/x", "a//b", ".", "a/.", "a/", "/"};
-	Telex__V1__TreeOptions options = TELEX__V1__TREE_OPTIONS__INIT;
-	struct tree_receiver_config cfg = {.options = &options, .parent_fd = -1, .emit = swallow};
-	struct tree_receiver *r;
-	struct err err;
+	(void)arg;
+	if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
+	    mount("proc", "/proc", "proc", 0, NULL) != 0)
+		return 77;
+	if (!set_next_pid(1000))
+		return 77;
+	check_reuse();
+	return 0;
+}
+
+static void a_number_that_is_used_again_reaches_nobody(void **state)
+{
+	static char stack[1 << 18] __attribute__((aligned(16)));
+	pid_t pid;
+	int status;
 
 	(void)state;
-	mkdir(at("b"), 0755);
-	cfg.target_fd = open(at("b"), O_RDONLY | O_DIRECTORY);
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		Telex__V1__TreeEntry e = TELEX__V1__TREE_ENTRY__INIT;
+	pid = clone(inner, stack + sizeof(stack), CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, NULL);
+	if (pid < 0)
+		skip();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		skip();
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
 
-		assert_int_equal(tree_receiver_new(&r, &cfg), 0);
-		e.index = 1;
-		e.type = TELEX__V1__FILE_TYPE__FILE_TYPE_REGULAR;
-		e.path.data = (uint8_t *)(uintptr_t)names[i];
-		e.path.len = strlen(names[i]);
-		assert_int_equal(take_entry(r, &e, &err), TX_EPROTO);
-		tree_receiver_free(r);
+/* ---- looking ---- */
+
+static void grandchild_outside(void)
+{
+	const pid_t parent = getpid();
+
+	if (fork() == 0) {
+		die_with(parent);
+		setsid();
+		for (;;)
+			pause();
 	}
-	close(cfg.target_fd);
 }
 
-static void only_what_was_asked_for(void **state)
+static void descendants_are_found_from_parent_to_child(void **state)
 {
-	static const char *const only[] = {"mine", NULL};
-	Telex__V1__TreeOptions options = TELEX__V1__TREE_OPTIONS__INIT;
-	struct tree_receiver_config cfg = {
-	    .options = &options, .parent_fd = -1, .emit = swallow, .only = only};
-	Telex__V1__TreeEntry e = TELEX__V1__TREE_ENTRY__INIT;
-	struct tree_receiver *r;
-	struct err err;
+	struct tree_pids ps = {0};
+	pid_t pid = start_child(grandchild_outside);
+	int64_t deadline = clock_monotonic_ns() + 20 * NS_PER_S;
 
 	(void)state;
-	mkdir(at("b"), 0755);
-	cfg.target_fd = open(at("b"), O_RDONLY | O_DIRECTORY);
-	assert_int_equal(tree_receiver_new(&r, &cfg), 0);
-	e.index = 1;
-	e.type = TELEX__V1__FILE_TYPE__FILE_TYPE_DIRECTORY;
-	e.path.data = (uint8_t *)(uintptr_t) "mine";
-	e.path.len = 4;
-	assert_int_equal(take_entry(r, &e, &err), 0);
-	e.index = 2;
-	e.path.data = (uint8_t *)(uintptr_t) ".bashrc";
-	e.path.len = 7;
-	assert_int_equal(take_entry(r, &e, &err), TX_EPROTO);
-	assert_non_null(strstr(err.message, "not asked for"));
-	tree_receiver_free(r);
-	close(cfg.target_fd);
+	do {
+		ps.n = 0;
+		tree_pids_add(&ps, pid);
+		tree_add_descendants(&ps, 0);
+		assert_true(clock_monotonic_ns() < deadline);
+	} while (ps.n < 2);
+	assert_int_equal(ps.n, 2);
+	tree_pids_sort(&ps);
+	assert_true(tree_pids_has(&ps, pid));
+	assert_false(tree_pids_has(&ps, getpid()));
+	end_child(pid);
+	tree_pids_free(&ps);
 }
 
-/* Bytes of a real transfer with one of them changed: whatever comes of it, nothing outside, no
- * crash. */
-static void mutated_messages_do_no_harm(void **state)
+static void a_name_with_parentheses_hides_nothing(void **state)
 {
-	Telex__V1__TreeOptions options = TELEX__V1__TREE_OPTIONS__INIT;
-	struct tree_receiver_config cfg = {.options = &options, .parent_fd = -1, .emit = swallow};
-	Telex__V1__TreeSend m = TELEX__V1__TREE_SEND__INIT;
-	Telex__V1__TreeEntry e[3], *list[] = {&e[0], &e[1], &e[2]};
-	uint8_t packed[4096];
-	size_t n;
+	struct tree_stat st;
+	char before[16];
 
 	(void)state;
-	mkdir(at("b"), 0755);
+	assert_int_equal(prctl(PR_GET_NAME, before), 0);
+	assert_int_equal(prctl(PR_SET_NAME, ") Z 1 (1 2 3"), 0);
+	assert_true(tree_stat_read(getpid(), &st));
+	prctl(PR_SET_NAME, before);
+	assert_int_equal(st.state, 'R');
+	assert_int_equal(st.parent, getppid());
+	assert_true(st.rss > 0);
+	assert_false(tree_stat_read(-1, &st));
+}
+
+static void exec_marked(void)
+{
+	char *argv[] = {(char[]){"sleep"}, (char[]){"1000"}, NULL};
+	char *env[] = {(char[]){"A=TELEX_PROCESS_ID=no"}, (char[]){"XTELEX_PROCESS_ID=no"},
+	    (char[]){"TELEX_PROCESS_ID=the-job"}, NULL};
+
+	execve("/bin/sleep", argv, env);
+	_exit(127);
+}
+
+/* One that exec'd in a session of its own. */
+static pid_t start_marked(void)
+{
+	int64_t deadline = clock_monotonic_ns() + 20 * NS_PER_S;
+	const pid_t parent = getpid();
+	pid_t pid = fork();
+	char id[65];
+
+	if (pid == 0) {
+		die_with(parent);
+		setsid();
+		exec_marked();
+	}
+	while (!tree_mark_read(pid, id, sizeof(id)))
+		assert_true(clock_monotonic_ns() < deadline);
+	assert_string_equal(id, "the-job");
+	return pid;
+}
+
+static void the_mark_counts_for_those_born_later(void **state)
+{
+	struct scene s;
+	pid_t leader = start_child(NULL), marked;
+	char tiny[4];
+
+	(void)state;
+	scene_open(&s, leader);
+	marked = start_marked();
+	assert_ptr_equal(tree_owner(s.jobs, marked), s.j);
+	assert_null(tree_owner(s.jobs, getpid()));
+	assert_null(tree_owner(s.jobs, leader));
+	assert_false(tree_mark_read(marked, tiny, sizeof(tiny)));
+	/* The same id again, later: what was there before is not its own. */
+	s.j->born_ns = tree_now_ns() + NS_PER_S;
+	assert_null(tree_owner(s.jobs, marked));
+	end_child(marked);
+	end_child(leader);
+	scene_close(&s);
+}
+
+static void usage_of_a_process_is_read(void **state)
+{
+	struct scene s;
+	uint64_t cpu, memory;
+	pid_t pid = start_child(NULL);
+
+	(void)state;
+	scene_open(&s, pid);
+	assert_int_equal(tree_usage(s.j, &cpu, &memory), JOB_USAGE_PROCESS);
+	assert_true(memory > 0);
+	end_child(pid);
+	assert_int_equal(tree_usage(s.j, &cpu, &memory), JOB_USAGE_NONE);
+	assert_int_equal(memory, 0);
+	scene_close(&s);
+}
+
+/* ---- a signal to many ---- */
+
+static int told[2]; /* a pipe: a byte from each that gets the signal */
+
+static void on_usr1(int signo)
+{
+	(void)signo;
+	if (write(told[1], "s", 1) != 1)
+		_exit(1);
+}
+
+/* A leader with so many children, all of which would say that they got SIGUSR1. */
+static pid_t start_many(int n)
+{
+	char ready;
+	pid_t pid, parent;
+
+	assert_int_equal(pipe(told), 0);
+	parent = getpid();
+	pid = fork();
+	if (pid != 0) {
+		assert_int_equal(read(told[0], &ready, 1), 1);
+		return pid;
+	}
+	die_with(parent);
+	signal(SIGUSR1, on_usr1);
+	parent = getpid();
+	for (int i = 0; i < n; i++)
+		if (fork() == 0) {
+			die_with(parent);
+			for (;;)
+				pause();
+		}
+	ready = write(told[1], "r", 1) == 1;
+	for (;;)
+		pause();
+}
+
+static void expect_told(int n)
+{
+	char bytes[64];
+
+	while (n > 0) {
+		ssize_t got =
+		    read(told[0], bytes, (size_t)n < sizeof(bytes) ? (size_t)n : sizeof(bytes));
+
+		assert_true(got > 0);
+		n -= (int)got;
+	}
+}
+
+static void end_many(struct scene *s, pid_t pid)
+{
+	scene_close(s);
+	end_child(pid);
+	close(told[0]);
+	close(told[1]);
+}
+
+static void a_tree_is_looked_at_as_often_whatever_its_size(void **state)
+{
+	static const int sizes[] = {3, 100, 300};
+	uint64_t looks[3];
+
+	(void)state;
 	for (int i = 0; i < 3; i++) {
-		telex__v1__tree_entry__init(&e[i]);
-		e[i].index = (uint64_t)i + 1;
-		e[i].mode = 0644;
-		e[i].path.data = (uint8_t *)(uintptr_t)(i == 0 ? "d" : i == 1 ? "d/f" : "d/l");
-		e[i].path.len = i == 0 ? 1 : 3;
-	}
-	e[0].type = TELEX__V1__FILE_TYPE__FILE_TYPE_DIRECTORY;
-	e[1].type = TELEX__V1__FILE_TYPE__FILE_TYPE_REGULAR;
-	e[1].has_content = true;
-	e[1].content.data = (uint8_t *)(uintptr_t) "hello";
-	e[1].content.len = e[1].size = 5;
-	e[2].type = TELEX__V1__FILE_TYPE__FILE_TYPE_SYMLINK;
-	e[2].link_target.data = (uint8_t *)(uintptr_t) "f";
-	e[2].link_target.len = 1;
-	m.entries = list;
-	m.n_entries = 3;
-	n = telex__v1__tree_send__pack(&m, packed);
-	cfg.target_fd = open(at("b"), O_RDONLY | O_DIRECTORY);
-	for (size_t i = 0; i < n * 4; i++) {
-		struct tree_receiver *r;
-		struct err err;
-		uint8_t was = packed[i / 4];
+		struct scene s;
+		pid_t pid = start_many(sizes[i]);
+		int sys_errno;
 
-		packed[i / 4] = (uint8_t)(was ^ (1u << (i % 4 * 2)));
-		assert_int_equal(tree_receiver_new(&r, &cfg), 0);
-		(void)tree_receiver_take(r, packed, n, &err);
-		tree_receiver_free(r);
-		packed[i / 4] = was;
+		scene_open(&s, pid);
+		tree_strike_set_slice(100 * NS_PER_S);
+		looks[i] = tree_strike_looks();
+		assert_int_equal(tree_signal(s.j, SIGUSR1, &sys_errno), 0);
+		looks[i] = tree_strike_looks() - looks[i];
+		assert_false(tree_strike_pending(s.j));
+		expect_told(sizes[i] + 1);
+		end_many(&s, pid);
 	}
-	close(cfg.target_fd);
-	assert_int_equal(access(at("d"), F_OK), -1);
+	assert_int_equal(looks[0], looks[1]);
+	assert_int_equal(looks[0], looks[2]);
+}
+
+static void what_takes_long_goes_on_in_later_turns(void **state)
+{
+	enum { N = 50 };
+	struct scene s;
+	pid_t pid = start_many(N);
+	int sys_errno, turns = 0;
+
+	(void)state;
+	scene_open(&s, pid);
+	tree_strike_set_slice(0);
+	assert_int_equal(tree_signal(s.j, SIGUSR1, &sys_errno), 0);
+	assert_true(tree_strike_pending(s.j));
+	/* The same again is no second one in the queue. */
+	assert_int_equal(tree_signal(s.j, SIGUSR1, &sys_errno), 0);
+	while (tree_strike_pending(s.j)) {
+		event_base_loop(s.base, EVLOOP_ONCE);
+		turns++;
+	}
+	assert_true(turns > 10);
+	expect_told(N + 1);
+	/* All at once, where it cannot be put off. */
+	assert_int_equal(tree_signal(s.j, SIGCONT, &sys_errno), 0);
+	assert_true(tree_strike_pending(s.j));
+	tree_strike_finish(s.j);
+	assert_false(tree_strike_pending(s.j));
+	/* One that goes takes with it what was put off. */
+	assert_int_equal(tree_signal(s.j, SIGCONT, &sys_errno), 0);
+	assert_true(tree_strike_pending(s.j));
+	end_many(&s, pid);
+	tree_strike_set_slice(20 * NS_PER_MS);
+}
+
+/* By it its orphans are known. */
+static void a_leader_stays_while_its_tree_is_being_signalled(void **state)
+{
+	static const struct reap_ops none = {.other = NULL};
+	struct scene s;
+	siginfo_t si;
+	struct reap *r;
+	struct err e;
+	pid_t pid = start_many(50);
+	int sys_errno;
+
+	(void)state;
+	scene_open(&s, pid);
+	assert_int_equal(reap_new(&r, s.base, s.jobs, &none, NULL, &e), 0);
+	tree_strike_set_slice(0);
+	assert_int_equal(tree_signal(s.j, SIGCONT, &sys_errno), 0);
+	assert_true(tree_strike_pending(s.j));
+	kill(pid, SIGKILL);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT), 0);
+	reap_run(r);
+	assert_false(s.j->reaped);
+	assert_true(tree_strike_pending(s.j));
+	reap_free(r);
+	tree_strike_set_slice(20 * NS_PER_MS);
+	end_many(&s, pid);
+	prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
+static int on_gone(pid_t pid, int status, void *arg)
+{
+	(void)pid;
+	(void)status;
+	++*(int *)arg;
+	return 1;
+}
+
+static void a_kept_leader_makes_no_other_end_cost_more(void **state)
+{
+	enum { N = 10 };
+	static const struct reap_ops counted = {.other = on_gone};
+	pid_t pid = start_child(NULL), other = start_child(NULL);
+	uint64_t looked;
+	struct scene s;
+	siginfo_t si;
+	struct reap *r;
+	struct err e;
+	int gone = 0;
+
+	(void)state;
+	assert_int_equal(setpgid(pid, pid), 0);
+	assert_int_equal(setpgid(other, pid), 0);
+	scene_open(&s, pid);
+	assert_int_equal(reap_new(&r, s.base, s.jobs, &counted, &gone, &e), 0);
+	reap_set_later(r, 3600 * NS_PER_S);
+	s.j->kill_at = INT64_MAX;
+	kill(pid, SIGKILL);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT), 0);
+	reap_run(r);
+	assert_false(s.j->reaped);
+	looked = reap_looked(r);
+	assert_true(looked >= 2);
+	for (int i = 0; i < N; i++) {
+		pid_t child = fork();
+
+		if (child == 0)
+			_exit(0);
+		assert_int_equal(waitid(P_PID, (id_t)child, &si, WEXITED | WNOWAIT), 0);
+		event_base_loop(s.base, EVLOOP_ONCE);
+	}
+	assert_int_equal(reap_looked(r), looked);
+	/* The one look at all finds them, and what other tests left. */
+	reap_run(r);
+	assert_true(gone >= N);
+	assert_false(s.j->reaped);
+	reap_free(r);
+	end_child(other);
+	end_child(pid);
+	scene_close(&s);
+	prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
+/* Kernels before 5.3, and valgrind, which knows no such call. */
+static bool has_pidfds(void)
+{
+	int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(everything_arrives, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(
-	        without_eager_and_with_compression_too, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(what_is_there_is_not_sent, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(cut_anywhere_it_goes_on, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(a_part_is_gone_on_with, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(
-	        a_part_that_was_spoiled_is_sent_whole, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(a_difference_is_enough, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(what_the_sender_has_not_is_removed, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(nothing_is_removed_after_an_error, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(
-	        a_source_that_changes_is_tried_once_more, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(
-	        a_link_in_the_target_is_not_gone_through, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(links_that_leave_are_refused, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(special_bits_are_masked, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(a_dry_run_does_nothing, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(one_file_becomes_the_target, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(many_small_files, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(names_that_lead_out_end_it, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(only_what_was_asked_for, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(mutated_messages_do_no_harm, set_up, tear_down),
+	    cmocka_unit_test(a_number_that_is_used_again_reaches_nobody),
+	    cmocka_unit_test(descendants_are_found_from_parent_to_child),
+	    cmocka_unit_test(a_name_with_parentheses_hides_nothing),
+	    cmocka_unit_test(the_mark_counts_for_those_born_later),
+	    cmocka_unit_test(a_tree_is_looked_at_as_often_whatever_its_size),
+	    cmocka_unit_test(what_takes_long_goes_on_in_later_turns),
+	    cmocka_unit_test(a_leader_stays_while_its_tree_is_being_signalled),
+	    cmocka_unit_test(a_kept_leader_makes_no_other_end_cost_more),
+	    cmocka_unit_test(usage_of_a_process_is_read),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	if (!has_pidfds()) {
+		puts("1..0 # SKIP there are no pidfds here");
+		return 0;
+	}
+	return cmocka_run_group_tests_name("tree", tests, NULL, NULL);
 }
