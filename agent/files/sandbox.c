@@ -97,8 +97,10 @@ static int lock_to_ceiling(
     struct confine_report *r, const char *const *folders, size_t n, struct err *e)
 {
 	struct folders *f = calloc(1, sizeof(*f));
-	int rc = f == NULL ? err_set(e, TX_ENOMEM, "out of memory") : 0;
+	int rc = 0;
 
+	if (f == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
 	for (size_t i = 0; i < n && rc == 0; i++)
 		rc = add_ceiling(f, folders[i], e);
 	if (rc == 0)
@@ -110,8 +112,7 @@ static int lock_to_ceiling(
 	/* What the roles say is told of. */
 	if (rc == 0)
 		r->n--;
-	if (f != NULL)
-		let_go(f);
+	let_go(f);
 	return rc;
 }
 
@@ -150,14 +151,15 @@ int sandbox_close(
 {
 	struct folders *f = calloc(1, sizeof(*f));
 	struct adding a = {f, e};
-	int rc = f == NULL ? err_set(e, TX_ENOMEM, "out of memory") : 0;
+	int rc = 0;
 
+	if (f == NULL)
+		return err_set(e, TX_ENOMEM, "sandbox: out of memory");
 	for (size_t i = 0; i < n_roots && rc == 0; i++)
 		rc = roots_each(roots[i], add_root, &a);
 	if (rc == 0)
 		rc = confine_paths(r, f->list, f->n, e);
-	if (f != NULL)
-		let_go(f);
+	let_go(f);
 	if (rc == 0)
 		rc = confine_calls(r, "telex-files", sandbox_calls, e);
 	return rc < 0 ? err_wrap(e, "sandbox") : 0;

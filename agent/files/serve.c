@@ -285,8 +285,8 @@ static int next_frame(struct call *c, struct files_frame *head, const uint8_t **
 
 int call_receive(struct call *c, const uint8_t **msg, size_t *len)
 {
-	struct files_frame head;
-	const uint8_t *body;
+	struct files_frame head = {0, 0};
+	const uint8_t *body = NULL;
 
 	if (c->broken != 0 || c->half_closed)
 		return c->broken;
@@ -365,8 +365,8 @@ void call_summary(struct call *c, const char *fmt, ...)
 
 int serve_setup(struct call *c, Telex__Internal__V1__FilesSetup **out)
 {
-	struct files_frame head;
-	const uint8_t *body;
+	struct files_frame head = {0, 0};
+	const uint8_t *body = NULL;
 	int rc = next_frame(c, &head, &body);
 
 	if (rc < 0)
@@ -475,8 +475,8 @@ static int serve_one(struct call *c, const Telex__Internal__V1__FilesCall *m,
 int serve_calls(struct call *c, const struct serve_role *roles, size_t n_roles,
     const struct files_method_row *(*find)(const char *name))
 {
-	struct files_frame head;
-	const uint8_t *body;
+	struct files_frame head = {0, 0};
+	const uint8_t *body = NULL;
 
 	while (c->broken == 0 && next_frame(c, &head, &body) == 0) {
 		Telex__Internal__V1__FilesCall *m = NULL;

@@ -7,17 +7,17 @@
 /* One request; its responses are one, or a stream. */
 #define ASKS(Name, request_name, response_name, stream)                                            \
 	{                                                                                          \
-		.name = Name, .request = &telex__v1__##request_name##__descriptor,                 \
-		.response = &telex__v1__##response_name##__descriptor, .server_stream = stream,    \
+		.name = (Name), .request = &telex__v1__##request_name##__descriptor,               \
+		.response = &telex__v1__##response_name##__descriptor, .server_stream = (stream),  \
 		.message = file_call_message, .half_close = file_call_half_close,                  \
 		.writable = file_call_writable, .closed = file_call_closed,                        \
 	}
 /* A stream of requests. */
 #define SENDS(Name, request_name, response_name, stream)                                           \
 	{                                                                                          \
-		.name = Name, .request = &telex__v1__##request_name##__descriptor,                 \
+		.name = (Name), .request = &telex__v1__##request_name##__descriptor,               \
 		.response = &telex__v1__##response_name##__descriptor, .client_stream = true,      \
-		.server_stream = stream, .manual_credit = true, .raw = file_call_raw,              \
+		.server_stream = (stream), .manual_credit = true, .raw = file_call_raw,            \
 		.half_close = file_call_half_close, .writable = file_call_writable,                \
 		.closed = file_call_closed,                                                        \
 	}

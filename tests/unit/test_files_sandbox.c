@@ -195,8 +195,11 @@ static int forks(void)
 static int connects(void)
 {
 	int rc = lock_in(NULL, true);
+	int fd = rc == 0 ? socket(AF_INET, SOCK_STREAM, 0) : -1;
 
-	return rc != 0 ? rc : socket(AF_INET, SOCK_STREAM, 0) >= 0 ? 0 : errno;
+	if (fd >= 0)
+		close(fd);
+	return rc;
 }
 
 static int signals(void)

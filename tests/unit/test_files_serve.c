@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/files/serve.h"
@@ -108,6 +109,13 @@ static void flood(struct call *c, const ProtobufCMessage *m, struct rpc_status *
 	}
 }
 
+static void wait_a_moment(void)
+{
+	const struct timespec pause = {0, 1000000};
+
+	(void)nanosleep(&pause, NULL);
+}
+
 /* Waits until the worker is gone. */
 static void linger(struct call *c, const ProtobufCMessage *m, struct rpc_status *status)
 {
@@ -116,7 +124,7 @@ static void linger(struct call *c, const ProtobufCMessage *m, struct rpc_status 
 	(void)answer(c, "here");
 	(void)call_flush(c);
 	while (!call_gone(c))
-		usleep(1000);
+		wait_a_moment();
 }
 
 /* Answers each message before it asks for the next, without flushing. */
@@ -147,7 +155,7 @@ static void look(struct call *c, const ProtobufCMessage *m, struct rpc_status *s
 	if (call_receive(c, &msg, &len) != 1)
 		return;
 	while (!call_readable(c))
-		usleep(1000);
+		wait_a_moment();
 	/* What was given out is still what it was. */
 	(void)answer(c, len == 3 && memcmp(msg, "one", 3) == 0 ? "same" : "changed");
 	if (call_receive(c, &msg, &len) == 1 && len == 3 && memcmp(msg, "two", 3) == 0)

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/files/roots.h"
@@ -588,12 +589,13 @@ struct race {
 
 static void *swap(void *arg)
 {
+	const struct timespec pause = {0, 1000000};
 	struct race *race = arg;
 
 	while (!atomic_load(&race->over)) {
 		/* Under valgrind, one thread would have all the time. */
 		if (getenv("TELEX_TEST_SLOW") != NULL)
-			usleep(1000);
+			(void)nanosleep(&pause, NULL);
 		if (renameat2(AT_FDCWD, race->a, AT_FDCWD, race->b, RENAME_EXCHANGE) == 0)
 			atomic_fetch_add(&race->swaps, 1);
 	}

@@ -670,7 +670,7 @@ static void ask_write(struct asker *f, const char *path)
 
 static void send_chunk(struct asker *f, size_t len)
 {
-	static uint8_t zeros[256 << 10];
+	static uint8_t zeros[256 << 10] = {0};
 	Telex__V1__WriteRequest q = TELEX__V1__WRITE_REQUEST__INIT;
 	Telex__V1__FileChunk c = TELEX__V1__FILE_CHUNK__INIT;
 
