@@ -429,8 +429,8 @@ static void run(struct call *c, const struct files_method_row *row, struct rpc_s
 {
 	struct rpc_arena arena = {0};
 	const ProtobufCMessage *request;
-	const uint8_t *msg;
-	size_t len;
+	const uint8_t *msg = NULL;
+	size_t len = 0;
 	int rc = call_receive(c, &msg, &len);
 
 	if (rc < 0)
