@@ -25,7 +25,7 @@
 
 /* ---- what is there ---- */
 
-static bool id_valid(const char *id)
+bool tree_id_valid(const char *id)
 {
 	size_t len = strlen(id);
 
@@ -132,7 +132,7 @@ int tree_content_want(struct tree_receiver *r, const Telex__V1__TreeEntry *e, co
 	struct stat part;
 	int rc = 0;
 
-	if (!id_valid(e->upload_id)) {
+	if (!tree_id_valid(e->upload_id)) {
 		Telex__V1__FileError error;
 
 		tree_failure_words(&error, RPC_INVALID_ARGUMENT, "BAD_REQUEST",

@@ -198,6 +198,18 @@ static int sync_target(struct tree_receiver *r)
 	return 0;
 }
 
+/* Another try would be another transfer from here on. */
+static void unmark(struct tree_receiver *r)
+{
+	char mark[TREE_TEMP_SIZE];
+	int target = r->cfg.marker != NULL && !r->cfg.options->dry_run ? tree_folder_target(r) : -1;
+
+	if (target < 0)
+		return;
+	tree_store_marker(mark, r->cfg.marker);
+	unlinkat(target, mark, 0);
+}
+
 int tree_finish(struct tree_receiver *r)
 {
 	int rc = tree_store_commit(r);
@@ -205,6 +217,8 @@ int tree_finish(struct tree_receiver *r)
 	for (size_t i = 0; rc == 0 && i < r->n_links; i++)
 		rc = make_link(r, r->links[i]);
 	tree_folder_forget(r);
+	if (rc == 0)
+		unmark(r);
 	if (rc == 0 && r->seen != NULL && !r->sender_errors)
 		rc = each_folder(r, clean_folder);
 	if (rc == 0 && !r->cfg.options->dry_run)

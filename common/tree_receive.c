@@ -200,7 +200,8 @@ static int take_folder(struct tree_receiver *r, struct arriving *a)
 	was = a->is_there;
 	if (was)
 		open_up(a);
-	else if (mkdirat(a->folder->fd, a->name, 0700) != 0)
+	else if (tree_store_folder(
+	             a->folder->fd, a->name, a->path[0] == '\0' ? r->cfg.marker : NULL) != 0)
 		return failed(r, a, errno, "make the folder");
 	rc = keep(&r->made, &r->n_made, &r->made_room, a);
 	if (rc < 0)

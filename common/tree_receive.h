@@ -54,12 +54,20 @@ struct tree_receiver_config {
 	    *only; /* NULL-terminated: the first components that may come; NULL: any */
 	/* Whether the entry may be written to; NULL: yes. */
 	bool (*allowed)(const char *path, void *arg);
+	/* The transfer's id (tree_id_valid), or NULL: a target folder that is made here is marked
+	 * with it until the end, so that another try knows it again (tree_marked). */
+	const char *marker;
 	uint64_t max_bytes, max_files; /* 0: no limit */
 	const struct tree_set *had;    /* these are treated as unless_same; may be NULL */
 	tree_emit *emit;               /* TreeReceive */
 	void (*note)(const struct tree_note *note, void *arg); /* may be NULL */
 	void *arg;
 };
+
+/* 16 to 32 of 0-9 a-f. */
+bool tree_id_valid(const char *id);
+/* Whether the folder was made by a try of this transfer that has not come to its end. */
+bool tree_marked(int folder_fd, const char *id);
 
 /* All of it is copied but what pointers point to, which must last. The descriptors stay the
  * caller's. TX_ENOMEM. */

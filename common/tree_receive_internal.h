@@ -113,6 +113,10 @@ int tree_remove(int dir_fd, const char *name);
 int tree_store_open(struct tree_folder *f, char temp[TREE_TEMP_SIZE]);
 /* A name for a temporary file that nobody has. */
 void tree_store_random(char temp[TREE_TEMP_SIZE]);
+/* The name of the mark of a transfer. */
+void tree_store_marker(char name[TREE_TEMP_SIZE], const char *id);
+/* A folder, with a mark in it from its first moment on; marker NULL: without. errno on -1. */
+int tree_store_folder(int dir_fd, const char *name, const char *marker);
 /* It is whole: answered once it has its name, durable. Takes w's parts. */
 int tree_store_add(struct tree_receiver *r, const struct tree_whole *w);
 /* Puts all that is whole in its place, and answers. */

@@ -47,6 +47,55 @@ int tree_store_open(struct tree_folder *f, char temp[TREE_TEMP_SIZE])
 	return fd;
 }
 
+void tree_store_marker(char name[TREE_TEMP_SIZE], const char *id)
+{
+	snprintf(name, TREE_TEMP_SIZE, ".telex-%.32s.part", id);
+}
+
+bool tree_marked(int folder_fd, const char *id)
+{
+	char name[TREE_TEMP_SIZE];
+	struct stat st;
+
+	tree_store_marker(name, id);
+	return fstatat(folder_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+	       st.st_uid == geteuid();
+}
+
+int tree_store_folder(int dir_fd, const char *name, const char *marker)
+{
+	char temp[TREE_TEMP_SIZE], mark[TREE_TEMP_SIZE];
+	int fd, made = -1, saved;
+
+	if (marker == NULL)
+		return mkdirat(dir_fd, name, 0700);
+	tree_store_random(temp);
+	tree_store_marker(mark, marker);
+	if (mkdirat(dir_fd, temp, 0700) != 0)
+		return -1;
+	fd = openat(dir_fd, temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0)
+		made = openat(fd, mark, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+	if (made >= 0 && renameat2(dir_fd, temp, dir_fd, name, RENAME_NOREPLACE) == 0) {
+		close(made);
+		close(fd);
+		return 0;
+	}
+	saved = errno;
+	if (made >= 0)
+		unlinkat(fd, mark, 0);
+	if (made >= 0)
+		close(made);
+	if (fd >= 0)
+		close(fd);
+	unlinkat(dir_fd, temp, AT_REMOVEDIR);
+	/* A file system that cannot rename so: without a mark. */
+	if (saved == EINVAL || saved == ENOSYS)
+		return mkdirat(dir_fd, name, 0700);
+	errno = saved;
+	return -1;
+}
+
 /* Removes it, unless somebody writes it. */
 static void reap(int dir_fd, const char *name, int64_t life_s)
 {

@@ -450,11 +450,8 @@ static void on_writable(struct call *c)
 	transfer_schedule((struct telex_transfer *)c);
 }
 
-static const struct call_ops ops = {.opened = on_opened,
-    .raw = on_raw,
-    .writable = on_writable,
-    .done = on_done,
-    .drop = on_drop};
+static const struct call_ops ops = {
+    .opened = on_opened, .raw = on_raw, .writable = on_writable, .done = on_done, .drop = on_drop};
 
 /* ---- the API ---- */
 

@@ -21,6 +21,7 @@ struct telex_transfer {
 	const struct transfer_side *side;
 	Telex__V1__TreeOptions tree;
 	struct transfer_paths paths; /* the local ones */
+	char id[33];                 /* the same when the same is typed again */
 	struct tree_set *set;        /* what is done */
 	struct telex_transfer_summary summary;
 	struct event *turn;     /* does a bit more */

@@ -15,7 +15,9 @@
 
 static int prepare(struct telex_transfer *t, struct telex_error *error)
 {
-	return transfer_open_target(&t->paths, &t->o, &t->o.contents, error);
+	if (transfer_get_id(t->id, &t->o) < 0)
+		return error_no_memory(error);
+	return transfer_open_target(&t->paths, &t->o, t->id, &t->o.contents, error);
 }
 
 /* There is no way to ask without setting it. */
@@ -37,6 +39,7 @@ static int begin_engine(struct telex_transfer *t)
 	    .special = t->o.keep_special_bits ? SPECIAL_BITS : 0,
 	    .links_stay = !t->o.any_links,
 	    .any_owner = geteuid() == 0,
+	    .marker = t->id,
 	    .only = t->o.contents ? NULL : (const char *const *)t->paths.only,
 	    .had = t->set,
 	    .emit = transfer_emit,

@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/tree_receive.h"
 #include "lib/error.h"
 
 #define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -180,8 +182,59 @@ static int open_parent(
 	return rc;
 }
 
+static int id_of(char id[33], EVP_MD_CTX *sha)
+{
+	uint8_t digest[EVP_MAX_MD_SIZE];
+	int ok = EVP_DigestFinal_ex(sha, digest, NULL);
+
+	EVP_MD_CTX_free(sha);
+	for (size_t i = 0; ok == 1 && i < 16; i++)
+		snprintf(id + 2 * i, 3, "%02x", digest[i]);
+	return ok == 1 ? 0 : -1;
+}
+
+static EVP_MD_CTX *begin_id(const struct telex_transfer_options *o, const char *target)
+{
+	EVP_MD_CTX *sha = EVP_MD_CTX_new();
+
+	if (sha == NULL || EVP_DigestInit_ex(sha, EVP_sha256(), NULL) != 1) {
+		EVP_MD_CTX_free(sha);
+		return NULL;
+	}
+	EVP_DigestUpdate(sha, target, strlen(target) + 1);
+	if (o->user != NULL)
+		EVP_DigestUpdate(sha, o->user, strlen(o->user));
+	return sha;
+}
+
+int transfer_put_id(
+    char id[33], const struct transfer_paths *p, const struct telex_transfer_options *o)
+{
+	EVP_MD_CTX *sha = begin_id(o, o->target);
+
+	for (size_t i = 0; sha != NULL && i < p->n_sources; i++) {
+		struct stat st = {0};
+		uint64_t what[2];
+
+		(void)fstatat(p->sources[i].dir_fd, p->sources[i].name, &st, AT_SYMLINK_NOFOLLOW);
+		what[0] = st.st_dev;
+		what[1] = st.st_ino;
+		EVP_DigestUpdate(sha, what, sizeof(what));
+	}
+	return sha != NULL ? id_of(id, sha) : -1;
+}
+
+int transfer_get_id(char id[33], const struct telex_transfer_options *o)
+{
+	EVP_MD_CTX *sha = begin_id(o, "");
+
+	for (size_t i = 0; sha != NULL && o->sources[i] != NULL; i++)
+		EVP_DigestUpdate(sha, o->sources[i], strlen(o->sources[i]) + 1);
+	return sha != NULL ? id_of(id, sha) : -1;
+}
+
 int transfer_open_target(struct transfer_paths *p, const struct telex_transfer_options *o,
-    bool *contents, struct telex_error *error)
+    const char *id, bool *contents, struct telex_error *error)
 {
 	size_t len = strlen(o->target);
 	bool several = o->sources[0] != NULL && o->sources[1] != NULL;
@@ -190,7 +243,10 @@ int transfer_open_target(struct transfer_paths *p, const struct telex_transfer_o
 	*contents = o->contents;
 	p->target_fd = open(o->target, FOLDER_FLAGS);
 	if (p->target_fd >= 0) {
-		if (o->contents)
+		/* What an earlier try began to make is gone on with. */
+		if (!several && tree_marked(p->target_fd, id))
+			*contents = true;
+		if (*contents)
 			return open_parent(p, o, NULL), 0; /* where it has one */
 		return set_only(p, o) < 0 ? error_no_memory(error) : 0;
 	}

@@ -28,9 +28,15 @@ char *transfer_last(const char *path);
  * itself. 0, or -1 and *error. */
 int transfer_open_sources(struct transfer_paths *p, const struct telex_transfer_options *o,
     bool beside, struct telex_error *error);
-/* Opens where get puts it; *contents: whether the one source becomes the target itself. */
+/* Opens where get puts it; *contents: whether the one source becomes the target itself. id: the
+ * transfer's. */
 int transfer_open_target(struct transfer_paths *p, const struct telex_transfer_options *o,
-    bool *contents, struct telex_error *error);
+    const char *id, bool *contents, struct telex_error *error);
+
+/* The transfer's id: the same for the same sources and target. 0, or -1: no memory. */
+int transfer_put_id(
+    char id[33], const struct transfer_paths *p, const struct telex_transfer_options *o);
+int transfer_get_id(char id[33], const struct telex_transfer_options *o);
 void transfer_paths_close(struct transfer_paths *p);
 
 #endif

@@ -19,7 +19,9 @@ static bool several(const struct telex_transfer *t)
 
 static int prepare(struct telex_transfer *t, struct telex_error *error)
 {
-	return transfer_open_sources(&t->paths, &t->o, several(t), error);
+	if (transfer_open_sources(&t->paths, &t->o, several(t), error) < 0)
+		return -1;
+	return transfer_put_id(t->id, &t->paths, &t->o) < 0 ? error_no_memory(error) : 0;
 }
 
 static int begin_engine(struct telex_transfer *t)
@@ -57,6 +59,7 @@ static int begin(struct telex_transfer *t, struct telex_error *error)
 	start.user = request_text(t->o.user);
 	start.path = request_bytes(t->o.target, strlen(t->o.target));
 	start.options = &t->tree;
+	start.transfer_id = t->id;
 	start.parents = t->o.parents;
 	start.into = t->o.into || several(t);
 	if (name != NULL)

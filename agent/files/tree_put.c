@@ -24,6 +24,7 @@ struct putting {
 	struct tree_call call;
 	char base[REQUEST_PATH_SIZE]; /* what the entry with the empty path becomes */
 	char name[256];
+	const char *marker; /* NULL: none */
 	int parent_fd, target_fd;
 };
 
@@ -76,6 +77,8 @@ static void use_folder(struct putting *p, const char *path, int fd)
 	struct rpc_status ignored;
 
 	snprintf(p->base, sizeof(p->base), "%s", path);
+	if (p->marker != NULL && tree_marked(fd, p->marker))
+		p->name[0] = '\0';
 	if (p->name[0] == '\0') {
 		p->target_fd = fd;
 		p->parent_fd =
@@ -107,6 +110,14 @@ static bool open_target(
 		rpc_status_meta(status, "field", "start.name");
 		return false;
 	}
+	if (start->transfer_id[0] != '\0' && !tree_id_valid(start->transfer_id)) {
+		rpc_status_set(status, RPC_INVALID_ARGUMENT, "BAD_REQUEST",
+		    "transfer_id: 16 to 32 of 0-9 a-f are needed");
+		rpc_status_meta(status, "field", "start.transfer_id");
+		return false;
+	}
+	if (start->transfer_id[0] != '\0')
+		p->marker = start->transfer_id;
 	if (start->name.len > 0)
 		memcpy(p->name, start->name.data, start->name.len);
 	p->name[start->name.len] = '\0';
@@ -196,6 +207,7 @@ static void put(struct putting *p, const Telex__V1__PutTreeStart *start, struct 
 	    .umask = UMASK,
 	    .special = SPECIAL_BITS,
 	    .any_owner = geteuid() == 0,
+	    .marker = p->marker,
 	    .max_bytes = call_max_upload_bytes(p->call.c),
 	    .max_files = call_max_upload_files(p->call.c),
 	    .emit = tree_call_emit,

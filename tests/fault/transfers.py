@@ -1,0 +1,258 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Files and trees on their way, under faults: R4 of the targets for put, get and sync.
+
+Usage: transfers.py [--short] [--tap] [CUT] [KILL] [HELPER] [CLIENT]     (none: all)
+  CUT     the connection is cut at random bytes, by a proxy on loopback, and workers are killed, while a large file is
+          put and got; a reader polls the target and must never see anything but the old or the new file
+  KILL    a tree is put and got while workers are killed
+  HELPER  telex-files is killed in the middle of a transfer
+  CLIENT  the client is killed in the middle of a put, and the same words are typed again
+Environment: top_builddir; TELEX_FAULT_SCALE (default 1): a factor on sizes and counts.
+"""
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from fault import DEADLINE, SCALE, TELEX, Agent, CutProxy, Failed, breathe, count, end, until  # noqa: E402
+
+
+def digest(path):
+    h = hashlib.sha256()
+    with open(path, "rb") as f:
+        while block := f.read(1 << 20):
+            h.update(block)
+    return h.hexdigest()
+
+
+def make_file(path, size, seed):
+    """`size` bytes that are like no other's, made fast."""
+    block = hashlib.shake_128(bytes([seed])).digest(1 << 20)
+    with open(path, "wb") as f:
+        for n in range(0, size, len(block)):
+            f.write(n.to_bytes(8, "big") + block[8:min(len(block), size - n)])
+    os.truncate(path, size)
+
+
+def make_tree(path, files, seed):
+    for n in range(files):
+        folder = f"{path}/{n % 17}/{n % 5}"
+        os.makedirs(folder, exist_ok=True)
+        make_file(f"{folder}/{n}", (n * 7919) % 9000 if n % 50 else 300000, seed + n % 200)
+    os.symlink("0/0/0", f"{path}/link")
+    os.link(f"{path}/0/0/0", f"{path}/hard")
+
+
+def compare_trees(a, b):
+    """What differs, as diff says it; and parts that were left behind."""
+    done = subprocess.run(["diff", "-r", "--no-dereference", a, b], stdout=subprocess.PIPE, check=False)
+    wrong = done.stdout.decode(errors="replace").splitlines()[:5]
+    return wrong + [f"{name} was left" for name in parts(b)]
+
+
+def parts(folder):
+    return [name for _, _, names in os.walk(folder) for name in names if name.startswith(".telex-")]
+
+
+def start(*words):
+    return subprocess.Popen([TELEX, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def finish(client, seconds=DEADLINE):
+    try:
+        out, _ = client.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        end(client)
+        raise Failed(f"{client.args}: not done within {seconds} s")
+    return client.returncode, out.decode(errors="replace")
+
+
+class Reader(threading.Thread):
+    """Polls the target: whatever it opens is the old file or the new one, whole."""
+
+    def __init__(self, path, allowed):
+        super().__init__()
+        self.path, self.allowed, self.torn, self.read, self.ended = path, allowed, [], 0, False
+        self.start()
+
+    def run(self):
+        while not self.ended:
+            try:
+                with open(self.path, "rb") as f:
+                    size, first = os.fstat(f.fileno()).st_size, f.read(4096)
+                    f.seek(max(0, size - 4096))
+                    last = f.read(4096)
+            except FileNotFoundError:
+                continue
+            self.read += 1
+            if (size, first, last) not in self.allowed:
+                self.torn.append(f"a file of {size} bytes was seen")
+            breathe(0.002)
+
+    def stop(self):
+        self.ended = True
+        self.join()
+
+
+def ends_of(path):
+    with open(path, "rb") as f:
+        size, first = os.fstat(f.fileno()).st_size, f.read(4096)
+        f.seek(max(0, size - 4096))
+        return size, first, f.read(4096)
+
+
+def one_way(agent, verb, source, target, cuts, kills):
+    allowed = [ends_of(source), ends_of(target)]
+    proxy, reader = CutProxy(agent.port, cuts), Reader(target, allowed)
+    wrong = []
+    try:
+        client = start("-w", f"127.0.0.1:{proxy.port}", verb, source, target)
+        for _ in range(kills):
+            before = proxy.done
+            until("a cut", lambda: proxy.done > before or client.poll() is not None or proxy.left == 0)
+            for pid in agent.workers()[:1]:
+                os.kill(pid, signal.SIGKILL)
+        status, said = finish(client)
+    finally:
+        reader.stop()
+        proxy.stop()
+    if status != 0:
+        wrong.append(f"{verb}: status {status}: {said}")
+    elif digest(source) != digest(target):
+        wrong.append(f"{verb}: another content")
+    wrong += reader.torn[:3]
+    return wrong, proxy.done, reader.read
+
+
+def cut(agent):
+    size = int((64 << 20 if "--short" in sys.argv else 2 << 30) * SCALE)
+    cuts, kills = count(20, 8), count(5, 2)
+    folder = agent.folder + "/cut"
+    os.mkdir(folder)
+    make_file(folder + "/source", size, 1)
+    for name in ("put", "got"):
+        make_file(f"{folder}/{name}", 100000, 2)
+    wrong, n, read = one_way(agent, "put", folder + "/source", folder + "/put", cuts, kills)
+    wrong2, n2, read2 = one_way(agent, "get", folder + "/source", folder + "/got", cuts, kills)
+    wrong += wrong2 + [f"{name} was left" for name in parts(folder)]
+    return wrong, f"{size >> 20} MiB each way, {n + n2} cuts, {2 * kills} workers killed, {read + read2} looks at the target"
+
+
+def kill(agent):
+    folder = agent.folder + "/kill"
+    make_tree(folder + "/a", count(5000, 400), 3)
+    wrong = []
+    for verb, source, target in (("put", "a", "b"), ("get", "b", "c")):
+        client = start(verb, f"{folder}/{source}", f"{folder}/{target}")
+        kills = 0
+        while client.poll() is None and kills < 5:
+            breathe(0.03)
+            for pid in agent.workers()[:1]:
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+        status, said = finish(client)
+        if status != 0:
+            wrong.append(f"{verb}: status {status}: {said}")
+        wrong += compare_trees(f"{folder}/{source}", f"{folder}/{target}")
+    return wrong, "a tree each way, workers killed meanwhile"
+
+
+def helpers(agent):
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+                stat = f.read().rsplit(")", 1)[1].split()
+            with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+                if f.read().strip() == "telex-files" and int(stat[1]) == agent.pid:
+                    found.append(int(pid))
+        except OSError:
+            pass
+    return found
+
+
+def helper(agent):
+    folder = agent.folder + "/helper"
+    os.mkdir(folder)
+    make_file(folder + "/source", int((96 << 20) * SCALE), 4)
+    wrong, killed = [], 0
+    for verb, target in (("put", "put"), ("get", "got")):
+        client = start("-q", verb, folder + "/source", f"{folder}/{target}")
+        until("a part", lambda: parts(folder) or client.poll() is not None)
+        for pid in helpers(agent):
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+        status, said = finish(client)
+        if status != 0 or digest(folder + "/source") != digest(f"{folder}/{target}"):
+            wrong.append(f"{verb}: status {status}: {said}")
+    wrong += [f"{name} was left" for name in parts(folder)]
+    if killed == 0:
+        wrong.append("no telex-files was there to be killed")
+    return wrong, f"{killed} telex-files killed in the middle"
+
+
+def client(agent):
+    folder = agent.folder + "/client"
+    os.mkdir(folder)
+    make_file(folder + "/source", int((128 << 20) * SCALE), 5)
+    words = ("put", folder + "/source", folder + "/target")
+    first = start(*words)
+    until("a part", lambda: parts(folder) and os.path.getsize(f"{folder}/{parts(folder)[0]}") > 4 << 20
+          or first.poll() is not None)
+    end(first)
+    first.stdout.close()
+    status, said = finish(start("--json", *words))
+    wrong = [] if status == 0 else [f"status {status}: {said}"]
+    if not wrong and digest(folder + "/source") != digest(folder + "/target"):
+        wrong.append("another content")
+    if not wrong and '"saved_bytes":0' in said:
+        wrong.append(f"nothing was gone on with: {said}")
+    wrong += [f"{name} was left" for name in parts(folder)]
+    # A tree: the target is there by then, and is gone on with, and not gone into.
+    make_tree(folder + "/a", 600, 6)
+    for verb, source, target in (("put", "a", "b"), ("get", "b", "c")):
+        first = start(verb, "--limit-rate", "2M", f"{folder}/{source}", f"{folder}/{target}")
+        until("a folder", lambda: os.path.isdir(f"{folder}/{target}") or first.poll() is not None)
+        end(first)
+        first.stdout.close()
+        status, said = finish(start(verb, f"{folder}/{source}", f"{folder}/{target}"))
+        wrong += [f"{verb}: status {status}: {said}"] if status != 0 else []
+        wrong += compare_trees(f"{folder}/{source}", f"{folder}/{target}")
+    return wrong, "killed, typed again, gone on with"
+
+
+RUNS = {"CUT": cut, "KILL": kill, "HELPER": helper, "CLIENT": client}
+
+
+def main():
+    names = [a for a in sys.argv[1:] if not a.startswith("--")] or list(RUNS)
+    tap = "--tap" in sys.argv
+    agent = Agent()
+    failed = 0
+    try:
+        if tap:
+            print(f"1..{len(names)}", flush=True)
+        for n, name in enumerate(names, 1):
+            try:
+                wrong, words = RUNS[name](agent)
+            except Failed as e:
+                wrong, words = [str(e)], "given up"
+            failed += bool(wrong)
+            if tap:
+                print(f"{'not ok' if wrong else 'ok'} {n} - {name}: {words}")
+                for line in wrong:
+                    print("# " + line.replace("\n", "\n# "))
+            else:
+                print(f"{name:7} {'FAILED' if wrong else 'ok':7} {words}", *wrong, sep="\n        ")
+            sys.stdout.flush()
+    finally:
+        agent.stop()
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
