@@ -78,6 +78,7 @@ void exec_log_ended(struct exec_log *x, const struct job *j);
 int exec_log_files(
     struct exec_log *x, const char *owner, const struct user *user, struct km_refused *why);
 void exec_log_files_started(struct exec_log *x, const char *owner, pid_t pid);
+/* pid 0: it could not be started; `how` is why. */
 void exec_log_files_ended(struct exec_log *x, const char *owner, pid_t pid, const char *how);
 
 /* A worker asked for what may not be: `what` ("start", "signal", …) for `identity` on the process

@@ -291,6 +291,8 @@ static int spawn(struct helpers *hs, const struct user *u, int fd, struct spawn_
 		argv[i + 1] = c->folders[i];
 	rc = spawn_run(&plan, got, &failure);
 	free(argv);
+	if (rc != 0)
+		log_error("telex-files cannot be started: %s", failure.text);
 	return rc == 0 ? 0 : refuse_start(why, failure.stage, failure.sys_errno, failure.text);
 }
 
@@ -326,8 +328,11 @@ static int start_as(struct helpers *hs, const char *owner, const struct user *u,
 		return refuse(why, KM_WHY_SYSTEM, ENOMEM, "out of memory");
 	}
 	rc = exec_log_files(hs->exec_log, owner, u, why);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = spawn(hs, u, pair[1], &got, why);
+		if (rc != 0)
+			exec_log_files_ended(hs->exec_log, owner, 0, why->text);
+	}
 	if (rc != 0) {
 		forget(h);
 		return rc;

@@ -18,6 +18,7 @@
 #include "agent/worker/file_pool.h"
 #include "agent/worker/file_request.h"
 #include "agent/worker/heartbeat.h"
+#include "agent/worker/worker.h"
 #include "common/files_frame.h"
 #include "common/mem.h"
 #include "common/rpc_arena.h"
@@ -69,12 +70,13 @@ static void finish(struct file_call *f, const struct rpc_status *status, const c
 void file_call_closed(struct rpc_call *c)
 {
 	struct file_call *f = rpc_call_data(c);
+	const struct peer *peer = rpc_call_peer(c);
 
 	if (f == NULL)
 		return;
 	/* The client, its deadline or the connection has ended it. */
 	if (!f->over && f->decided)
-		audit_log_files_end(c, RPC_CANCELLED, NULL, NULL);
+		audit_log_files_end(c, peer->last_code, NULL, NULL);
 	let_go(f);
 	if (f->waiting != NULL)
 		evbuffer_free(f->waiting);

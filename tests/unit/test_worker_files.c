@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -837,6 +838,78 @@ static void a_trees_target_may_be_below(void **state)
 	asker_answered(f, RPC_PERMISSION_DENIED, "NOT_ALLOWED");
 }
 
+/* ---- heartbeats ---- */
+
+static bool beat;
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct asker *f = arg;
+
+	(void)fd;
+	(void)what;
+	beat = f->responses > 0 || f->done;
+}
+
+/* Runs until a response has come. */
+static void wait_for_response(struct asker *f)
+{
+	const struct timeval often = {0, 10000};
+	struct event *tick = event_new(f->rig.pair.base, -1, EV_PERSIST, on_tick, f);
+
+	assert_non_null(tick);
+	beat = false;
+	event_add(tick, &often);
+	assert_true(h2_pair_run(&f->rig.pair, &beat));
+	event_free(tick);
+	assert_false(f->done);
+}
+
+static void an_idle_tree_has_heartbeats(void **state)
+{
+	struct asker *f = *state;
+	Google__Protobuf__Duration second = GOOGLE__PROTOBUF__DURATION__INIT;
+	Telex__V1__GetTreeRequest g = TELEX__V1__GET_TREE_REQUEST__INIT;
+	Telex__V1__GetTreeStart gs = TELEX__V1__GET_TREE_START__INIT;
+	Telex__V1__PutTreeRequest p = TELEX__V1__PUT_TREE_REQUEST__INIT;
+	Telex__V1__PutTreeStart ps = TELEX__V1__PUT_TREE_START__INIT;
+	ProtobufCBinaryData path = bytes("/x");
+	struct helper *h;
+
+	second.seconds = 1;
+	g.request_case = TELEX__V1__GET_TREE_REQUEST__REQUEST_START;
+	g.start = &gs;
+	gs.paths = &path;
+	gs.n_paths = 1;
+	gs.heartbeat_interval = &second;
+	asker_ask(f, SERVICE, "GetTree", &telex__v1__get_tree_response__descriptor, true, &g.base);
+	(void)give_ready(f, "");
+	wait_for_response(f);
+	assert_int_equal(((Telex__V1__GetTreeResponse *)f->last)->response_case,
+	    TELEX__V1__GET_TREE_RESPONSE__RESPONSE_HEARTBEAT);
+	/* Of the other kind, what was begun is said first. */
+	p.request_case = TELEX__V1__PUT_TREE_REQUEST__REQUEST_START;
+	p.start = &ps;
+	ps.path = path;
+	ps.heartbeat_interval = &second;
+	asker_ask(f, SERVICE, "PutTree", &telex__v1__put_tree_response__descriptor, true, &p.base);
+	h = give_ready(f, "");
+	frame(f, h, FILES_MESSAGE, "\x0a\x00", 2);
+	wait_for_response(f);
+	assert_int_equal(((Telex__V1__PutTreeResponse *)f->last)->response_case,
+	    TELEX__V1__PUT_TREE_RESPONSE__RESPONSE_STARTED);
+	f->responses = 0;
+	wait_for_response(f);
+	assert_int_equal(((Telex__V1__PutTreeResponse *)f->last)->response_case,
+	    TELEX__V1__PUT_TREE_RESPONSE__RESPONSE_RECEIVE);
+	assert_non_null(((Telex__V1__PutTreeResponse *)f->last)->receive->heartbeat);
+	/* Not any interval will do. */
+	second.seconds = 0;
+	second.nanos = 1;
+	asker_ask(f, SERVICE, "PutTree", &telex__v1__put_tree_response__descriptor, true, &p.base);
+	asker_answered(f, RPC_INVALID_ARGUMENT, "BAD_REQUEST");
+}
+
 static void a_helper_that_breaks_the_contract_is_let_go(void **state)
 {
 	struct asker *f = *state;
@@ -888,6 +961,7 @@ int main(void)
 	    TEST(a_stream_begins_with_its_begin),
 	    TEST(a_call_that_ended_early_leaves_its_helper_usable),
 	    TEST(a_trees_target_may_be_below),
+	    TEST(an_idle_tree_has_heartbeats),
 	    TEST(a_helper_that_breaks_the_contract_is_let_go),
 	};
 
