@@ -39,6 +39,7 @@ static const struct row {
     {EMFILE, RPC_RESOURCE_EXHAUSTED, "TOO_MANY_FILES", NULL},
     {ENFILE, RPC_RESOURCE_EXHAUSTED, "TOO_MANY_FILES", NULL},
     {EMLINK, RPC_RESOURCE_EXHAUSTED, "TOO_MANY_FILES", NULL},
+    {ESTALE, RPC_ABORTED, "CHANGED", "try again"},
     {ENOMEM, RPC_RESOURCE_EXHAUSTED, "SYSTEM", NULL},
     {ENAMETOOLONG, RPC_INVALID_ARGUMENT, "NAME_TOO_LONG", NULL},
     {EINVAL, RPC_INVALID_ARGUMENT, "BAD_REQUEST", NULL},
@@ -88,8 +89,8 @@ int failure_errno(struct rpc_status *status, int sys_errno, const char *what, co
 
 	escape_text(safe, sizeof(safe), path, strlen(path));
 	rpc_status_set(status, r->code, r->reason, "cannot %s %s: %s%s%s", what, safe,
-	    strerror(sys_errno), r->way_out != NULL ? "; " : "",
-	    r->way_out != NULL ? r->way_out : "");
+	    sys_errno == ESTALE ? "it was changed or moved away meanwhile" : strerror(sys_errno),
+	    r->way_out != NULL ? "; " : "", r->way_out != NULL ? r->way_out : "");
 	rpc_status_meta(status, "path", "%s", safe);
 	rpc_status_meta(status, "errno", "%d", sys_errno);
 	if (name != NULL)

@@ -10,6 +10,7 @@
 #include "agent/files/failure.h"
 #include "agent/files/methods.h"
 #include "agent/files/request.h"
+#include "agent/files/rights.h"
 #include "agent/files/roots.h"
 #include "common/temp_file.h"
 #include "telex/v1/file.pb-c.h"
@@ -67,8 +68,8 @@ static int replace(const struct linking *l)
 	return error;
 }
 
-/* What the link leads to. A hard link makes a file writable where its new name is: who may not
- * write the target may not do that. */
+/* What the link leads to. A hard link makes a file writable, and maybe readable, where its new name
+ * is: who may not do that with the target may not link to it. */
 static bool take_target(struct linking *l, const struct roots *roots,
     const Telex__V1__LinkRequest *r, struct rpc_status *status)
 {
@@ -106,6 +107,13 @@ void fs_link(struct call *c, const ProtobufCMessage *request, struct rpc_status 
 	if (!request_path(path, &r->path, status) || !take_target(&l, call_roots(c), r, status))
 		return;
 	l.dir_fd = roots_parent(call_roots(c), ROOTS_WRITE, path, &l.name, status);
+	if (l.target_fd >= 0 && l.dir_fd >= 0 &&
+	    !rights_stay(call_roots(c), l.target_fd, NULL, l.dir_fd, l.name, false)) {
+		failure_outside(status, l.target,
+		    "may not be linked to where more may be done with it than here");
+		close(l.dir_fd);
+		l.dir_fd = -1;
+	}
 	if (l.dir_fd >= 0) {
 		error = make(&l, l.name);
 		if (error == EEXIST && r->replace != TELEX__V1__REPLACE__REPLACE_NEVER)

@@ -7,7 +7,12 @@
 
 static const struct files_method_row rows[] = {
     {"Stat", &telex__v1__stat_request__descriptor, fs_stat},
+    {"List", &telex__v1__file_service_list_request__descriptor, fs_list},
     {"MakeDirectory", &telex__v1__make_directory_request__descriptor, fs_make_directory},
+    {"Remove", &telex__v1__file_service_remove_request__descriptor, fs_remove},
+    {"Move", &telex__v1__move_request__descriptor, fs_move},
+    {"Copy", &telex__v1__copy_request__descriptor, fs_copy},
+    {"SetAttributes", &telex__v1__set_attributes_request__descriptor, fs_set_attributes},
     {"Link", &telex__v1__link_request__descriptor, fs_link},
     {"ReadLink", &telex__v1__read_link_request__descriptor, fs_read_link},
     {"StatFilesystem", &telex__v1__stat_filesystem_request__descriptor, fs_stat_filesystem},

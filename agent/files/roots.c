@@ -401,6 +401,38 @@ bool roots_allow_tree(const struct roots *r, enum roots_access access, int fd, c
 	return false;
 }
 
+/* Whether one path is the other, or above it. */
+static bool is_above(const char *above, const char *path)
+{
+	size_t len = strcmp(above, "/") == 0 ? 0 : strlen(above);
+
+	return strncmp(above, path, len) == 0 && (path[len] == '/' || path[len] == '\0');
+}
+
+bool roots_reach(
+    const struct roots *r, enum roots_access access, int fd, const char *last, bool folder)
+{
+	const struct rules *rules = rules_of(r, access);
+	char name[PATH_SIZE], root[PATH_SIZE];
+
+	if (!own_name(fd, name) || !join(name, last))
+		return true;
+	for (size_t i = 0; i < rules->n; i++) {
+		const struct rule *rule = rules->list[i];
+
+		if (root_fd(rule) < 0)
+			continue;
+		if (!own_name(rule->fd, root))
+			return true;
+		if (folder && (is_above(root, name) || is_above(name, root)))
+			return true;
+		if (!folder && name_below(rule, fd, last, root) &&
+		    glob_path_match(rule->pattern, root))
+			return true;
+	}
+	return false;
+}
+
 /* ---- what they come to, for a sandbox ---- */
 
 /* Of a root that is not there yet: the nearest folder above it that is. */

@@ -43,6 +43,11 @@ bool roots_allow(const struct roots *r, enum roots_access access, const char *pa
  * Where it is false, each name below is to be opened by roots_open. */
 bool roots_allow_tree(const struct roots *r, enum roots_access access, int fd, const char *name);
 
+/* Whether a pattern may allow what is called so there; `folder`: or something below it. By what the
+ * kernel calls it; true where that cannot be told. */
+bool roots_reach(
+    const struct roots *r, enum roots_access access, int fd, const char *name, bool folder);
+
 /*
  * Opens a path. `flags`: open(2)'s, with O_NOFOLLOW for the last component's own sake;
  * O_CREAT is not allowed (use roots_parent). -1 with *status filled.

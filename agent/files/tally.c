@@ -12,11 +12,11 @@ void tally_init(struct tally *t, const char *top)
 	*t = (struct tally){.top = top};
 }
 
-void tally_path(const struct tally *t, const char *below, char *out, unsigned size)
+bool tally_path(const struct tally *t, const char *below, char *out, unsigned size)
 {
 	const char *slash = below[0] == '\0' || strcmp(t->top, "/") == 0 ? "" : "/";
 
-	snprintf(out, size, "%s%s%s", t->top, slash, below);
+	return snprintf(out, size, "%s%s%s", t->top, slash, below) < (int)size;
 }
 
 void tally_status(struct tally *t, const struct rpc_status *status)
@@ -32,7 +32,7 @@ void tally_errno(struct tally *t, int sys_errno, const char *what, const char *b
 
 	if (t->failed++ > 0)
 		return;
-	tally_path(t, below, path, sizeof(path));
+	(void)tally_path(t, below, path, sizeof(path));
 	failure_errno(&status, sys_errno, what, path);
 	t->first = status;
 }

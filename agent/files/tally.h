@@ -4,6 +4,7 @@
 #ifndef TX_FILES_TALLY_H
 #define TX_FILES_TALLY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/rpc_status.h"
@@ -19,8 +20,8 @@ void tally_init(struct tally *t, const char *top);
 void tally_errno(struct tally *t, int sys_errno, const char *what, const char *below);
 /* The same for what has its status already. */
 void tally_status(struct tally *t, const struct rpc_status *status);
-/* TOP/BELOW, cut to what fits. */
-void tally_path(const struct tally *t, const char *below, char *out, unsigned size);
+/* TOP/BELOW; false: it was cut to what fits. */
+bool tally_path(const struct tally *t, const char *below, char *out, unsigned size);
 /* The status of the call: OK, or the first failure, with the metadata "failed" and `done_key`. */
 void tally_end(const struct tally *t, const char *done_key, struct rpc_status *status);
 

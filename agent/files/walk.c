@@ -83,6 +83,14 @@ int walk_fd(const struct walk *w)
 	return deep_last(&w->way)->fd;
 }
 
+bool walk_is_in(const struct walk *w, dev_t dev, ino_t ino)
+{
+	for (size_t i = 0; i < w->way.n; i++)
+		if (w->way.levels[i].dev == dev && w->way.levels[i].ino == ino)
+			return true;
+	return w->way.top.dev == dev && w->way.top.ino == ino;
+}
+
 uint64_t *walk_note(struct walk *w)
 {
 	return &last(w)->note;

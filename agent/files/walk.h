@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct walk;
 
@@ -45,6 +46,8 @@ int walk_enter(struct walk *w, bool across);
 
 /* The folder that the entry that came last is in; or the one that was just entered. */
 int walk_fd(const struct walk *w);
+/* Whether this folder is on the way from the top to that one. */
+bool walk_is_in(const struct walk *w, dev_t dev, ino_t ino);
 /* Of that folder: a number of the caller's, 0 at first. */
 uint64_t *walk_note(struct walk *w);
 
