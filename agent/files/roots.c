@@ -433,6 +433,16 @@ bool roots_reach(
 	return false;
 }
 
+bool roots_allow_all(const struct roots *r, enum roots_access access)
+{
+	const struct rules *rules = rules_of(r, access);
+
+	for (size_t i = 0; i < rules->n; i++)
+		if (rules->list[i]->whole && strcmp(rules->list[i]->root, "/") == 0)
+			return true;
+	return false;
+}
+
 /* ---- what they come to, for a sandbox ---- */
 
 /* Of a root that is not there yet: the nearest folder above it that is. */

@@ -47,6 +47,8 @@ bool roots_allow_tree(const struct roots *r, enum roots_access access, int fd, c
  * kernel calls it; true where that cannot be told. */
 bool roots_reach(
     const struct roots *r, enum roots_access access, int fd, const char *name, bool folder);
+/* Whether a pattern allows everything there is: then links may lead anywhere. */
+bool roots_allow_all(const struct roots *r, enum roots_access access);
 
 /*
  * Opens a path. `flags`: open(2)'s, with O_NOFOLLOW for the last component's own sake;

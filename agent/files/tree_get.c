@@ -210,6 +210,18 @@ static void get(struct getting *g, const Telex__V1__GetTreeStart *start, struct 
 	tree_call_status(rc, &e, status);
 }
 
+/* A link below a source is followed by the sender, which knows of no roots: where they are not
+ * everything, one could lead out of them. */
+static bool may_follow(
+    const struct call *c, const Telex__V1__TreeOptions *options, struct rpc_status *status)
+{
+	if (options == NULL || !options->follow || roots_allow_all(call_roots(c), ROOTS_READ))
+		return true;
+	rpc_status_set(status, RPC_PERMISSION_DENIED, "OUTSIDE_ROOT",
+	    "links are followed only for who may read everything; send them as links (without -L)");
+	return false;
+}
+
 void fs_get_tree(struct call *c, const ProtobufCMessage *request, struct rpc_status *status)
 {
 	const Telex__V1__GetTreeRequest *r = (const Telex__V1__GetTreeRequest *)request;
@@ -220,7 +232,7 @@ void fs_get_tree(struct call *c, const ProtobufCMessage *request, struct rpc_sta
 		    "the first request must be `start`");
 		return;
 	}
-	if (open_sources(&g, r->start, status))
+	if (may_follow(c, r->start->options, status) && open_sources(&g, r->start, status))
 		get(&g, r->start, status);
 	close_sources(&g);
 }

@@ -474,6 +474,7 @@ static void a_tree_is_more_than_its_top(void **state)
 	assert_false(allows_tree(s, "in/**", "out"));
 	assert_false(allows_tree(s, "in/*", "in/sub"));
 	assert_false(allows_tree(s, "in/sub", "in/sub"));
+	assert_false(roots_allow_all(r, ROOTS_READ));
 	assert_true(allows_tree(s, "**", "/"));
 	assert_true(allows_tree(s, "**", "in"));
 	assert_true(fd >= 0);

@@ -887,6 +887,8 @@ static void an_idle_tree_has_heartbeats(void **state)
 	wait_for_response(f);
 	assert_int_equal(((Telex__V1__GetTreeResponse *)f->last)->response_case,
 	    TELEX__V1__GET_TREE_RESPONSE__RESPONSE_HEARTBEAT);
+	rpc_cancel(f->call);
+	worker_rig_settle(&f->rig);
 	/* Of the other kind, what was begun is said first. */
 	p.request_case = TELEX__V1__PUT_TREE_REQUEST__REQUEST_START;
 	p.start = &ps;
