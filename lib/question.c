@@ -36,7 +36,7 @@ struct question {
 	unsigned tries;  /* again, without an answer */
 	int64_t lost_ns; /* since when; 0: it is not lost */
 	int64_t heard_ns;
-	struct event *watchdog;   /* of kinds that wait */
+	struct event *watchdog;   /* of kinds that wait or work */
 	struct given_list *given; /* GIVEN_BUCKETS; NULL: none yet */
 	size_t n_given;
 	const struct question_kind *then; /* NULL: nothing follows */
@@ -290,12 +290,13 @@ int question_ask_both(struct telex_client *client, const struct question_kind *k
 {
 	size_t len = protobuf_c_message_get_packed_size(request);
 	size_t then_len = then != NULL ? protobuf_c_message_get_packed_size(then->request) : 0;
+	const bool endless = kind->waits || kind->works;
 	struct question *q;
 
 	if (timeout_ms < 0 || timeout_ms > QUESTION_TIMEOUT_MAX_MS)
 		return error_set(
 		    error, TELEX_ERROR_USAGE, "timeout_ms must be between 0 and a year");
-	if (timeout_ms == 0 && !kind->waits)
+	if (timeout_ms == 0 && !endless)
 		timeout_ms = QUESTION_TIMEOUT_MS;
 	q = calloc(1, sizeof(*q) + len + then_len);
 	if (q == NULL)
@@ -309,9 +310,9 @@ int question_ask_both(struct telex_client *client, const struct question_kind *k
 		q->then = then->kind;
 		q->then_len = protobuf_c_message_pack(then->request, q->request + q->len);
 	}
-	if (kind->waits)
+	if (endless)
 		q->watchdog = evtimer_new(client->base, on_watchdog, q);
-	if (kind->waits && q->watchdog == NULL) {
+	if (endless && q->watchdog == NULL) {
 		question_free(q);
 		return error_no_memory(error);
 	}

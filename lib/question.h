@@ -22,6 +22,14 @@ struct question_answer {
 	void (*taken)(const struct telex_revocations_taken *taken, void *arg);
 	void (*certificate)(const struct telex_certificate *certificate, void *arg);
 	void (*revocations)(const char *pem, size_t len, void *arg);
+	void (*file)(const struct telex_file *file, void *arg);
+	void (*file_entry)(
+	    const struct telex_file *file, const struct telex_file_failure *failure, void *arg);
+	void (*count)(uint64_t n, void *arg);
+	void (*copied)(const struct telex_copied *copied, void *arg);
+	void (*link_target)(const char *target, void *arg);
+	void (*filesystem)(const struct telex_filesystem *filesystem, void *arg);
+	void (*digest)(const void *digest, size_t len, uint64_t bytes, void *arg);
 };
 
 /* What a question is; a const table row. */
@@ -33,6 +41,9 @@ struct question_kind {
 	 * waits, for as long as a run tries to come back. timeout_ms 0 is then as long as it takes.
 	 */
 	bool again, waits;
+	/* It may take long: timeout_ms 0 is as long as it takes, and PING asks whether the agent is
+	 * there. */
+	bool works;
 	/* The agent says now and then that it is there; else PING asks whether it is. */
 	bool heartbeats;
 	/* Gives one answer to the caller. 0, TX_ENOMEM, or TX_EPROTO: something is missing in it.

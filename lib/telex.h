@@ -578,6 +578,212 @@ TELEX_API int telex_put_revocations(struct telex_client *client, const char *pem
 
 TELEX_API const char *telex_version(void);
 
+/* ---- files ---- */
+
+/*
+ * Each of these is about one file on the agent. user: as in telex_command; NULL: the agent's own.
+ * path: bytes without NUL; one that does not begin with "/" is in the user's home folder, and ".."
+ * is refused. Options may be NULL: all of them have their default. What an agent refuses is an
+ * error STATUS, whose message names the path and whose reason is one of file.proto's, as
+ * "NO_SUCH_FILE". timeout_ms 0: 30 s, but for list, remove, move, copy, set_attributes and
+ * checksum: as long as the agent works on it.
+ */
+
+/* The same numbers as telex.v1.FileType. */
+enum telex_file_type {
+	TELEX_FILE_UNKNOWN = 0,
+	TELEX_FILE_REGULAR = 1,
+	TELEX_FILE_DIRECTORY = 2,
+	TELEX_FILE_SYMLINK = 3,
+	TELEX_FILE_FIFO = 4,
+	TELEX_FILE_SOCKET = 5,
+	TELEX_FILE_CHARACTER_DEVICE = 6,
+	TELEX_FILE_BLOCK_DEVICE = 7
+};
+
+/* An extended attribute. */
+struct telex_attribute {
+	const char *name;
+	const void *value;
+	size_t len;
+};
+
+/* Times are nanoseconds since the epoch. */
+struct telex_file {
+	const char *path; /* as it was asked for; in a list below the folder */
+	enum telex_file_type type;
+	uint32_t mode; /* 0 to 07777 */
+	uint32_t uid, gid;
+	const char *user, *group; /* "": they have no names */
+	uint64_t size;
+	uint64_t blocks; /* of 512 bytes */
+	uint32_t block_size;
+	uint64_t links, inode, mount_id;
+	uint32_t device_major, device_minor;
+	uint32_t rdev_major, rdev_minor; /* of a device file */
+	int64_t modified_ns, accessed_ns, changed_ns;
+	bool has_created;
+	int64_t created_ns;
+	const char *link_target; /* "" where it is no link */
+	size_t n_extended;
+	const struct telex_attribute *extended; /* where asked for */
+	size_t n_flags;
+	const char *const *flags; /* "immutable", "append", … */
+};
+
+/* What went wrong with one of many. */
+struct telex_file_failure {
+	int code; /* as telex_error.code */
+	const char *reason, *message;
+	int sys_errno; /* the agent's; 0: none */
+};
+
+/* What to do where a target is there. The same numbers as telex.v1.Replace. */
+enum telex_replace {
+	TELEX_REPLACE_ALWAYS = 0,
+	TELEX_REPLACE_NEVER = 2,
+	TELEX_REPLACE_EXCHANGE = 3 /* move: both change places, at once */
+};
+
+struct telex_stat_options {
+	bool follow; /* what a symbolic link points to */
+	bool extended_attributes;
+};
+TELEX_API int telex_file_stat(struct telex_client *client, const char *user, const char *path,
+    const struct telex_stat_options *options, int64_t timeout_ms,
+    void (*each)(const struct telex_file *file, void *arg), telex_done *done, void *arg,
+    struct telex_error *error);
+
+struct telex_list_options {
+	bool hidden;         /* also what begins with "." */
+	uint32_t depth;      /* 0 and 1: the folder's own entries; UINT32_MAX: all */
+	bool sorted;         /* by path, byte by byte */
+	const char *pattern; /* only names that match, as fnmatch(3); NULL: all */
+	bool extended_attributes;
+	bool across_mounts;
+	bool names_only; /* and types */
+};
+/* each() for every entry as it comes; failure is NULL, or says what could not be looked at, and
+ * file has what is known of it. A list that has begun is not asked for again. */
+TELEX_API int telex_file_list(struct telex_client *client, const char *user, const char *path,
+    const struct telex_list_options *options, int64_t timeout_ms,
+    void (*each)(
+        const struct telex_file *file, const struct telex_file_failure *failure, void *arg),
+    telex_done *done, void *arg, struct telex_error *error);
+
+/* mode: 0 to 07777; negative: 0777 less the umask 022. parents: missing ones, too, and a folder
+ * that is there is no error. */
+TELEX_API int telex_file_make_directory(struct telex_client *client, const char *user,
+    const char *path, int mode, bool parents, int64_t timeout_ms, telex_done *done, void *arg,
+    struct telex_error *error);
+
+struct telex_remove_options {
+	bool recursive;
+	bool force; /* what is not there is no error */
+	bool across_mounts;
+	bool directory_only; /* only an empty folder */
+};
+/* each(): how many were removed. */
+TELEX_API int telex_file_remove(struct telex_client *client, const char *user, const char *path,
+    const struct telex_remove_options *options, int64_t timeout_ms,
+    void (*each)(uint64_t removed, void *arg), telex_done *done, void *arg,
+    struct telex_error *error);
+
+/* target is the new name itself, not a folder to move into. */
+TELEX_API int telex_file_move(struct telex_client *client, const char *user, const char *source,
+    const char *target, enum telex_replace replace, int64_t timeout_ms, telex_done *done, void *arg,
+    struct telex_error *error);
+
+struct telex_copy_options {
+	enum telex_replace replace;
+	bool recursive;
+	bool preserve; /* owner, mode, times, extended attributes, links within the tree */
+	bool follow;   /* what symbolic links point to */
+};
+struct telex_copied {
+	uint64_t files, bytes;
+	uint64_t shared_bytes; /* that have their blocks in common with the source */
+};
+/* target is the copy's name itself. */
+TELEX_API int telex_file_copy(struct telex_client *client, const char *user, const char *source,
+    const char *target, const struct telex_copy_options *options, int64_t timeout_ms,
+    void (*each)(const struct telex_copied *copied, void *arg), telex_done *done, void *arg,
+    struct telex_error *error);
+
+/* What is left out stays as it is. */
+struct telex_set_attributes {
+	bool follow; /* what a symbolic link points to; else the link itself, which has no mode */
+	bool recursive;
+	bool set_mode;
+	uint32_t mode;
+	const char *mode_change;   /* instead, as chmod(1): "u+x,go-w" */
+	const char *owner, *group; /* a name or a number */
+	bool set_modified, set_accessed;
+	int64_t modified_ns, accessed_ns;
+	size_t n_extended;
+	const struct telex_attribute *extended;
+	const char *const *remove_extended; /* NULL-terminated names, or NULL */
+};
+/* each(): how many files have it now. */
+TELEX_API int telex_file_set_attributes(struct telex_client *client, const char *user,
+    const char *path, const struct telex_set_attributes *attributes, int64_t timeout_ms,
+    void (*each)(uint64_t files, void *arg), telex_done *done, void *arg,
+    struct telex_error *error);
+
+/* path becomes a link to target; a symbolic link's is any text. */
+TELEX_API int telex_file_link(struct telex_client *client, const char *user, const char *target,
+    const char *path, bool symbolic, enum telex_replace replace, int64_t timeout_ms,
+    telex_done *done, void *arg, struct telex_error *error);
+/* canonical: the path without any link in it, instead. */
+TELEX_API int telex_file_read_link(struct telex_client *client, const char *user, const char *path,
+    bool canonical, int64_t timeout_ms, void (*each)(const char *target, void *arg),
+    telex_done *done, void *arg, struct telex_error *error);
+
+struct telex_filesystem {
+	const char *type; /* "ext4" */
+	uint64_t total, free, available;
+	uint64_t files, files_free; /* 0: not counted */
+	uint32_t block_size, name_max;
+	bool read_only;
+};
+TELEX_API int telex_file_stat_filesystem(struct telex_client *client, const char *user,
+    const char *path, int64_t timeout_ms,
+    void (*each)(const struct telex_filesystem *filesystem, void *arg), telex_done *done, void *arg,
+    struct telex_error *error);
+
+enum telex_checksum { TELEX_CHECKSUM_SHA256 = 1, TELEX_CHECKSUM_XXH3 = 2 };
+/* length 0: to the end. each(): the digest, and of how many bytes it is. */
+TELEX_API int telex_file_checksum(struct telex_client *client, const char *user, const char *path,
+    enum telex_checksum algorithm, uint64_t offset, uint64_t length, int64_t timeout_ms,
+    void (*each)(const void *digest, size_t len, uint64_t bytes, void *arg), telex_done *done,
+    void *arg, struct telex_error *error);
+TELEX_API int telex_file_truncate(struct telex_client *client, const char *user, const char *path,
+    uint64_t size, int64_t timeout_ms, telex_done *done, void *arg, struct telex_error *error);
+
+/* What is left out has its default. */
+struct telex_file_read {
+	const char *user, *path;
+	uint64_t offset, length; /* length 0: to the end */
+};
+struct telex_file_reader;
+/*
+ * The bytes of a file or of a range of it, in order, then done(), which frees the reader. output():
+ * the bytes live during the call; when they are where they belong, now or later, say so with
+ * telex_file_reader_consumed: until then the agent waits. A hole comes as zeros. end(): the file as
+ * it was when the last byte had been read, and whether it was changed meanwhile; may be NULL. A
+ * connection that is lost once bytes have come ends it: the file may be another by then.
+ */
+TELEX_API int telex_file_read(struct telex_client *client, struct telex_file_reader **out,
+    const struct telex_file_read *read,
+    void (*output)(
+        struct telex_file_reader *reader, uint64_t offset, const void *data, size_t len, void *arg),
+    void (*end)(const struct telex_file *file, bool changed, void *arg), telex_done *done,
+    void *arg, struct telex_error *error);
+TELEX_API void telex_file_reader_consumed(struct telex_file_reader *reader, size_t n);
+/* No callback comes any more; frees it. Allowed in output() and end(), and nothing in done(). NULL
+ * is allowed. */
+TELEX_API void telex_file_reader_cancel(struct telex_file_reader *reader);
+
 /* ---- trees ---- */
 
 /* Which files are sent that the receiver has already. */
