@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/keeper/config_internal.h"
@@ -19,6 +20,10 @@
 #include "common/ring.h"
 
 #define SPOOL_MAX (UINT64_C(1) << 50)
+
+/* The same number on every architecture; and the flag that asks for the version. */
+#define LANDLOCK_CREATE  444
+#define LANDLOCK_VERSION 1u
 
 #define KEY(member, kind, min, max)                                                                \
 	{                                                                                          \
@@ -182,6 +187,12 @@ int config_load(struct config **out, const char *file, config_problem problem, v
 	return 0;
 }
 
+/* telex-files is held to the ceiling's folders by it, and does not serve without. */
+static bool has_landlock(void)
+{
+	return syscall(LANDLOCK_CREATE, NULL, 0, LANDLOCK_VERSION) >= 1;
+}
+
 int config_check_files(const struct config *c, config_problem problem, void *arg)
 {
 	const struct {
@@ -203,6 +214,15 @@ int config_check_files(const struct config *c, config_problem problem, void *arg
 		    strcmp(files[i].key, "policy") == 0 && errno == ENOENT
 		        ? "; `telex policy init` writes one"
 		        : "");
+		problem(text, arg);
+		rc = TX_EINVAL;
+	}
+	if (c->ceiling.files && c->ceiling.n_folders > 0 && !has_landlock()) {
+		snprintf(text, sizeof(text),
+		    "%s: ceiling.folders: this kernel has no Landlock, so files could not be "
+		    "served; "
+		    "leave it out, or say files = false",
+		    c->file);
 		problem(text, arg);
 		rc = TX_EINVAL;
 	}
