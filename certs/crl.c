@@ -7,7 +7,9 @@
 #include "certs/crl.h"
 
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/sha.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,7 @@ struct serial {
 };
 
 struct crl {
+	char issuer[2 * SHA256_DIGEST_LENGTH + 1];
 	int64_t number, this_update, next_update;
 	size_t n;
 	struct serial *serials; /* sorted */
@@ -170,8 +173,32 @@ static bool leads_to(X509 *x, STACK_OF(X509) * trusted, STACK_OF(X509) * along)
 	return ok;
 }
 
+static int take_issuer(struct crl *c, X509_CRL *list, X509 *x, struct err *e)
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned char hash[2][EVP_MAX_MD_SIZE], both[SHA256_DIGEST_LENGTH];
+	unsigned int n[2], size;
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	bool ok = ctx != NULL &&
+	          X509_NAME_digest(X509_CRL_get_issuer(list), EVP_sha256(), hash[0], &n[0]) == 1 &&
+	          X509_pubkey_digest(x, EVP_sha256(), hash[1], &n[1]) == 1 &&
+	          EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
+	          EVP_DigestUpdate(ctx, hash[0], n[0]) == 1 &&
+	          EVP_DigestUpdate(ctx, hash[1], n[1]) == 1 &&
+	          EVP_DigestFinal_ex(ctx, both, &size) == 1;
+
+	EVP_MD_CTX_free(ctx);
+	if (!ok)
+		return no_memory(e);
+	for (size_t i = 0; i < sizeof(both); i++) {
+		c->issuer[2 * i] = digits[both[i] >> 4];
+		c->issuer[2 * i + 1] = digits[both[i] & 15];
+	}
+	return 0;
+}
+
 static int check_signer(
-    X509_CRL *list, STACK_OF(X509) * trusted, STACK_OF(X509) * along, struct err *e)
+    struct crl *c, X509_CRL *list, STACK_OF(X509) * trusted, STACK_OF(X509) * along, struct err *e)
 {
 	char issuer[TLS_NAME_SIZE];
 	bool known = false;
@@ -186,19 +213,19 @@ static int check_signer(
 		    root && X509_NAME_cmp(X509_CRL_get_issuer(list), X509_get_subject_name(x)) == 0;
 		if (signed_by(list, x) && (root || leads_to(x, trusted, along))) {
 			ERR_clear_error();
-			return 0;
+			return take_issuer(c, list, x, e);
 		}
 	}
 	ERR_clear_error();
 	if (known)
 		return refused(e, "is not signed by the authority that it names");
 	tls_name_text(X509_CRL_get_issuer(list), issuer, sizeof(issuer));
-	return err_set(e, TX_ECERT,
+	return err_set(e, TX_EPERM,
 	    "the revocation list is of an authority (\"%s\") that is not trusted here", issuer);
 }
 
-static int verify(
-    X509_CRL *list, const char *pem, size_t len, const char *ca_pem, size_t ca_len, struct err *e)
+static int verify(struct crl *c, X509_CRL *list, const char *pem, size_t len, const char *ca_pem,
+    size_t ca_len, struct err *e)
 {
 	STACK_OF(X509) *trusted = sk_X509_new_null(), *along = sk_X509_new_null();
 	int rc = trusted == NULL || along == NULL ? no_memory(e) : 0;
@@ -208,7 +235,7 @@ static int verify(
 	if (rc == 0)
 		rc = read_certificates(along, pem, len, e);
 	if (rc == 0)
-		rc = check_signer(list, trusted, along, e);
+		rc = check_signer(c, list, trusted, along, e);
 	sk_X509_pop_free(trusted, X509_free);
 	sk_X509_pop_free(along, X509_free);
 	return rc;
@@ -279,7 +306,7 @@ int crl_read(
 	if (len > 0) {
 		rc = find_list(&list, pem, len, e);
 		if (rc == 0)
-			rc = verify(list, pem, len, ca_pem, ca_len, e);
+			rc = verify(c, list, pem, len, ca_pem, ca_len, e);
 		if (rc == 0)
 			rc = read_number(c, list, e);
 		if (rc == 0)
@@ -305,6 +332,11 @@ void crl_free(struct crl *c)
 		return;
 	free(c->serials);
 	free(c);
+}
+
+const char *crl_issuer(const struct crl *c)
+{
+	return c->issuer;
 }
 
 int64_t crl_number(const struct crl *c)

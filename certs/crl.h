@@ -23,11 +23,13 @@ int crl_make(
 /* For who checks certificates. */
 struct crl;
 
-/* Verified against the CA's certificates (PEM; several allowed). TX_ECERT with a sentence: another
- * CA's, a bad signature, no CRL. Empty text: *out has nothing revoked and age "never". */
+/* Verified against the CA's certificates (PEM; several allowed). TX_EPERM with a sentence: another
+ * CA's. TX_ECERT: a bad signature, no CRL. Empty text: *out has nothing revoked and age "never". */
 int crl_read(struct crl **out, const char *pem, size_t len, const char *ca_pem, size_t ca_len,
     struct err *e);
 void crl_free(struct crl *c);
+/* Who has signed it: 64 hexadecimal digits of its name and key. Numbers are of one such. */
+const char *crl_issuer(const struct crl *c);
 int64_t crl_number(const struct crl *c);      /* -1: there is none */
 int64_t crl_this_update(const struct crl *c); /* seconds since the epoch; 0: there is none */
 int64_t crl_next_update(const struct crl *c);

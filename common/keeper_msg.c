@@ -119,7 +119,8 @@ _Static_assert(sizeof(struct km_running) == HDR + 16, "km_running");
 _Static_assert(sizeof(struct km_file) == HDR + 8, "km_file");
 _Static_assert(sizeof(struct km_ready) == HDR + 16, "km_ready");
 _Static_assert(sizeof(struct km_pong) == HDR + 8 + KM_HASH_SIZE, "km_pong");
-_Static_assert(sizeof(struct km_revocations) == HDR, "km_revocations");
+_Static_assert(
+    sizeof(struct km_revocations) == HDR + 8 + REVOCATION_ISSUER_SIZE + 7, "km_revocations");
 _Static_assert(sizeof(struct km_files) == HDR + KM_IDENTITY_SIZE + KM_TEXT_SIZE, "km_files");
 _Static_assert(sizeof(struct km_files_reply) == HDR + 8 + KM_HOME_SIZE, "km_files_reply");
 _Static_assert(sizeof(struct km_group_reply) == HDR + 24, "km_group_reply");

@@ -30,6 +30,7 @@
 
 #include "common/err.h"
 #include "common/job_spec.h"
+#include "common/revocation_file.h"
 
 #define KM_VERSION       4
 #define KM_ID_SIZE       65  /* process_id and its NUL */
@@ -570,10 +571,13 @@ struct km_info {
 	struct km_hdr hdr;
 };
 
-/* Answer: KM_DONE. The keeper keeps them and gives them to every worker (KM_FILE); it knows nothing
- * of what they say. */
+/* Answer: KM_DONE; or KM_REFUSED, also when a higher number of that issuer's is kept. The keeper
+ * keeps them and gives them to every worker (KM_FILE); it knows nothing of what they say. */
 struct km_revocations {
 	struct km_hdr hdr;
+	int64_t number;
+	char issuer[REVOCATION_ISSUER_SIZE]; /* revocation_issuer_valid */
+	char pad[7];
 };
 
 /* A telex-files of its own, as this user. Answer: KM_FILES_REPLY. */

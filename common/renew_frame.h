@@ -8,19 +8,20 @@
 
 #include <stdint.h>
 
-#define RENEW_FRAME_MAGIC    UINT64_C(0x74656c6578726e31)
-#define RENEW_FRAME_PAIR_MAX (UINT32_C(1) << 20) /* bytes of a certificate, or of a key */
-#define RENEW_FRAME_LIST_MAX (UINT32_C(8) << 20) /* bytes of a revocation list */
+#define RENEW_FRAME_MAGIC     UINT64_C(0x74656c6578726e31)
+#define RENEW_FRAME_PAIR_MAX  (UINT32_C(1) << 20) /* bytes of a certificate, or of a key */
+#define RENEW_FRAME_LIST_MAX  (UINT32_C(8) << 20) /* bytes of a revocation list */
+#define RENEW_FRAME_ABOUT_MAX UINT32_C(128)       /* and of who has signed it, and its number */
 
 /* Its descriptors; 0 is /dev/null, 1 the pipe, 2 the log. */
-#define RENEW_FD_CERTIFICATE 3 /* or the revocation list that there is; may be empty */
+#define RENEW_FD_CERTIFICATE 3 /* or the file of revocation lists that there is; may be empty */
 #define RENEW_FD_KEY         4
 #define RENEW_FD_CA          5
 
 struct renew_frame {
 	uint64_t magic;
 	uint32_t first;  /* the certificate and its chain; or the revocation list, 0: none newer */
-	uint32_t second; /* the key; or 0 */
+	uint32_t second; /* the key; or of a list "ISSUER NUMBER", as revocation_file.h has them */
 };
 
 /* Authorities date certificates this far back, for clocks that are behind. */

@@ -13,6 +13,7 @@
 #include "certs/csr.h"
 #include "certs/key.h"
 #include "certs/proof.h"
+#include "common/revocation_file.h"
 #include "common/tls.h"
 #include "lib/telex.h"
 
@@ -232,22 +233,33 @@ void renewal_pair_clear(struct renewal_pair *p)
 
 /* ---- revocations ---- */
 
-/* What the caller has and cannot be read counts as nothing. */
-static int64_t number_of(const struct renewal_from *from, const char *pem, size_t len)
+/* What the caller has of an issuer's (NULL: of the only one), in a file as revocation_file.h has
+ * it. What cannot be read counts as nothing. */
+static int64_t number_of(
+    const struct renewal_from *from, const char *issuer, const char *text, size_t len)
 {
-	struct crl *c = NULL;
+	struct revocation_record r;
+	size_t at = 0, lists = 0;
 	int64_t number = -1;
 
-	if (len > 0 && crl_read(&c, pem, len, from->ca, from->ca_len, NULL) == 0)
-		number = crl_number(c);
-	crl_free(c);
-	return number;
+	while (revocation_next(text, len, &at, &r)) {
+		struct crl *c = NULL;
+
+		if (r.len == 0 || crl_read(&c, r.pem, r.len, from->ca, from->ca_len, NULL) != 0)
+			continue;
+		lists++;
+		if (crl_number(c) > number &&
+		    (issuer == NULL || strcmp(issuer, crl_issuer(c)) == 0))
+			number = crl_number(c);
+		crl_free(c);
+	}
+	return issuer == NULL && lists > 1 ? -1 : number;
 }
 
-int renewal_get_revocations(char **pem, size_t *len, const struct renewal_from *from,
-    const char *held, size_t held_len, struct err *e)
+int renewal_get_revocations(char **pem, struct revocation_record *list,
+    const struct renewal_from *from, const char *held, size_t held_len, struct err *e)
 {
-	int64_t have = number_of(from, held, held_len);
+	int64_t have = number_of(from, NULL, held, held_len);
 	struct asking a = {.base = NULL};
 	struct crl *c = NULL;
 	int rc = begin(&a, from, e);
@@ -261,7 +273,12 @@ int renewal_get_revocations(char **pem, size_t *len, const struct renewal_from *
 	if (rc == 0 && a.len > 0)
 		rc = crl_read(&c, a.text, a.len, from->ca, from->ca_len, e);
 	if (rc == 0) {
-		*len = c != NULL && crl_number(c) > have ? a.len : 0;
+		*list = (struct revocation_record){.pem = a.text};
+		if (c != NULL && crl_number(c) > number_of(from, crl_issuer(c), held, held_len)) {
+			memcpy(list->issuer, crl_issuer(c), sizeof(list->issuer));
+			list->number = crl_number(c);
+			list->len = a.len;
+		}
 		*pem = a.text;
 		a.text = NULL;
 	}

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "common/revocation_file.h"
 
 struct renewal_from {
 	const char *address;     /* of the authority's listener, HOST:PORT */
@@ -36,9 +37,9 @@ int renewal_get(struct renewal_pair *out, const struct renewal_from *from, const
     size_t certificate_len, const char *key, size_t key_len, struct err *e);
 void renewal_pair_clear(struct renewal_pair *p); /* wipes */
 
-/* *pem is the caller's to free; *len 0: there is none newer than `held`, the list that the caller
- * has (len 0: none). Signed by `ca`: that was checked. */
-int renewal_get_revocations(char **pem, size_t *len, const struct renewal_from *from,
-    const char *held, size_t held_len, struct err *e);
+/* *pem is the caller's to free, and list->pem; list->len 0: there is none newer than in `held`, the
+ * file that the caller has (len 0: none). Signed by `ca`: that was checked. */
+int renewal_get_revocations(char **pem, struct revocation_record *list,
+    const struct renewal_from *from, const char *held, size_t held_len, struct err *e);
 
 #endif

@@ -140,6 +140,9 @@ static void settle(struct config *c)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
+	/* To be closed to what is too old there must be a "too old". */
+	if (c->revocations_stale == KM_STALE_FAIL_CLOSED && c->revocations_max_age_ns == 0)
+		c->revocations_max_age_ns = 24 * 3600 * NS_PER_S;
 	if (c->max_output_buffer < c->output_buffer)
 		c->max_output_buffer = c->output_buffer;
 	if (c->workers == 0)

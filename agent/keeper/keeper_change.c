@@ -115,10 +115,10 @@ void keeper_follow_certificate(struct keeper *k)
 	renewal_dates(k->renewal, not_before, not_after);
 }
 
-int keeper_revocations(const void *pem, size_t len, void *arg, struct err *e)
+int keeper_revocations(const struct revocation_record *list, void *arg, struct err *e)
 {
 	struct keeper *k = arg;
-	int rc = revocations_put(k->config, pem, len, e);
+	int rc = revocations_put(k->config, list, e);
 
 	if (rc != 0) {
 		log_error("the revocation list is not kept: %s", e->message);
@@ -133,11 +133,11 @@ static void certificate_renewed(void *arg)
 	keeper_reload(arg);
 }
 
-static void list_fetched(const void *pem, size_t len, void *arg)
+static void list_fetched(const struct revocation_record *list, void *arg)
 {
 	struct err e;
 
-	(void)keeper_revocations(pem, len, arg, &e);
+	(void)keeper_revocations(list, arg, &e);
 }
 
 const struct renewal_ops keeper_renewal_ops = {certificate_renewed, list_fetched};

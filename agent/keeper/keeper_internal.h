@@ -54,7 +54,7 @@ void keeper_not_renewed(const char *why, void *arg);
 extern const struct renewal_ops keeper_renewal_ops;
 void keeper_follow_certificate(struct keeper *k);
 /* Of link_env. */
-int keeper_revocations(const void *pem, size_t len, void *arg, struct err *e);
+int keeper_revocations(const struct revocation_record *list, void *arg, struct err *e);
 
 /* SIGUSR2; and what the new image begins with. */
 extern const struct upgrade_ops keeper_upgrade_ops;

@@ -22,6 +22,7 @@ struct jobs;
 struct km_chan;
 struct km_pong;
 struct link;
+struct revocation_record;
 struct starter;
 
 /* What all links work on; the keeper's. */
@@ -37,7 +38,7 @@ struct link_env {
 	bool stopping;                 /* no new starts */
 	struct exec_log *exec_log;     /* NULL: none (exec_log.h) */
 	/* Keeps a revocation list, and gives it to every worker. NULL: not here. */
-	int (*revocations)(const void *pem, size_t len, void *arg, struct err *e);
+	int (*revocations)(const struct revocation_record *list, void *arg, struct err *e);
 	void *revocations_arg;
 };
 

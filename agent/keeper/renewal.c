@@ -3,6 +3,7 @@
 
 #include <event2/event.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,21 +255,34 @@ static void begin_list(struct renewal *r)
 {
 	struct renew_order o = {
 	    .mode = "revocations",
-	    .fds = {revocations_open(r->config), -1, -1},
+	    .fds = {-1, -1, -1},
 	    .first = RENEW_FRAME_LIST_MAX,
+	    .second = RENEW_FRAME_ABOUT_MAX - 1,
 	};
+
+	(void)revocations_open(&o.fds[0], r->config, NULL);
 
 	start(r, &r->list, &o);
 }
 
-static void on_list(
-    const uint8_t *pem, uint32_t len, const uint8_t *none, uint32_t none_len, void *arg)
+/* "ISSUER NUMBER" */
+static bool read_about(struct revocation_record *list, const uint8_t *about, uint32_t len)
 {
+	char text[RENEW_FRAME_ABOUT_MAX] = "";
+	int used = 0;
+
+	memcpy(text, about, len);
+	return sscanf(text, "%64s %" SCNd64 "%n", list->issuer, &list->number, &used) == 2 &&
+	       (uint32_t)used == len && list->number >= 0 && revocation_issuer_valid(list->issuer);
+}
+
+static void on_list(
+    const uint8_t *pem, uint32_t len, const uint8_t *about, uint32_t about_len, void *arg)
+{
+	struct revocation_record list = {.pem = (const char *)pem, .len = len};
 	struct renewal *r = arg;
 
-	(void)none;
-	(void)none_len;
-	if (pem == NULL) {
+	if (pem == NULL || (len > 0 && !read_about(&list, about, about_len))) {
 		try_later(r, &r->list);
 		if (r->list.failures == 1 || r->list.failures % 16 == 0)
 			log_warn("the revocation list could not be fetched from %s (%u times now)",
@@ -281,7 +295,7 @@ static void on_list(
 	    (int64_t)((double)r->config->revocations_interval_ns * (0.9 + 0.2 * random_part()));
 	plan(r);
 	if (len > 0)
-		r->ops->revocations(pem, len, r->arg);
+		r->ops->revocations(&list, r->arg);
 }
 
 /* ---- its life ---- */

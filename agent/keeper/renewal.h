@@ -20,13 +20,14 @@
 
 struct event_base;
 struct renewal;
+struct revocation_record;
 
 struct renewal_ops {
 	/* There is a new pair in the configuration's files: make it serve, then renewal_dates; or
 	 * renewal_not_loaded. */
 	void (*renewed)(void *arg);
 	/* A newer revocation list. */
-	void (*revocations)(const void *pem, size_t len, void *arg);
+	void (*revocations)(const struct revocation_record *list, void *arg);
 };
 
 /* program: telex-renew's path; copied. Borrows the rest. */

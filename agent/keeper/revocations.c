@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/keeper/revocations.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "agent/keeper/file_put.h"
 
@@ -18,19 +21,52 @@ static int path_of(char out[PATH_MAX], const struct config *c, struct err *e)
 	return 0;
 }
 
-int revocations_open(const struct config *c)
-{
-	char path[PATH_MAX];
-
-	if (path_of(path, c, NULL) != 0)
-		return -1;
-	return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-}
-
-int revocations_put(const struct config *c, const void *pem, size_t len, struct err *e)
+int revocations_open(int *fd, const struct config *c, struct err *e)
 {
 	char path[PATH_MAX];
 	int rc = path_of(path, c, e);
 
-	return rc != 0 ? rc : file_put(path, pem, len, 0644, e);
+	if (rc != 0)
+		return rc;
+	*fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	/* Who may not look does not know that nobody is revoked. */
+	return *fd >= 0 || errno == ENOENT ? 0 : err_sys(e, errno, "%s", path);
+}
+
+static int read_kept(const struct config *c, char **text, size_t *len, struct err *e)
+{
+	int fd = -1, rc = revocations_open(&fd, c, e);
+	ssize_t n = 1;
+
+	*len = 0;
+	*text = rc == 0 ? malloc(REVOCATION_FILE_MAX) : NULL;
+	if (rc == 0 && *text == NULL)
+		rc = err_set(e, TX_ENOMEM, "out of memory");
+	while (rc == 0 && fd >= 0 && n != 0 && *len < REVOCATION_FILE_MAX) {
+		n = pread(fd, *text + *len, REVOCATION_FILE_MAX - *len, (off_t)*len);
+		if (n > 0)
+			*len += (size_t)n;
+		else if (n < 0 && errno != EINTR)
+			rc = err_sys(e, errno, "the revocation lists cannot be read");
+	}
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+int revocations_put(const struct config *c, const struct revocation_record *list, struct err *e)
+{
+	char path[PATH_MAX], *kept = NULL, *merged = NULL;
+	size_t kept_len, len;
+	int rc = path_of(path, c, e);
+
+	if (rc == 0)
+		rc = read_kept(c, &kept, &kept_len, e);
+	if (rc == 0)
+		rc = revocation_merge(&merged, &len, kept, kept_len, list, e);
+	if (rc == 0)
+		rc = file_put(path, merged, len, 0644, e);
+	free(kept);
+	free(merged);
+	return rc;
 }

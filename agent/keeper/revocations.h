@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The revocation list as a file. The keeper keeps it and gives it to the workers, and knows nothing
- * of what it says. */
+/* The file of revocation lists (revocation_file.h). The keeper keeps it and gives it to the
+ * workers, and knows nothing of what they say but whose each is, and its number. */
 #ifndef TX_KEEPER_REVOCATIONS_H
 #define TX_KEEPER_REVOCATIONS_H
 
@@ -8,11 +8,13 @@
 
 #include "agent/keeper/config.h"
 #include "common/err.h"
+#include "common/revocation_file.h"
 
-#define REVOCATIONS_MAX ((size_t)8 << 20)
+#define REVOCATIONS_MAX ((size_t)8 << 20) /* bytes of one list */
 
-/* For reading; -1: there is none. */
-int revocations_open(const struct config *c);
-int revocations_put(const struct config *c, const void *pem, size_t len, struct err *e);
+/* For reading; *fd -1: there is none. What is there and cannot be opened is an error. */
+int revocations_open(int *fd, const struct config *c, struct err *e);
+/* In the place of that issuer's. TX_ESTATE: a higher number of it is there. */
+int revocations_put(const struct config *c, const struct revocation_record *list, struct err *e);
 
 #endif

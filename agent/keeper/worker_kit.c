@@ -277,14 +277,14 @@ static int send_config(
 }
 
 /* The files that a worker reads, or writes to, and may not open. */
-static int send_files(const struct worker_kit *kit, struct km_chan *chan)
+static int send_files(const struct worker_kit *kit, struct km_chan *chan, struct err *e)
 {
 	const struct {
 		enum km_file_kind kind;
 		const char *path;
 	} files[] = {{KM_FILE_POLICY, kit->config->policy}};
-	int list = revocations_open(kit->config);
-	int rc = 0;
+	int list = -1;
+	int rc = revocations_open(&list, kit->config, e);
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && rc == 0; i++) {
 		struct km_file m = {.kind = files[i].kind};
@@ -320,7 +320,7 @@ int worker_kit_send(
 		rc = km_send(chan, KM_FILE, 0, &m, &kit->ceiling_fd, 1);
 	}
 	if (rc == 0)
-		rc = send_files(kit, chan);
+		rc = send_files(kit, chan, e);
 	if (rc == 0)
 		rc = km_send(chan, KM_FILE, 0, &audit, &own->audit_fd, 1);
 	for (size_t i = 0; i < kit->listeners->n && rc == 0; i++) {

@@ -364,11 +364,11 @@ int64_t worker_proc_ready_at(const struct worker_proc *w)
 void worker_proc_revoke(struct worker_proc *w)
 {
 	struct km_file m = {.kind = KM_FILE_REVOCATIONS};
-	int fd;
+	int fd = -1;
 
 	if (w->link == NULL)
 		return;
-	fd = revocations_open(worker_kit_config(w->kit));
+	(void)revocations_open(&fd, worker_kit_config(w->kit), NULL);
 	w->list_due = fd < 0 || km_send(link_chan(w->link), KM_FILE, 0, &m, &fd, 1) != 0;
 	if (fd >= 0)
 		close(fd);

@@ -5,6 +5,7 @@
  * writes to its standard output (renew_frame.h); it opens no file of the agent's itself.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 
 #include "common/log.h"
 #include "common/renew_frame.h"
+#include "common/revocation_file.h"
 #include "common/signals.h"
 #include "common/tls.h"
 #include "lib/renewal.h"
@@ -99,15 +101,17 @@ static int renew_certificate(const struct renewal_from *from)
 
 static int fetch_revocations(const struct renewal_from *from)
 {
-	struct text held = read_list(RENEW_FD_CERTIFICATE, RENEW_FRAME_LIST_MAX);
+	struct text held = read_list(RENEW_FD_CERTIFICATE, REVOCATION_FILE_MAX);
 	int status = EXIT_FAILURE;
+	struct revocation_record list;
+	char about[RENEW_FRAME_ABOUT_MAX];
 	char *pem = NULL;
-	size_t len = 0;
 	struct err e;
 
-	if (renewal_get_revocations(&pem, &len, from, held.at, held.len, &e) == 0)
-		status = put(pem, len, NULL, 0);
-	else
+	if (renewal_get_revocations(&pem, &list, from, held.at, held.len, &e) == 0) {
+		snprintf(about, sizeof(about), "%s %" PRId64, list.issuer, list.number);
+		status = put(list.pem, list.len, about, list.len > 0 ? strlen(about) : 0);
+	} else
 		log_warn("%s: the revocation list: %s", from->address, e.message);
 	free(pem);
 	free(held.at);

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,18 +14,22 @@
 #include "common/duration.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/revocation_file.h"
 #include "common/tls_cert.h"
 
 /* How often a list that is too old is told of. */
 #define REMIND_NS (3600 * NS_PER_S)
+/* How far an authority's clock may be ahead. */
+#define SKEW_S 300
 
 struct revoked {
 	char *ca;
 	size_t ca_len;
 	int64_t max_age_s; /* 0: any */
 	bool fail_closed;
-	int64_t reminded_ns; /* monotonic; 0: not yet */
-	struct crl *list;    /* NULL: none */
+	int64_t reminded_ns;                       /* monotonic; 0: not yet */
+	struct crl *lists[REVOCATION_ISSUERS_MAX]; /* one of each issuer */
+	size_t n;
 };
 
 struct revoked *revoked_new(const char *ca, size_t ca_len, const struct km_config *config)
@@ -44,7 +49,8 @@ void revoked_free(struct revoked *r)
 {
 	if (r == NULL)
 		return;
-	crl_free(r->list);
+	for (size_t i = 0; i < r->n; i++)
+		crl_free(r->lists[i]);
 	free(r->ca);
 	free(r);
 }
@@ -57,16 +63,35 @@ int revoked_read(
 	return crl_read(out, pem, len, r->ca, r->ca_len, e);
 }
 
+static struct crl **place_of(struct revoked *r, const char *issuer)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (strcmp(crl_issuer(r->lists[i]), issuer) == 0)
+			return &r->lists[i];
+	return NULL;
+}
+
+int64_t revoked_number_of(const struct revoked *r, const char *issuer)
+{
+	struct crl **place = place_of((struct revoked *)(uintptr_t)r, issuer);
+
+	return place == NULL ? -1 : crl_number(*place);
+}
+
 bool revoked_take(struct revoked *r, struct crl *list)
 {
+	struct crl **place = place_of(r, crl_issuer(list));
 	char date[TLS_TIME_SIZE];
 
-	if (crl_number(list) <= revoked_number(r)) {
+	if (crl_number(list) <= revoked_number_of(r, crl_issuer(list)) ||
+	    (place == NULL && r->n == REVOCATION_ISSUERS_MAX)) {
 		crl_free(list);
 		return false;
 	}
-	crl_free(r->list);
-	r->list = list;
+	if (place == NULL)
+		place = &r->lists[r->n++];
+	crl_free(*place);
+	*place = list;
 	r->reminded_ns = 0;
 	log_info("revocation list %" PRId64 " of %s is in force: %zu certificates",
 	    crl_number(list), tls_time_text(date, crl_this_update(list)), crl_count(list));
@@ -76,63 +101,102 @@ bool revoked_take(struct revoked *r, struct crl *list)
 /* Several workers share the place in the file, so none uses it. */
 static int read_all(int fd, char **out, size_t *len, struct err *e)
 {
-	char *text = xmalloc(CRL_MAX + 1);
-	size_t got = 0;
+	struct stat st;
+	char *text;
+	size_t size, got = 0;
 	ssize_t n = 1;
 
-	while (n != 0 && got <= CRL_MAX) {
-		n = pread(fd, text + got, CRL_MAX + 1 - got, (off_t)got);
+	if (fstat(fd, &st) != 0)
+		return err_sys(e, errno, "the revocation list cannot be read");
+	if (!S_ISREG(st.st_mode) || st.st_size > (off_t)REVOCATION_FILE_MAX)
+		return err_set(e, TX_ETOOBIG, "the revocation list cannot be read: it is %s",
+		    S_ISREG(st.st_mode) ? "too long" : "no file");
+	size = (size_t)st.st_size;
+	text = xmalloc(size + 1);
+	while (n != 0 && got < size) {
+		n = pread(fd, text + got, size - got, (off_t)got);
 		if (n > 0)
 			got += (size_t)n;
 		else if (n < 0 && errno != EINTR)
 			break;
 	}
-	if (n < 0) {
+	if (n < 0 || size == 0) {
 		free(text);
-		return err_sys(e, errno, "the revocation list cannot be read");
+		return n < 0 ? err_sys(e, errno, "the revocation list cannot be read")
+		             : err_set(
+		                   e, TX_ECERT, "the revocation list cannot be read: it is empty");
 	}
 	*out = text;
 	*len = got;
 	return 0;
 }
 
-bool revoked_take_file(struct revoked *r, int fd)
+static int take_record(
+    struct revoked *r, const struct revocation_record *record, bool *newer, struct err *e)
 {
 	struct crl *list = NULL;
-	char *text = NULL;
-	size_t len = 0;
-	struct err e;
-	int rc = read_all(fd, &text, &len, &e);
+	int rc;
 
-	if (rc == 0 && len == 0) {
-		free(text);
-		return false;
+	if (record->len == 0)
+		return err_set(e, TX_ECERT, "the revocation list cannot be read: it is empty");
+	rc = revoked_read(r, &list, record->pem, record->len, e);
+	if (rc == TX_EPERM) {
+		log_info("%s; it is passed over", e->message);
+		return 0;
 	}
-	if (rc == 0)
-		rc = revoked_read(r, &list, text, len, &e);
+	if (rc == 0 && revoked_take(r, list))
+		*newer = true;
+	return rc;
+}
+
+int revoked_take_file(struct revoked *r, int fd, bool *newer, struct err *e)
+{
+	struct revocation_record record;
+	char *text = NULL;
+	size_t len = 0, at = 0;
+	int rc = read_all(fd, &text, &len, e);
+
+	*newer = false;
+	while (text != NULL && revocation_next(text, len, &at, &record)) {
+		struct err why;
+		int one = take_record(r, &record, newer, &why);
+
+		if (one == 0 || rc != 0)
+			continue;
+		rc = one;
+		*e = why;
+	}
 	free(text);
-	if (rc == 0)
-		return revoked_take(r, list);
-	log_error("%s; %s", e.message,
-	    r->list == NULL ? "there is none in force" : "the one that was in force stays");
-	return false;
+	return rc;
 }
 
 /* ---- questions ---- */
 
 int64_t revoked_number(const struct revoked *r)
 {
-	return r->list == NULL ? -1 : crl_number(r->list);
+	int64_t number = -1;
+
+	for (size_t i = 0; i < r->n; i++)
+		if (crl_number(r->lists[i]) > number)
+			number = crl_number(r->lists[i]);
+	return number;
 }
 
 size_t revoked_count(const struct revoked *r)
 {
-	return r->list == NULL ? 0 : crl_count(r->list);
+	size_t count = 0;
+
+	for (size_t i = 0; i < r->n; i++)
+		count += crl_count(r->lists[i]);
+	return count;
 }
 
 bool revoked_is(const struct revoked *r, const char *serial)
 {
-	return r != NULL && r->list != NULL && crl_revoked(r->list, serial);
+	for (size_t i = 0; r != NULL && i < r->n; i++)
+		if (crl_revoked(r->lists[i], serial))
+			return true;
+	return false;
 }
 
 int revoked_in_handshake(const char *serial, void *arg, struct err *e)
@@ -145,16 +209,43 @@ int revoked_in_handshake(const char *serial, void *arg, struct err *e)
 
 int64_t revoked_time(const struct revoked *r)
 {
-	return r->list == NULL ? 0 : crl_this_update(r->list);
+	int64_t oldest = r->n == 0 ? 0 : INT64_MAX;
+
+	for (size_t i = 0; i < r->n; i++)
+		if (crl_this_update(r->lists[i]) < oldest)
+			oldest = crl_this_update(r->lists[i]);
+	return oldest;
+}
+
+/* Of the future: by more than clocks differ, so its age is not known. */
+static bool of_the_future(const struct revoked *r, int64_t now)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (crl_this_update(r->lists[i]) > now + SKEW_S)
+			return true;
+	return false;
+}
+
+/* Why no list that there is will do; NULL: it will. */
+static const char *trouble(const struct revoked *r)
+{
+	int64_t now = (int64_t)time(NULL);
+
+	if (r->max_age_s == 0 && !r->fail_closed)
+		return NULL;
+	if (r->n == 0)
+		return "missing";
+	if (of_the_future(r, now))
+		return "dated in the future (is a clock wrong?)";
+	return r->max_age_s > 0 && now - revoked_time(r) > r->max_age_s ? "too old" : NULL;
 }
 
 bool revoked_stale(const struct revoked *r)
 {
-	return r->max_age_s > 0 &&
-	       (r->list == NULL || (int64_t)time(NULL) - crl_this_update(r->list) > r->max_age_s);
+	return trouble(r) != NULL;
 }
 
-static void remind(struct revoked *r)
+static void remind(struct revoked *r, const char *what)
 {
 	int64_t now = clock_monotonic_ns();
 	char date[TLS_TIME_SIZE];
@@ -163,9 +254,9 @@ static void remind(struct revoked *r)
 		return;
 	r->reminded_ns = now;
 	log_at(r->fail_closed ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN,
-	    "the revocation list %s%s, and revocations_max_age is %" PRId64 " s; %s",
-	    r->list == NULL ? "is missing" : "is of ",
-	    r->list == NULL ? "" : tls_time_text(date, crl_this_update(r->list)), r->max_age_s,
+	    "the revocation list is %s%s%s, and revocations_max_age is %" PRId64 " s; %s", what,
+	    r->n == 0 ? "" : "; the oldest is of ",
+	    r->n == 0 ? "" : tls_time_text(date, revoked_time(r)), r->max_age_s,
 	    r->fail_closed ? "calls are refused (revocations_stale = fail-closed)"
 	                   : "calls go on (revocations_stale = warn)");
 }
@@ -180,6 +271,8 @@ static bool brings_a_list(const char *service, const char *method)
 int revoked_authorize(struct revoked *r, const struct peer *who, const char *service,
     const char *method, struct rpc_status *refuse)
 {
+	const char *what;
+
 	if (r == NULL)
 		return 0;
 	if (revoked_is(r, who->serial)) {
@@ -187,14 +280,15 @@ int revoked_authorize(struct revoked *r, const struct peer *who, const char *ser
 		    refuse, RPC_UNAUTHENTICATED, "REVOKED", "the client certificate is revoked");
 		return TX_EPERM;
 	}
-	if (!revoked_stale(r))
+	what = trouble(r);
+	if (what == NULL)
 		return 0;
-	remind(r);
+	remind(r, what);
 	if (!r->fail_closed || brings_a_list(service, method))
 		return 0;
 	rpc_status_set(refuse, RPC_FAILED_PRECONDITION, "REVOCATIONS_STALE",
 	    "the agent's revocation list is %s, so it cannot tell who is still welcome; `telex "
 	    "cert revoke --push -w HOST` gives it a new one",
-	    r->list == NULL ? "missing" : "too old");
+	    what);
 	return TX_EPERM;
 }

@@ -25,12 +25,12 @@ struct put {
 	struct crl *list;         /* verified; NULL once it is in force */
 };
 
-static void answer(struct put *p, size_t cut)
+static void answer(struct put *p, int64_t number, size_t cut)
 {
 	Telex__V1__PutRevocationsResponse r = TELEX__V1__PUT_REVOCATIONS_RESPONSE__INIT;
 	const struct worker *w = process_call_worker(&p->base);
 
-	r.number = revoked_number(w->revoked);
+	r.number = number;
 	r.revoked = (uint32_t)revoked_count(w->revoked);
 	r.connections_cut = (uint32_t)cut;
 	process_call_answer(&p->base, &r.base);
@@ -43,6 +43,7 @@ static void on_kept(const union km_any *msg, int fd, void *arg)
 	struct worker *w = process_call_worker(&p->base);
 	const struct peer *caller = rpc_call_peer(p->base.call);
 	struct crl *list = p->list;
+	int64_t number = crl_number(list);
 	bool itself;
 	size_t cut;
 
@@ -55,7 +56,7 @@ static void on_kept(const union km_any *msg, int fd, void *arg)
 	if (itself)
 		return; /* its call is over, and p with it */
 	if (msg != NULL && msg->hdr.type == KM_DONE)
-		answer(p, cut);
+		answer(p, number, cut);
 	else
 		process_call_refuse(&p->base, msg);
 }
@@ -73,11 +74,12 @@ static void refuse_older(struct put *p, int64_t number, int64_t have)
 
 static void ask_keeper(struct put *p, const char *text, size_t len)
 {
-	struct km_revocations m = {0};
+	struct km_revocations m = {.number = crl_number(p->list)};
 	struct rpc_status status;
 	struct err e;
 	int fd;
 
+	memcpy(m.issuer, crl_issuer(p->list), sizeof(m.issuer));
 	if (memfile_freeze("telex-revocations", text, len, &fd, &e) != 0) {
 		rpc_status_set(&status, RPC_RESOURCE_EXHAUSTED, "SYSTEM", "%s", e.message);
 		process_call_fail(&p->base, &status);
@@ -94,19 +96,21 @@ static void put_revocations(struct rpc_call *c, const ProtobufCMessage *msg)
 	struct put *p = process_call_new(c, sizeof(*p));
 	const struct worker *w = rpc_call_context(c);
 	size_t len = strlen(request->revocations);
-	int64_t have = revoked_number(w->revoked);
+	int64_t have = -1;
 	struct err e;
 
 	if (len == 0 || len > LIST_MAX)
 		err_set(&e, TX_EINVAL, "a revocation list has 1 byte to %zu MiB", LIST_MAX >> 20);
 	else if (revoked_read(w->revoked, &p->list, request->revocations, len, &e) == 0)
 		err_clear(&e);
+	if (e.code == 0)
+		have = revoked_number_of(w->revoked, crl_issuer(p->list));
 	if (e.code != 0)
 		rpc_fail(c, RPC_INVALID_ARGUMENT, "BAD_REVOCATIONS", "%s", e.message);
 	else if (crl_number(p->list) < have)
 		refuse_older(p, crl_number(p->list), have);
 	else if (crl_number(p->list) == have)
-		answer(p, 0);
+		answer(p, have, 0);
 	else
 		ask_keeper(p, request->revocations, len);
 }

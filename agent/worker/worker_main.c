@@ -221,6 +221,14 @@ static int begin_audit(struct program *p, struct err *e)
 	return rc;
 }
 
+/* What is there and cannot be read may revoke somebody: nobody is served by it. */
+static int take_revocations(struct program *p, bool *newer, struct err *e)
+{
+	int fd = p->files[KM_FILE_REVOCATIONS];
+
+	return fd < 0 ? 0 : revoked_take_file(p->worker.revoked, fd, newer, e);
+}
+
 static int go(struct program *p)
 {
 	const struct rpc_server_config cfg = {
@@ -232,8 +240,11 @@ static int go(struct program *p)
 	    .context = &p->worker,
 	};
 	struct err e;
+	bool newer;
 	int rc = make_tls(p, &e);
 
+	if (rc == 0)
+		rc = take_revocations(p, &newer, &e);
 	if (rc == 0)
 		rc = begin_audit(p, &e);
 	if (rc == 0)
@@ -248,8 +259,6 @@ static int go(struct program *p)
 		cannot_serve(p, &e);
 		return rc;
 	}
-	if (p->files[KM_FILE_REVOCATIONS] >= 0)
-		revoked_take_file(p->worker.revoked, p->files[KM_FILE_REVOCATIONS]);
 	p->sessions = sessions_new(&p->worker, p->tls, p->rpc, on_session_ended, p);
 	p->worker.sessions = p->sessions;
 	/* From here on nothing can be opened, and a peer may say its first word. */
@@ -317,6 +326,8 @@ static void on_drained(evutil_socket_t fd, short what, void *arg)
 static void keep_file(struct program *p, const struct km_file *m, int fd)
 {
 	int *place = m->kind < KM_FILE_KINDS ? &p->files[m->kind] : NULL;
+	bool newer = false;
+	struct err e;
 
 	if (m->kind == KM_FILE_CA) {
 		ca_client_take(p->worker.ca, fd);
@@ -329,9 +340,12 @@ static void keep_file(struct program *p, const struct km_file *m, int fd)
 	if (*place >= 0)
 		close(*place);
 	*place = fd;
-	if (m->kind == KM_FILE_REVOCATIONS && p->sessions != NULL &&
-	    revoked_take_file(p->worker.revoked, fd))
-		sessions_cut_revoked(p->sessions);
+	if (m->kind == KM_FILE_REVOCATIONS && p->sessions != NULL) {
+		if (take_revocations(p, &newer, &e) != 0)
+			log_error("%s; what was in force stays", e.message);
+		if (newer)
+			sessions_cut_revoked(p->sessions);
+	}
 }
 
 static int on_control(const union km_any *msg, int *fds, size_t n_fds, void *arg)

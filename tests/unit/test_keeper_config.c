@@ -87,6 +87,22 @@ static void all_keys_are_read(void **state)
 	config_unref(c);
 }
 
+static void closed_to_what_is_too_old_has_an_age(void **state)
+{
+	struct config *c = NULL;
+	struct problems ps;
+	char file[64];
+
+	(void)state;
+	assert_int_equal(load("revocations_stale = fail-closed\n", &c, &ps, file), 0);
+	assert_int_equal(c->revocations_max_age_ns, 24 * 3600 * NS_PER_S);
+	config_unref(c);
+	assert_int_equal(
+	    load("revocations_stale = fail-closed\nrevocations_max_age = 2h\n", &c, &ps, file), 0);
+	assert_int_equal(c->revocations_max_age_ns, 2 * 3600 * NS_PER_S);
+	config_unref(c);
+}
+
 static void an_empty_file_gives_the_defaults(void **state)
 {
 	struct config *c = NULL;
@@ -360,6 +376,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(all_keys_are_read),
+	    cmocka_unit_test(closed_to_what_is_too_old_has_an_age),
 	    cmocka_unit_test(an_empty_file_gives_the_defaults),
 	    cmocka_unit_test(every_problem_is_told_with_its_line_and_the_right_word),
 	    cmocka_unit_test(sections_are_read),
