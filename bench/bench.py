@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """telex beside the tools that a user would pick instead, measured in turn in one run on one machine.
 
-Usage: bench.py [P1] [P3] [P4] [P5] [P6] [P7] [P16] [P17] [P18]     (none: all; P2 comes with P1)
+Usage: bench.py [P1] [P3] [P4] [P5] [P6] [P7] [P8] [P9] [P10] [P16] [P17] [P18]     (none: all; P2 comes with P1)
 Environment: top_builddir; TELEX_BENCH_SCALE (default 1): a factor on rounds, bytes and numbers.
 
 The peers: an sshd of our own on loopback with keys made for the run, and yardsticks of our own ("limit").
@@ -142,7 +142,7 @@ class Sshd:
             f.write(f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {self.folder}/host\n"
                     f"AuthorizedKeysFile {self.folder}/authorized\nStrictModes no\nUsePAM no\n"
                     f"PidFile none\nPermitRootLogin yes\nPrintLastLog no\nMaxSessions 100\n"
-                    "PasswordAuthentication no\nMaxStartups 100:30:200\n")
+                    "PasswordAuthentication no\nMaxStartups 100:30:200\nSubsystem sftp internal-sftp\n")
         sshd = shutil.which("sshd") or "/usr/sbin/sshd"
         argv = [sshd, "-D", "-e", "-f", f"{self.folder}/config"]
         self.bare = bool(bare_shell) and os.geteuid() == 0
@@ -344,6 +344,158 @@ def p7(agent, folder):
         sshd.stop()
 
 
+def rivals(sshd):
+    """How scp, rsync and tar reach the sshd: with the cipher that TLS has."""
+    cipher = "aes128-gcm@openssh.com"
+    words = sshd.command(options=("-c", cipher))
+    shell = " ".join(words[:-1])
+    name = words[-1]
+    scp = ["scp", "-q", "-c", cipher, "-P", str(sshd.port), *words[5:-3]]
+    return scp, shell, name
+
+
+def beside(folder, kind, ways, clean, rounds=3):
+    """ways: name -> argv. Each in its turn, with `clean` before it; the medians."""
+    times = {name: [] for name in ways}
+    for n in range(rounds + 1):
+        for name, argv in ways.items():
+            clean()
+            seconds = timed(argv[0], env=argv[1]) if isinstance(argv, tuple) else timed(argv)
+            if n > 0:
+                times[name].append(seconds)
+    return {name: statistics.median(t) for name, t in times.items()}
+
+
+def places(folder):
+    """tmpfs and disk, where there are both."""
+    found = [("disk", tempfile.mkdtemp(dir=folder))]
+    if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK):
+        found.append(("tmpfs", tempfile.mkdtemp(dir="/dev/shm")))
+    return found
+
+
+def p8(agent, folder):
+    size = scaled(2 * GIB, 16 << 20)
+    sshd = Sshd(folder)
+    try:
+        scp, shell, name = rivals(sshd)
+        for where, place in places(folder):
+            a, b = place + "/a", place + "/b"
+            with open(a, "wb") as f:
+                block = os.urandom(1 << 20)
+                for _ in range(size >> 20):
+                    f.write(block)
+
+            def clean():
+                if os.path.exists(b):
+                    os.unlink(b)
+            for verb, ours, theirs in (
+                    ("put", [TELEX, "-q", "put", a, b], (a, f"{name}:{b}")),
+                    ("get", [TELEX, "-q", "get", a, b], (f"{name}:{a}", b))):
+                got = beside(folder, verb, {
+                    "telex": (ours, agent.env), "scp": [*scp, *theirs],
+                    "rsync": ["rsync", "-W", "-e", shell, *theirs]}, clean, 2)
+                mib = size / (1 << 20)
+                for rival in ("scp", "rsync"):
+                    row("P8", f"{verb} {mib:.0f} MiB, {where}", mib / got["telex"],
+                        f"{rival}{' -W' if rival == 'rsync' else ''} aes128-gcm", mib / got[rival],
+                        got[rival] / got["telex"], 1.5, "MiB/s")
+            shutil.rmtree(place)
+    finally:
+        sshd.stop()
+
+
+def make_small_files(folder, files):
+    for n in range(files):
+        below = f"{folder}/{n % 20}"
+        os.makedirs(below, exist_ok=True)
+        with open(f"{below}/{n}", "wb") as f:
+            f.write(os.urandom(4096))
+
+
+def p9(agent, folder):
+    files = scaled(20000, 200)
+    sshd = Sshd(folder)
+    try:
+        scp, shell, name = rivals(sshd)
+        for where, place in places(folder):
+            a, b = place + "/a", place + "/b"
+            make_small_files(a, files)
+
+            def clean():
+                shutil.rmtree(b, ignore_errors=True)
+            for verb in ("put", "get"):
+                source, target = (a, f"{name}:{b}") if verb == "put" else (f"{name}:{a}", b)
+                tar = f"mkdir {b} && tar -C {a} -cf - . | {shell} {name} tar -C {b} -xf -" if verb == "put" else \
+                    f"mkdir {b} && {shell} {name} tar -C {a} -cf - . | tar -C {b} -xf -"
+                got = beside(folder, verb, {
+                    "telex": ([TELEX, "-q", verb, a, b], agent.env),
+                    "scp": [*scp, "-r", source, target],
+                    "rsync": ["rsync", "-a", "-e", shell, source + "/", target],
+                    "tar": ["sh", "-c", tar]}, clean, 2)
+                for rival, target_ratio in (("scp", 10), ("rsync", 2), ("tar", 1)):
+                    row("P9", f"{verb} {files} files of 4 KiB, {where}", got["telex"] * 1000,
+                        {"scp": "scp -r", "rsync": "rsync -a", "tar": "tar | ssh tar"}[rival],
+                        got[rival] * 1000, got[rival] / got["telex"], target_ratio, "ms")
+            shutil.rmtree(place)
+    finally:
+        sshd.stop()
+
+
+def wire_of(words, env=None):
+    """Bytes that went both ways, as rsync counts them itself."""
+    out = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env=env).stdout
+    return sum(int(line.split(":")[1].replace(",", "").split()[0]) for line in out.splitlines()
+               if line.startswith(("Total bytes sent", "Total bytes received")))
+
+
+def p10(agent, folder):
+    files, size = scaled(20000, 200), scaled(GIB, 8 << 20)
+    sshd = Sshd(folder)
+    try:
+        _, shell, name = rivals(sshd)
+        place = tempfile.mkdtemp(dir=folder)
+        a, b = place + "/a", place + "/b"
+        make_small_files(a, files)
+        timed(["rsync", "-a", a + "/", b])
+        got = beside(folder, "sync", {
+            "telex": ([TELEX, "-q", "sync", a, b], agent.env),
+            "rsync": ["rsync", "-a", "-e", shell, a + "/", f"{name}:{b}/"]}, lambda: None)
+        row("P10", f"sync {files} unchanged files", got["telex"] * 1000, "rsync -a", got["rsync"] * 1000,
+            got["rsync"] / got["telex"], 1, "ms")
+        shutil.rmtree(place)
+        place = tempfile.mkdtemp(dir=folder)
+        for name_of in ("old", "a/f", "b/f", "c/f"):
+            os.makedirs(os.path.dirname(f"{place}/{name_of}"), exist_ok=True)
+        with open(place + "/old", "wb") as f:
+            for _ in range(size >> 20):
+                f.write(os.urandom(1 << 20))
+        shutil.copy(place + "/old", place + "/a/f")
+        with open(place + "/a/f", "r+b") as f:
+            # 1% in 100 places
+            for n in range(100):
+                f.seek(size // 100 * n + 1000)
+                f.write(os.urandom(size // 10000))
+
+        def clean():
+            for one in ("b", "c"):
+                shutil.copy(place + "/old", f"{place}/{one}/f")
+        got = beside(folder, "sync", {
+            "telex": ([TELEX, "-q", "sync", place + "/a", place + "/b"], agent.env),
+            "rsync": ["rsync", "-a", "-e", shell, place + "/a/", f"{name}:{place}/c/"]}, clean, 1)
+        row("P10", f"sync {size >> 20} MiB with 1% changed", got["telex"] * 1000, "rsync -a", got["rsync"] * 1000,
+            got["rsync"] / got["telex"], 1, "ms")
+        clean()
+        out = output_of(TELEX, "--json", "sync", place + "/a", place + "/b", env=agent.env)
+        ours = json.loads(out)["sent_bytes"]
+        theirs = wire_of(["rsync", "-a", "--stats", "-e", shell, place + "/a/", f"{name}:{place}/c/"])
+        row("P10", "the same: content and differences sent", ours / 1e6, "rsync, both ways", theirs / 1e6,
+            theirs / ours, 1, "MB")
+        shutil.rmtree(place)
+    finally:
+        sshd.stop()
+
+
 class Held:
     """Idle connections and running jobs at an agent, until stop."""
 
@@ -437,7 +589,8 @@ def p15(agent, folder):
         server.wait()
 
 
-BENCHES = {"P1": p1, "P3": p3, "P4": p4, "P5": p5, "P6": p6, "P7": p7, "P15": p15, "P16": p16, "P17": p17, "P18": p18}
+BENCHES = {"P1": p1, "P3": p3, "P4": p4, "P5": p5, "P6": p6, "P7": p7, "P8": p8, "P9": p9, "P10": p10,
+           "P15": p15, "P16": p16, "P17": p17, "P18": p18}
 
 
 def main():
