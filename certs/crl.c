@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/sort.h"
 #include "common/tls_cert.h"
 
 #define SERIAL_MAX 32 /* bytes; RFC 5280 allows 20 */
@@ -283,7 +284,7 @@ static int read_serials(struct crl *c, X509_CRL *list, struct err *e)
 			return refused(e, "has a serial number that is too long");
 	}
 	c->n = (size_t)count;
-	qsort(c->serials, c->n, sizeof(*c->serials), by_serial);
+	sort_in_place(c->serials, c->n, sizeof(*c->serials), by_serial);
 	return 0;
 }
 
