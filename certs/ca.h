@@ -20,6 +20,7 @@
 #define CA_KEY_FILE              "ca.key" /* of the root; with an intermediate it need not be there */
 #define CA_INTERMEDIATE_FILE     "intermediate.pem"
 #define CA_INTERMEDIATE_KEY_FILE "intermediate.key"
+#define CA_AUDIT_FILE            "ca-audit.log" /* of telex-ca and of who uses the key here */
 
 #define CA_DEFAULT_DAYS 3652 /* ten years */
 #define CA_NAME_MAX     64

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "certs/ledger.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,80 +140,6 @@ int ledger_each(struct ledger *l, bool (*one)(const struct ledger_certificate *c
 	return rc;
 }
 
-/* As pem_serial writes it: "ab:cd" is "ABCD". */
-static void serial_form(char *out, size_t size, const char *text)
-{
-	size_t n = 0;
-
-	for (; *text != '\0' && n + 1 < size; text++) {
-		if (*text != ':')
-			out[n++] = (char)toupper((unsigned char)*text);
-	}
-	out[n] = '\0';
-}
-
-/* Whether there is any. */
-static int known(struct ledger *l, const char *text, const char *serial, struct err *e)
-{
-	sqlite3_stmt *s = NULL;
-	bool row = false;
-	int rc = ledger_prepare(
-	    l, &s, "SELECT 1 FROM certificate WHERE serial = ?2 OR identity = ?1", e);
-
-	if (rc == 0 && (sqlite3_bind_text(s, 1, text, -1, SQLITE_STATIC) != SQLITE_OK ||
-	                   sqlite3_bind_text(s, 2, serial, -1, SQLITE_STATIC) != SQLITE_OK))
-		rc = ledger_error(l, e);
-	if (rc == 0)
-		rc = ledger_step(l, s, &row, e);
-	sqlite3_finalize(s);
-	if (rc == 0 && !row)
-		return err_set(e, TX_ENOENT,
-		    "the authority has issued no certificate with the serial or identity \"%s\"",
-		    text);
-	return rc;
-}
-
-static int revoke(struct ledger *l, const char *text, int reason, size_t *n, struct err *e)
-{
-	static const char sql[] =
-	    "UPDATE certificate SET revoked = ?3, reason = ?4 WHERE revoked = 0"
-	    " AND (serial = ?2 OR (identity = ?1 AND not_after >= ?3))";
-	char serial[LEDGER_SERIAL_SIZE];
-	sqlite3_stmt *s = NULL;
-	int rc;
-
-	serial_form(serial, sizeof(serial), text);
-	rc = known(l, text, serial, e);
-	if (rc == 0)
-		rc = ledger_prepare(l, &s, sql, e);
-	if (rc != 0)
-		return rc;
-	if (sqlite3_bind_text(s, 1, text, -1, SQLITE_STATIC) != SQLITE_OK ||
-	    sqlite3_bind_text(s, 2, serial, -1, SQLITE_STATIC) != SQLITE_OK ||
-	    sqlite3_bind_int64(s, 3, (int64_t)time(NULL)) != SQLITE_OK ||
-	    sqlite3_bind_int(s, 4, reason) != SQLITE_OK) {
-		sqlite3_finalize(s);
-		return err_set(e, TX_ENOMEM, "out of memory");
-	}
-	rc = ledger_finish(l, s, e);
-	if (rc == 0)
-		*n = (size_t)sqlite3_changes(l->db);
-	return rc;
-}
-
-int ledger_revoke(
-    struct ledger *l, const char *serial_or_identity, int reason, size_t *n, struct err *e)
-{
-	size_t changed = 0;
-	int rc = ledger_begin(l, e);
-
-	if (rc == 0)
-		rc = ledger_end(l, revoke(l, serial_or_identity, reason, &changed, e), e);
-	if (rc == 0)
-		*n = changed;
-	return rc;
-}
-
 static int next_number(struct ledger *l, int64_t *out, struct err *e)
 {
 	sqlite3_stmt *s = NULL;
@@ -241,40 +166,13 @@ int ledger_crl_number(struct ledger *l, int64_t *number, struct err *e)
 	int64_t next = 0;
 	int rc = ledger_begin(l, e);
 
-	if (rc == 0)
-		rc = ledger_end(l, next_number(l, &next, e), e);
+	if (rc == 0) {
+		rc = ledger_prune(l, (int64_t)time(NULL), e);
+		if (rc == 0)
+			rc = next_number(l, &next, e);
+		rc = ledger_end(l, rc, e);
+	}
 	if (rc == 0)
 		*number = next;
 	return rc;
-}
-
-#define CESSATION_OF_OPERATION "5"
-
-static int retire(struct ledger *l, struct err *e)
-{
-	int64_t now = (int64_t)time(NULL);
-	sqlite3_stmt *s = NULL;
-	int rc = ledger_prepare(l, &s,
-	    "UPDATE certificate SET revoked = ?1, reason = " CESSATION_OF_OPERATION
-	    " WHERE revoked = 0 AND not_after >= ?1",
-	    e);
-
-	if (rc == 0 && sqlite3_bind_int64(s, 1, now) != SQLITE_OK)
-		rc = ledger_error(l, e);
-	if (rc != 0) {
-		sqlite3_finalize(s);
-		return rc;
-	}
-	rc = ledger_finish(l, s, e);
-	s = NULL;
-	if (rc == 0)
-		rc = ledger_prepare(l, &s, "UPDATE token SET expires = 0 WHERE csr IS NULL", e);
-	return rc == 0 ? ledger_finish(l, s, e) : rc;
-}
-
-int ledger_retire(struct ledger *l, struct err *e)
-{
-	int rc = ledger_begin(l, e);
-
-	return rc == 0 ? ledger_end(l, retire(l, e), e) : rc;
 }

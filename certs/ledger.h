@@ -52,12 +52,20 @@ int ledger_version(struct ledger *l, int64_t *version, struct err *e);
 /* Newest first. `one` returns false to end it. */
 int ledger_each(struct ledger *l, bool (*one)(const struct ledger_certificate *c, void *arg),
     void *arg, struct err *e);
-/* By serial (hexadecimal in either case, colons allowed), or all unexpired ones of an identity (its
- * whole text). *n is how many are revoked now that were not;
- * TX_ENOENT when there is none of that serial or identity at all. */
-int ledger_revoke(
-    struct ledger *l, const char *serial_or_identity, int reason, size_t *n, struct err *e);
-/* The next CRL number, one higher at each call. */
+struct ledger_revoked {
+	size_t certificates; /* that were not */
+	size_t tokens;       /* that were unused, and are withdrawn */
+};
+/*
+ * By serial (hexadecimal in either case, colons allowed), or an identity by its whole text: all its
+ * unexpired certificates, and its unused tokens where it is of `domain`, the authority's own, in
+ * one transaction. TX_ENOENT when there is no certificate of that serial or identity, and no unused
+ * token.
+ */
+int ledger_revoke(struct ledger *l, const char *domain, const char *serial_or_identity, int reason,
+    struct ledger_revoked *out, struct err *e);
+/* The next CRL number, one higher at each call. What is over for a month is forgotten then, what
+ * was revoked for a year. */
 int ledger_crl_number(struct ledger *l, int64_t *number, struct err *e);
 
 /* The authority is replaced by another: all that is unexpired is revoked (cessation of operation),
@@ -84,6 +92,7 @@ enum ledger_use {
 	LEDGER_USE_UNKNOWN, /* the rest are refusals */
 	LEDGER_USE_EXPIRED,
 	LEDGER_USE_SPENT, /* by another CSR */
+	LEDGER_USE_WITHDRAWN,
 };
 /* t->sans is *sans; that and *pem are malloc'd, the caller's, NULL where there is none. Nothing is
  * known of an UNKNOWN one. */
@@ -99,12 +108,32 @@ int ledger_redeem(struct ledger *l, const uint8_t hash[LEDGER_HASH_SIZE],
     const uint8_t csr_hash[LEDGER_HASH_SIZE], const struct ledger_certificate *c,
     const char *new_pem, int64_t now, enum ledger_use *use, char **pem, struct err *e);
 
+/* A token as a person sees it: its secret cannot be told from its hash. */
+#define LEDGER_TOKEN_ID_SIZE 17
+struct ledger_token_row {
+	char id[LEDGER_TOKEN_ID_SIZE]; /* the first half of the hash, in hexadecimal */
+	enum identity_kind kind;
+	char name[IDENTITY_NAME_MAX + 1];
+	const char *sans;                /* one a line */
+	int64_t expires;                 /* withdrawn: when */
+	char serial[LEDGER_SERIAL_SIZE]; /* "": unused */
+	bool withdrawn;
+};
+void ledger_token_id(char out[LEDGER_TOKEN_ID_SIZE], const uint8_t hash[LEDGER_HASH_SIZE]);
+/* By the time they expire, last one first. `one` returns false to end it. */
+int ledger_each_token(struct ledger *l, bool (*one)(const struct ledger_token_row *t, void *arg),
+    void *arg, struct err *e);
+/* By its id. TX_ENOENT: there is none; TX_EEXIST: it was used, and the message says for which
+ * certificate. Withdrawn twice is fine. */
+int ledger_withdraw_token(struct ledger *l, const char *id, struct err *e);
+
 /* A renewal: the same CSR gets the same certificate. *pem is malloc'd; NULL: none was made for it.
  */
 int ledger_renewal(
     struct ledger *l, const uint8_t csr_hash[LEDGER_HASH_SIZE], char **pem, struct err *e);
-/* TX_EEXIST when another was faster with this CSR: ledger_renewal has what to give. */
+/* TX_EEXIST when another was faster with this CSR: ledger_renewal has what to give. TX_EPERM when
+ * the certificate with old_serial has been revoked, or forgotten, in the meantime. */
 int ledger_add_renewal(struct ledger *l, const uint8_t csr_hash[LEDGER_HASH_SIZE],
-    const struct ledger_certificate *c, const char *pem, struct err *e);
+    const char *old_serial, const struct ledger_certificate *c, const char *pem, struct err *e);
 
 #endif

@@ -35,6 +35,9 @@ int ledger_insert(
 /* The PEM of a serial, malloc'd. */
 int ledger_pem(struct ledger *l, const char *serial, char **pem, struct err *e);
 
+/* Within a transaction: forgets what is over for long. */
+int ledger_prune(struct ledger *l, int64_t now, struct err *e);
+
 /* Column i as malloc'd text ("" for NULL). */
 int ledger_text(sqlite3_stmt *s, int i, char **out, struct err *e);
 

@@ -80,7 +80,9 @@ static int take_token(struct ledger *l, sqlite3_stmt *s, const uint8_t *hash,
 		return rc;
 	f->token.sans = f->sans;
 	if (!spent) {
-		f->use = now >= f->token.expires ? LEDGER_USE_EXPIRED : LEDGER_USE_NEW;
+		f->use = f->token.expires <= 0     ? LEDGER_USE_WITHDRAWN
+		         : now >= f->token.expires ? LEDGER_USE_EXPIRED
+		                                   : LEDGER_USE_NEW;
 		return 0;
 	}
 	if (sqlite3_column_bytes(s, 5) != LEDGER_HASH_SIZE ||
@@ -214,14 +216,27 @@ static int insert_renewal(
 	return ledger_finish(l, s, e);
 }
 
+/* Who revokes an identity has waited for us, or we for him: then he has not seen the new one. */
+static int check_old(struct ledger *l, const char *serial, struct err *e)
+{
+	struct ledger_certificate old;
+	int rc = ledger_find(l, serial, &old, e);
+
+	if (rc == TX_ENOENT || (rc == 0 && old.revoked != 0))
+		rc = err_set(e, TX_EPERM, "the certificate %s is revoked", serial);
+	return rc;
+}
+
 int ledger_add_renewal(struct ledger *l, const uint8_t csr_hash[LEDGER_HASH_SIZE],
-    const struct ledger_certificate *c, const char *pem, struct err *e)
+    const char *old_serial, const struct ledger_certificate *c, const char *pem, struct err *e)
 {
 	int rc = ledger_begin(l, e);
 
 	if (rc != 0)
 		return rc;
-	rc = ledger_insert(l, c, pem, e);
+	rc = check_old(l, old_serial, e);
+	if (rc == 0)
+		rc = ledger_insert(l, c, pem, e);
 	if (rc == 0)
 		rc = insert_renewal(l, csr_hash, c->serial, e);
 	return ledger_end(l, rc, e);

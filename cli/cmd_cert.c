@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certs/certfile.h"
 #include "cli/output.h"
 #include "cli/passphrase.h"
 #include "cli/paths.h"
@@ -50,6 +51,20 @@ int cmd_cert_authority(const struct cert_options *c, char **dir, struct ca **ca,
 		    "its folder with --dir",
 		    *dir, CA_CERTIFICATE_FILE);
 	return rc;
+}
+
+int cmd_cert_ledger(const char *given, char **dir, struct ledger **out, struct err *e)
+{
+	char path[PATH_MAX];
+	int rc = cmd_cert_folder(given, dir, e);
+
+	if (rc == 0)
+		rc = certfile_path(path, *dir, CA_CERTIFICATE_FILE, "", e);
+	if (rc == 0 && !certfile_exists(path))
+		rc = err_set(e, TX_ENOENT,
+		    "there is no authority in %s (no %s); --dir names its folder", *dir,
+		    CA_CERTIFICATE_FILE);
+	return rc == 0 ? ledger_open(out, *dir, e) : rc;
 }
 
 json_t *cmd_cert_time(int64_t epoch)
@@ -125,6 +140,8 @@ const struct cli_verb cmd_cert = {
         "  telex cert init --domain lab.example\n"
         "  telex cert issue agent build7 --san build7.lab.example --san 10.0.0.7 --out build7\n"
         "  telex cert issue user alice --ttl 8h --out ~/.config/telex/alice\n"
+        "  telex cert token --agent build8 --out build8.token\n"
+        "  telex cert enroll @build8.token --out /etc/telex\n"
         "  telex cert show build7/build7.pem\n"
         "\n"
         "Usage: telex cert WORD …, and telex cert WORD --help says more\n"
@@ -132,6 +149,8 @@ const struct cli_verb cmd_cert = {
         "  init    a new authority in a folder\n"
         "  issue   a key and its certificate, for an agent or a user\n"
         "  sign    a certificate for a request that was made elsewhere\n"
+        "  token   for a new machine or person: good once, for a first certificate\n"
+        "  enroll  a first certificate, for a token; the key stays where it is made\n"
         "  ls      what the authority has issued\n"
         "  renew   the next certificate, before this one ends\n"
         "  revoke  a certificate is good no more\n"

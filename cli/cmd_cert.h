@@ -14,6 +14,7 @@
 #include "certs/ca.h"
 #include "certs/issue.h"
 #include "certs/key.h"
+#include "certs/ledger.h"
 #include "certs/sans.h"
 #include "cli/cli.h"
 #include "cli/options.h"
@@ -93,6 +94,9 @@ int cmd_cert_folder(const char *given, char **out, struct err *e);
 /* The authority of --dir, its passphrase from --passphrase-file or asked; *dir as
  * cmd_cert_folder's. */
 int cmd_cert_authority(const struct cert_options *c, char **dir, struct ca **ca, struct err *e);
+/* The ledger of the authority in a folder, as cmd_cert_folder's; one that is no authority's gets
+ * none by being asked. */
+int cmd_cert_ledger(const char *given, char **dir, struct ledger **out, struct err *e);
 /* `agent NAME` or `user NAME` of o->operands[at]. False after it said what is wrong. */
 bool cmd_cert_who(struct options *o, size_t at, enum identity_kind *kind, const char **name);
 
@@ -107,11 +111,17 @@ struct cert_out {
 /* Into c->out, under `name`: before anything is issued, whether it could be written. */
 int cmd_cert_out_check(struct cert_out *out, const struct cert_options *c, const char *name,
     const char *ca_dir, const struct ca *ca, struct err *e);
-/* Into the ledger, then into the files. */
-int cmd_cert_out_write(const struct cert_out *out, const char *ca_dir, const struct ca *ca,
-    const struct issued *issued, struct err *e);
+/* Into the ledger and the audit log (as `act`), then into the files. */
+int cmd_cert_out_write(const struct cert_out *out, const char *act, const char *ca_dir,
+    const struct ca *ca, const struct issued *issued, struct err *e);
 /* The members that both `issue` and `sign` have. */
 json_t *cmd_cert_out_json(const struct cert_out *out, const struct issued *issued);
+
+/* ---- tokens that are out ---- */
+
+int cmd_cert_token_ls(const struct cli *cli, const char *dir, bool all);
+/* By its id, its text, or @FILE. */
+int cmd_cert_token_revoke(const struct cli *cli, const char *dir, const char *what);
 
 /* Seconds since the epoch as RFC 3339. */
 json_t *cmd_cert_time(int64_t epoch);

@@ -121,7 +121,7 @@ static int issue(const struct cli *cli, struct issue *i)
 	if (rc == 0)
 		rc = issue_certificate(&issued, ca, &i->request, &e);
 	if (rc == 0)
-		rc = cmd_cert_out_write(&i->to, dir, ca, &issued, &e);
+		rc = cmd_cert_out_write(&i->to, "issue", dir, ca, &issued, &e);
 	if (rc == 0 && i->setup)
 		rc = set_up(i, ca, dir, &e);
 	if (rc == 0)

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "certs/certfile.h"
 #include "certs/ledger.h"
 #include "cli/cmd_cert.h"
 #include "cli/output.h"
@@ -83,31 +82,14 @@ static bool one(const struct ledger_certificate *c, void *arg)
 	return true;
 }
 
-/* A folder without an authority gets no ledger by being asked. */
-static int check_folder(const char *dir, struct err *e)
-{
-	char path[PATH_MAX];
-	int rc = certfile_path(path, dir, CA_CERTIFICATE_FILE, "", e);
-
-	if (rc == 0 && !certfile_exists(path))
-		rc = err_set(e, TX_ENOENT,
-		    "there is no authority in %s (no %s); --dir names its folder", dir,
-		    CA_CERTIFICATE_FILE);
-	return rc;
-}
-
 static int list(const struct cli *cli, struct ls *ls)
 {
 	static const char *const headings[] = {"SERIAL", "IDENTITY", "UNTIL", "STATE"};
 	struct ledger *l = NULL;
 	char *dir = NULL;
 	struct err e;
-	int rc = cmd_cert_folder(ls->given.dir, &dir, &e);
+	int rc = cmd_cert_ledger(ls->given.dir, &dir, &l, &e);
 
-	if (rc == 0)
-		rc = check_folder(dir, &e);
-	if (rc == 0)
-		rc = ledger_open(&l, dir, &e);
 	if (rc == 0 && !cli->json)
 		ls->table = output_table_new(headings, 4);
 	ls->now = (int64_t)time(NULL);

@@ -6,6 +6,7 @@
 
 #include "certs/certfile.h"
 #include "certs/record.h"
+#include "cli/cert_audit.h"
 #include "cli/cmd_cert.h"
 #include "cli/output.h"
 #include "cli/paths.h"
@@ -73,8 +74,8 @@ int cmd_cert_out_check(struct cert_out *out, const struct cert_options *c, const
 	return rc;
 }
 
-int cmd_cert_out_write(const struct cert_out *out, const char *ca_dir, const struct ca *ca,
-    const struct issued *issued, struct err *e)
+int cmd_cert_out_write(const struct cert_out *out, const char *act, const char *ca_dir,
+    const struct ca *ca, const struct issued *issued, struct err *e)
 {
 	size_t len;
 	const char *text = ca_certificate(ca, &len);
@@ -82,6 +83,8 @@ int cmd_cert_out_write(const struct cert_out *out, const char *ca_dir, const str
 
 	if (rc == 0)
 		rc = record_issued(ca_dir, issued, e);
+	if (rc == 0)
+		rc = cert_audit_issued(ca_dir, act, issued, e);
 	if (rc == 0 && out->write_ca)
 		rc = certfile_write(out->ca, text, len, CERTFILE_CERTIFICATE, out->force, e);
 	if (rc == 0 && out->no_key)

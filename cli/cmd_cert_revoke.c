@@ -11,6 +11,8 @@
 #include "certs/certfile.h"
 #include "certs/crl.h"
 #include "certs/ledger.h"
+#include "cli/cert_audit.h"
+#include "cli/cert_nearest.h"
 #include "cli/cmd_cert.h"
 #include "cli/output.h"
 #include "cli/say.h"
@@ -45,7 +47,7 @@ struct revoke {
 	const char *what; /* NULL: nothing more, a new list alone */
 	int reason;
 	bool push;
-	size_t revoked; /* that were not */
+	struct ledger_revoked done;
 	char *pem;
 	size_t len;
 	char path[PATH_MAX];
@@ -54,6 +56,20 @@ struct revoke {
 };
 
 /* ---- the list ---- */
+
+static int write_down(const struct revoke *r, const char *dir, struct err *e)
+{
+	struct audit *a = NULL;
+	int rc = cert_audit_begin(&a, dir, "revoke", e);
+
+	if (rc != 0)
+		return rc;
+	audit_text(a, "what", r->what);
+	audit_number(a, "certificates", (int64_t)r->done.certificates);
+	audit_number(a, "tokens", (int64_t)r->done.tokens);
+	audit_number(a, "reason", r->reason);
+	return cert_audit_end(a, e);
+}
 
 static int make_list(struct revoke *r, struct err *e)
 {
@@ -65,7 +81,11 @@ static int make_list(struct revoke *r, struct err *e)
 	if (rc == 0)
 		rc = ledger_open(&l, dir, e);
 	if (rc == 0 && r->what != NULL)
-		rc = ledger_revoke(l, r->what, r->reason, &r->revoked, e);
+		rc = ledger_revoke(l, ca_domain(ca), r->what, r->reason, &r->done, e);
+	if (rc == TX_ENOENT && r->what != NULL && l != NULL)
+		cert_nearest(l, r->what, e);
+	if (rc == 0 && r->what != NULL)
+		rc = write_down(r, dir, e);
 	if (rc == 0)
 		rc = crl_make(&r->pem, &r->len, ca, l, LIST_VALID_S, e);
 	if (rc == 0)
@@ -172,8 +192,11 @@ static void answer(const struct cli *cli, const struct revoke *r)
 	if (cli->json)
 		return;
 	if (r->what != NULL)
-		printf("revoked %zu certificate%s of %s\n", r->revoked, r->revoked == 1 ? "" : "s",
-		    r->what);
+		printf("revoked %zu certificate%s of %s\n", r->done.certificates,
+		    r->done.certificates == 1 ? "" : "s", r->what);
+	if (r->done.tokens > 0)
+		printf("withdrew %zu unused token%s\n", r->done.tokens,
+		    r->done.tokens == 1 ? "" : "s");
 	printf("  list  %s\n", r->path);
 	if (!r->push)
 		say_note("agents fetch it when they next ask their authority; --push -w HOST,... "
@@ -182,8 +205,8 @@ static void answer(const struct cli *cli, const struct revoke *r)
 
 static void answer_json(const struct revoke *r)
 {
-	json_t *o =
-	    json_pack("{s:i, s:o}", "revoked", (int)r->revoked, "list", output_json_text(r->path));
+	json_t *o = json_pack("{s:i, s:i, s:o}", "revoked", (int)r->done.certificates, "tokens",
+	    (int)r->done.tokens, "list", output_json_text(r->path));
 
 	if (r->push)
 		json_object_set(o, "hosts", r->hosts);
@@ -276,7 +299,8 @@ const struct cli_verb cmd_cert_revoke = {
         "                   they cut the connections of what it revokes at once\n"
         "\n"
         "An identity (spiffe://DOMAIN/user/NAME) means all its certificates that have not\n"
-        "expired. The new list is written to revocations.pem in the authority's folder. Ends\n"
+        "expired, and its tokens that nobody has used. The new list is written to revocations.pem "
+        "in the authority's folder. Ends\n"
         "with 1 when a host did not take it.\n",
     .specs = specs,
     .run = run,

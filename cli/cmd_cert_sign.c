@@ -134,7 +134,7 @@ static int sign(const struct cli *cli, struct sign *s)
 	if (rc == 0)
 		rc = make(s, &issued, ca, &e);
 	if (rc == 0)
-		rc = cmd_cert_out_write(&s->to, dir, ca, &issued, &e);
+		rc = cmd_cert_out_write(&s->to, "sign", dir, ca, &issued, &e);
 	if (rc == 0)
 		answer(cli, s, &issued);
 	else

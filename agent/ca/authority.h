@@ -15,8 +15,6 @@
 #include "common/err.h"
 #include "telex/internal/v1/ca.pb-c.h"
 
-#define AUTHORITY_AUDIT_FILE "ca-audit.log"
-
 struct authority {
 	struct ca *ca;
 	struct ledger *ledger;

@@ -64,12 +64,12 @@ static int open_audit(struct program *p, const struct ca_control *m, struct err 
 	    .syslog = m->audit_syslog != 0,
 	    .drop = m->audit_drop != 0,
 	};
-	int fd = open(AUTHORITY_AUDIT_FILE,
+	int fd = open(CA_AUDIT_FILE,
 	    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0600);
 	int rc;
 
 	if (fd < 0)
-		return err_sys(e, errno, "cannot open %s", AUTHORITY_AUDIT_FILE);
+		return err_sys(e, errno, "cannot open %s", CA_AUDIT_FILE);
 	rc = audit_new(&p->au.audit, fd, &o, e);
 	if (rc != 0)
 		close(fd);

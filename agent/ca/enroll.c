@@ -23,9 +23,10 @@ static int refuse_token(struct answer *a, enum ledger_use use)
 	struct err e;
 
 	err_set(&e, TX_EPERM, "the token is %s",
-	    use == LEDGER_USE_EXPIRED ? "expired"
-	    : use == LEDGER_USE_SPENT ? "used already, by another request"
-	                              : "unknown");
+	    use == LEDGER_USE_EXPIRED     ? "expired"
+	    : use == LEDGER_USE_SPENT     ? "used already, by another request"
+	    : use == LEDGER_USE_WITHDRAWN ? "withdrawn"
+	                                  : "unknown");
 	return answer_refuse(a, RPC_PERMISSION_DENIED, "TOKEN_REFUSED",
 	    "the token is unknown, used or expired; ask for a new one", &e);
 }

@@ -177,6 +177,12 @@ static int take(struct old *o, const struct authority *au, struct err *e)
 
 /* ---- is it still good? ---- */
 
+static int is_revoked(struct answer *a)
+{
+	return answer_refuse(a, RPC_PERMISSION_DENIED, "REVOKED",
+	    "the certificate is revoked; a new token is needed", NULL);
+}
+
 static int check_ledger(struct authority *au, const struct old *o, struct answer *a)
 {
 	struct ledger_certificate c = {.revoked = 0};
@@ -190,10 +196,7 @@ static int check_ledger(struct authority *au, const struct old *o, struct answer
 		    "the certificate is not in the authority's ledger; a new token is needed", &e);
 	if (rc != 0)
 		return answer_unable(a, &e);
-	if (c.revoked == 0)
-		return 0;
-	return answer_refuse(a, RPC_PERMISSION_DENIED, "REVOKED",
-	    "the certificate is revoked; a new token is needed", NULL);
+	return c.revoked == 0 ? 0 : is_revoked(a);
 }
 
 /* ---- the next one ---- */
@@ -225,7 +228,9 @@ static int record(struct authority *au, const struct csr *csr, const struct old 
 
 	snprintf(c.serial, sizeof(c.serial), "%s", issued->serial);
 	snprintf(c.identity, sizeof(c.identity), "%s", issued->identity);
-	rc = ledger_add_renewal(au->ledger, csr->hash, &c, issued->certificate, &e);
+	rc = ledger_add_renewal(au->ledger, csr->hash, o->serial, &c, issued->certificate, &e);
+	if (rc == TX_EPERM)
+		return is_revoked(a);
 	if (rc == TX_EEXIST) {
 		rc = ledger_renewal(au->ledger, csr->hash, &pem, &e);
 		if (rc == 0 && pem != NULL)

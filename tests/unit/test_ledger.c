@@ -20,6 +20,7 @@
 #include "certs/ledger.h"
 #include "tests/support/folder.h"
 
+#define DOMAIN    "lab.example"
 #define ALICE     "spiffe://lab.example/user/alice"
 #define PROCESSES 10
 #define USES      100
@@ -112,7 +113,7 @@ static void a_serial_or_an_identity_is_revoked_once(void **state)
 {
 	struct ledger *l = open_in(*state);
 	struct ledger_certificate old = certificate(0xab3, ALICE);
-	size_t n = 9;
+	struct ledger_revoked r = {.certificates = 9};
 	struct err e;
 
 	old.not_after = old.issued - 10;
@@ -120,18 +121,19 @@ static void a_serial_or_an_identity_is_revoked_once(void **state)
 	add(l, 0xab2, ALICE);
 	assert_int_equal(ledger_add(l, &old, "PEM", NULL), 0);
 	add(l, 0xab4, "spiffe://lab.example/user/bob");
-	assert_int_equal(ledger_revoke(l, "00:00:0a:b1", 1, &n, NULL), 0);
-	assert_int_equal(n, 1);
-	assert_int_equal(ledger_revoke(l, "00000AB1", 4, &n, NULL), 0);
-	assert_int_equal(n, 0);
+	assert_int_equal(ledger_revoke(l, DOMAIN, "00:00:0a:b1", 1, &r, NULL), 0);
+	assert_int_equal(r.certificates, 1);
+	assert_int_equal(ledger_revoke(l, DOMAIN, "00000AB1", 4, &r, NULL), 0);
+	assert_int_equal(r.certificates, 0);
 	/* Not the one that is over, not the one that is revoked. */
-	assert_int_equal(ledger_revoke(l, ALICE, 0, &n, NULL), 0);
-	assert_int_equal(n, 1);
+	assert_int_equal(ledger_revoke(l, DOMAIN, ALICE, 0, &r, NULL), 0);
+	assert_int_equal(r.certificates, 1);
 	assert_int_equal(look(l, 0).revoked, 2);
-	assert_int_equal(ledger_revoke(l, "spiffe://lab.example/user/carol", 0, &n, &e), TX_ENOENT);
+	assert_int_equal(
+	    ledger_revoke(l, DOMAIN, "spiffe://lab.example/user/carol", 0, &r, &e), TX_ENOENT);
 	assert_non_null(strstr(e.message, "carol"));
 	/* SQL is data here. */
-	assert_int_equal(ledger_revoke(l, "' OR 1=1 --", 0, &n, &e), TX_ENOENT);
+	assert_int_equal(ledger_revoke(l, DOMAIN, "' OR 1=1 --", 0, &r, &e), TX_ENOENT);
 	assert_int_equal(look(l, 0).revoked, 2);
 	ledger_close(l);
 }
@@ -259,12 +261,167 @@ static void a_renewal_gives_the_same_again(void **state)
 	hash_of(csr, 3);
 	assert_int_equal(ledger_renewal(l, csr, &pem, NULL), 0);
 	assert_null(pem);
-	assert_int_equal(ledger_add_renewal(l, csr, &c, "first", NULL), 0);
-	assert_int_equal(ledger_add_renewal(l, csr, &d, "second", NULL), TX_EEXIST);
-	assert_int_equal(look(l, 0).n, 1);
+	add(l, 4, ALICE);
+	assert_int_equal(ledger_add_renewal(l, csr, "00000004", &c, "first", NULL), 0);
+	assert_int_equal(ledger_add_renewal(l, csr, "00000004", &d, "second", NULL), TX_EEXIST);
+	assert_int_equal(look(l, 0).n, 2);
 	assert_int_equal(ledger_renewal(l, csr, &pem, NULL), 0);
 	assert_string_equal(pem, "first");
 	free(pem);
+	ledger_close(l);
+}
+
+static void a_renewal_of_what_is_revoked_is_refused(void **state)
+{
+	struct ledger *l = open_in(*state);
+	struct ledger_certificate c = certificate(5, ALICE);
+	struct ledger_revoked r;
+	uint8_t csr[LEDGER_HASH_SIZE];
+
+	hash_of(csr, 3);
+	add(l, 4, ALICE);
+	assert_int_equal(ledger_revoke(l, DOMAIN, ALICE, 0, &r, NULL), 0);
+	assert_int_equal(ledger_add_renewal(l, csr, "00000004", &c, "PEM", NULL), TX_EPERM);
+	assert_int_equal(ledger_add_renewal(l, csr, "00000007", &c, "PEM", NULL), TX_EPERM);
+	assert_int_equal(look(l, 0).n, 1);
+	ledger_close(l);
+}
+
+/* ---- tokens as a person sees them ---- */
+
+#define WEB1 "spiffe://" DOMAIN "/agent/web1"
+
+struct seen_tokens {
+	size_t n, withdrawn, used;
+	char id[LEDGER_TOKEN_ID_SIZE];
+};
+
+static bool see_token(const struct ledger_token_row *t, void *arg)
+{
+	struct seen_tokens *seen = arg;
+
+	assert_string_equal(t->name, "web1");
+	assert_string_equal(t->sans, "10.0.0.7\nweb1.example");
+	seen->n++;
+	seen->withdrawn += t->withdrawn;
+	seen->used += t->serial[0] != '\0';
+	memcpy(seen->id, t->id, sizeof(seen->id));
+	return true;
+}
+
+static struct seen_tokens look_at_tokens(struct ledger *l)
+{
+	struct seen_tokens seen = {.n = 0};
+
+	assert_int_equal(ledger_each_token(l, see_token, &seen, NULL), 0);
+	return seen;
+}
+
+static void an_identity_loses_its_unused_tokens(void **state)
+{
+	int64_t soon = (int64_t)time(NULL) + 900;
+	struct ledger *l = open_in(*state);
+	struct ledger_revoked r;
+	char *pem = NULL;
+
+	add_token(l, 1, soon);
+	add_token(l, 2, soon);
+	add_token(l, 3, 1000); /* over for long */
+	assert_int_equal(redeem(l, 1, 70, 10, soon - 100, &pem), LEDGER_USE_NEW);
+	/* Another domain's is another one. */
+	assert_int_equal(ledger_revoke(l, "other.example", WEB1, 0, &r, NULL), 0);
+	assert_int_equal(r.tokens, 0);
+	assert_int_equal(look_at(l, 2, 70, soon - 100), LEDGER_USE_NEW);
+	assert_int_equal(ledger_revoke(l, DOMAIN, WEB1, 0, &r, NULL), 0);
+	assert_int_equal(r.certificates, 0);
+	assert_int_equal(r.tokens, 1);
+	assert_int_equal(look_at(l, 2, 70, soon - 100), LEDGER_USE_WITHDRAWN);
+	assert_int_equal(redeem(l, 2, 71, 11, soon - 100, &pem), LEDGER_USE_WITHDRAWN);
+	assert_int_equal(look_at_tokens(l).n, 3);
+	assert_int_equal(look_at_tokens(l).withdrawn, 1);
+	assert_int_equal(look_at_tokens(l).used, 1);
+	ledger_close(l);
+}
+
+static void an_identity_may_have_tokens_alone(void **state)
+{
+	struct ledger *l = open_in(*state);
+	struct ledger_revoked r;
+
+	add_token(l, 1, (int64_t)time(NULL) + 900);
+	assert_int_equal(ledger_revoke(l, DOMAIN, WEB1, 0, &r, NULL), 0);
+	assert_int_equal(r.certificates, 0);
+	assert_int_equal(r.tokens, 1);
+	assert_int_equal(ledger_revoke(l, DOMAIN, WEB1, 0, &r, NULL), TX_ENOENT);
+	ledger_close(l);
+}
+
+static void a_token_is_withdrawn_by_its_id(void **state)
+{
+	int64_t soon = (int64_t)time(NULL) + 900;
+	struct ledger *l = open_in(*state);
+	char *pem = NULL;
+	char id[LEDGER_TOKEN_ID_SIZE];
+	uint8_t hash[LEDGER_HASH_SIZE];
+	struct err e;
+
+	add_token(l, 1, soon);
+	hash_of(hash, 1);
+	ledger_token_id(id, hash);
+	assert_string_equal(look_at_tokens(l).id, id);
+	assert_int_equal(ledger_withdraw_token(l, "0123456789abcdef", &e), TX_ENOENT);
+	assert_int_equal(ledger_withdraw_token(l, "", &e), TX_ENOENT);
+	for (char *at = id; *at != '\0'; at++)
+		*at = (char)(*at >= 'A' ? *at + 'a' - 'A' : *at);
+	assert_int_equal(ledger_withdraw_token(l, id, NULL), 0);
+	assert_int_equal(ledger_withdraw_token(l, id, NULL), 0);
+	assert_int_equal(look_at(l, 1, 70, soon - 100), LEDGER_USE_WITHDRAWN);
+	add_token(l, 2, soon);
+	assert_int_equal(redeem(l, 2, 70, 10, soon - 100, &pem), LEDGER_USE_NEW);
+	hash_of(hash, 2);
+	ledger_token_id(id, hash);
+	assert_int_equal(ledger_withdraw_token(l, id, &e), TX_EEXIST);
+	assert_non_null(strstr(e.message, "0000000A"));
+	ledger_close(l);
+}
+
+/* ---- what is over ---- */
+
+#define DAY INT64_C(86400)
+
+static void what_is_over_for_long_is_forgotten(void **state)
+{
+	int64_t now = (int64_t)time(NULL), number;
+	struct ledger *l = open_in(*state);
+	static const struct {
+		int64_t ended, revoked;
+	} rows[] = {{31, 0}, {29, 0}, {31, 40}, {399, 420}, {401, 420}};
+	struct ledger_certificate c;
+	uint8_t csr[LEDGER_HASH_SIZE];
+	char *pem = NULL;
+
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		c = certificate(100 + i, ALICE);
+		c.not_after = now - rows[i].ended * DAY;
+		c.revoked = rows[i].revoked == 0 ? 0 : now - rows[i].revoked * DAY;
+		assert_int_equal(ledger_add(l, &c, "PEM", NULL), 0);
+	}
+	add(l, 1, ALICE);
+	c = certificate(2, ALICE);
+	c.not_after = now - 31 * DAY;
+	hash_of(csr, 3);
+	assert_int_equal(ledger_add_renewal(l, csr, "00000001", &c, "PEM", NULL), 0);
+	add_token(l, 1, now - 31 * DAY);
+	add_token(l, 2, now - 29 * DAY);
+	add_token(l, 3, now - 31 * DAY);
+	assert_int_equal(redeem(l, 3, 70, 10, now - 32 * DAY, &pem), LEDGER_USE_NEW);
+	assert_int_equal(ledger_crl_number(l, &number, NULL), 0);
+	assert_int_equal(look(l, 0).n, 5); /* 101, 102, 103, 1 and the token's */
+	assert_int_equal(look(l, 0).revoked, 2);
+	assert_int_equal(look_at_tokens(l).n, 2);
+	assert_int_equal(look_at_tokens(l).used, 1);
+	assert_int_equal(ledger_renewal(l, csr, &pem, NULL), 0);
+	assert_null(pem);
 	ledger_close(l);
 }
 
@@ -637,6 +794,11 @@ int main(void)
 	    IN_FOLDER(a_token_is_good_once_and_for_its_csr_again),
 	    IN_FOLDER(a_certificate_that_cannot_be_recorded_spends_no_token),
 	    IN_FOLDER(a_renewal_gives_the_same_again),
+	    IN_FOLDER(a_renewal_of_what_is_revoked_is_refused),
+	    IN_FOLDER(an_identity_loses_its_unused_tokens),
+	    IN_FOLDER(an_identity_may_have_tokens_alone),
+	    IN_FOLDER(a_token_is_withdrawn_by_its_id),
+	    IN_FOLDER(what_is_over_for_long_is_forgotten),
 	    IN_FOLDER(a_thousand_uses_at_once_make_one_certificate),
 	    IN_FOLDER(the_same_csr_at_once_gets_one_certificate),
 	    IN_FOLDER(many_may_make_it_at_once),
