@@ -274,7 +274,7 @@ static void what_cannot_be_listed_is_said(void **state)
 {
 	static const struct {
 		const char *name, *reason;
-	} rows[] = {{"none", "NO_SUCH_FILE"}, {"file/x", "NOT_A_FOLDER"}, {"out/x", "OUTSIDE_ROOT"},
+	} rows[] = {{"none", "NO_SUCH_FILE"}, {"file/x", "NOT_A_FOLDER"}, {"out/passwd", "OUTSIDE_ROOT"},
 	    {"loop/x", "LINK_LOOP"}, {"..", "BAD_REQUEST"}};
 	struct place *p = *state;
 	Telex__V1__FileServiceListRequest r = TELEX__V1__FILE_SERVICE_LIST_REQUEST__INIT;

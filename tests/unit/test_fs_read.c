@@ -60,7 +60,8 @@ static void look(const uint8_t *packed, size_t len, void *arg)
 		s->changed = r->end->changed;
 		s->size = r->end->file->size;
 		s->sha256_len = r->end->sha256.len;
-		memcpy(s->sha256, r->end->sha256.data, r->end->sha256.len);
+		if (s->sha256_len > 0)
+			memcpy(s->sha256, r->end->sha256.data, s->sha256_len);
 	}
 	telex__v1__read_response__free_unpacked(r, NULL);
 }
