@@ -35,6 +35,7 @@ struct audit {
 	bool finished;
 	bool cut, refused; /* of this record: texts were cut; "begin" could not be written */
 	bool in_list, first_item;
+	bool hold_sync;
 	bool trouble;   /* the last write failed: it is logged once */
 	int64_t second; /* that `when` is of */
 	char when[24];  /* "2026-01-31T12:00:00" */
@@ -238,6 +239,8 @@ static int write_line(struct audit *a, struct err *e)
 		to_syslog(a, len);
 	/* It is in the file; whether on the disk, nobody knows. EINVAL: no file, nothing to sync.
 	 */
+	if (a->hold_sync)
+		return 0;
 	if (a->o.fsync && fdatasync(a->fd) != 0 && errno != EINVAL && errno != EROFS)
 		return err_sys(e, errno, "the audit record cannot be brought to the disk");
 	return 0;
@@ -480,6 +483,16 @@ int audit_end(struct audit *a, struct err *e)
 	a->lost++;
 	a->untold++;
 	return a->o.drop ? 0 : rc;
+}
+
+void audit_hold_sync(struct audit *a, bool hold)
+{
+	if (a == NULL)
+		return;
+	if (a->hold_sync && !hold && a->o.fsync && fdatasync(a->fd) != 0 && errno != EINVAL &&
+	    errno != EROFS)
+		log_error("the audit records cannot be brought to the disk: %s", strerror(errno));
+	a->hold_sync = hold;
 }
 
 /* ---- what is known of it ---- */

@@ -84,6 +84,9 @@ void audit_list_close(struct audit *a);
  * is counted instead. The next record that can be written says how many could not ("lost"). */
 int audit_end(struct audit *a, struct err *e);
 
+/* Between true and false no record is flushed, and then all of them at once. */
+void audit_hold_sync(struct audit *a, bool hold);
+
 /* The end of the chain: for KM_PONG. */
 uint64_t audit_seq(const struct audit *a);
 void audit_hash(const struct audit *a, uint8_t out[AUDIT_HASH_SIZE]);

@@ -59,9 +59,13 @@ int confine_paths(
  * seccomp(2): the system calls of this list (names, NULL at its end, at most CONFINE_CALLS_MAX of
  * them) and no others. Another one kills the process by SIGSYS, and its name is on stderr before.
  * mmap and mprotect give no executable memory. A name that this machine does not have is passed
- * over. A build with a sanitizer cannot: reported. TX_ESYS.
+ * over. tgkill reaches this process alone. A build with a sanitizer cannot: reported. TX_ESYS.
  */
 int confine_calls(
     struct confine_report *r, const char *program, const char *const *calls, struct err *e);
+/* The same, and by ftruncate, fcntl and ioctl this descriptor cannot be reached (-1: none): opened
+ * O_APPEND, it can only be appended to. */
+int confine_calls_but(struct confine_report *r, const char *program, const char *const *calls,
+    int appended_fd, struct err *e);
 
 #endif

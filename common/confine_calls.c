@@ -64,26 +64,55 @@ static int remember_names(const char *program, struct err *e)
 	return 0;
 }
 
-/* Memory is never made executable; what else has arguments is allowed as a whole. */
-static int allow(scmp_filter_ctx filter, const char *name)
+/*
+ * With any first argument but fd. The kernel looks at its lower half alone, which no one comparison
+ * can say to be another: so one of its bits must be.
+ */
+static int allow_others(scmp_filter_ctx filter, int nr, unsigned fd)
+{
+	int rc = 0;
+
+	for (unsigned bit = 0; rc == 0 && bit < 32; bit++) {
+		uint64_t mask = UINT64_C(1) << bit;
+
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, nr, 1,
+		    SCMP_A0(SCMP_CMP_MASKED_EQ, mask, ~(uint64_t)fd & mask));
+	}
+	return rc;
+}
+
+static bool reaches_beyond_writing(const char *name)
+{
+	return strcmp(name, "ftruncate") == 0 || strcmp(name, "fcntl") == 0 ||
+	       strcmp(name, "ioctl") == 0;
+}
+
+/* Memory is never made executable, nobody else is signalled, and what is appended to is let be;
+ * what else has arguments is allowed as a whole. */
+static int allow(scmp_filter_ctx filter, const char *name, int appended_fd)
 {
 	int nr = seccomp_syscall_resolve_name(name);
 
 	if (nr == __NR_SCMP_ERROR)
 		return 0;
+	if (appended_fd >= 0 && reaches_beyond_writing(name))
+		return allow_others(filter, nr, (unsigned)appended_fd);
+	if (strcmp(name, "tgkill") == 0)
+		return seccomp_rule_add(
+		    filter, SCMP_ACT_ALLOW, nr, 1, SCMP_A0(SCMP_CMP_EQ, (uint64_t)getpid()));
 	if (strcmp(name, "mmap") == 0 || strcmp(name, "mprotect") == 0)
 		return seccomp_rule_add(
 		    filter, SCMP_ACT_ALLOW, nr, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, nr, 0);
 }
 
-static int load(const char *const *calls, size_t *n, struct err *e)
+static int load(const char *const *calls, int appended_fd, size_t *n, struct err *e)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
 	int rc = filter == NULL ? -ENOMEM : 0;
 
 	for (*n = 0; rc == 0 && calls[*n] != NULL; ++*n)
-		rc = allow(filter, calls[*n]);
+		rc = allow(filter, calls[*n], appended_fd);
 	if (rc == 0)
 		rc = seccomp_load(filter);
 	if (filter != NULL)
@@ -93,6 +122,12 @@ static int load(const char *const *calls, size_t *n, struct err *e)
 
 int confine_calls(
     struct confine_report *r, const char *program, const char *const *calls, struct err *e)
+{
+	return confine_calls_but(r, program, calls, -1, e);
+}
+
+int confine_calls_but(struct confine_report *r, const char *program, const char *const *calls,
+    int appended_fd, struct err *e)
 {
 	struct sigaction sa = {.sa_sigaction = on_sigsys, .sa_flags = SA_SIGINFO};
 	size_t n = 0;
@@ -107,7 +142,7 @@ int confine_calls(
 	if (rc == 0 && sigaction(SIGSYS, &sa, NULL) != 0)
 		rc = err_sys(e, errno, "SIGSYS");
 	if (rc == 0)
-		rc = load(calls, &n, e);
+		rc = load(calls, appended_fd, &n, e);
 	if (rc == 0)
 		confine_note(r, "seccomp", true, "%zu system calls", n);
 	return rc;

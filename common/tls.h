@@ -77,6 +77,9 @@ void tls_ctx_set_revoked(
  * (tls_text_free wipes it). */
 int tls_read_file(const char *path, char **text, size_t *len, struct err *e);
 int tls_read_fd(int fd, const char *name, char **text, size_t *len, struct err *e);
+/* The same, for what is secret. TX_EPERM when others than its owner may read or write it; the
+ * message says the chmod to type. */
+int tls_read_key_fd(int fd, const char *name, char **text, size_t *len, struct err *e);
 void tls_text_free(char *text, size_t len);
 
 /* The server's side of an accepted socket. The bufferevent owns fd, also when this fails. Handshake

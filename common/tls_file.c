@@ -60,6 +60,19 @@ int tls_read_fd(int fd, const char *name, char **text, size_t *len, struct err *
 	return 0;
 }
 
+int tls_read_key_fd(int fd, const char *name, char **text, size_t *len, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return err_sys(e, errno, "cannot read %s", name);
+	if (S_ISREG(st.st_mode) && (st.st_mode & 077) != 0)
+		return err_set(e, TX_EPERM,
+		    "others may read or write %s, which is secret (mode %04o); type: chmod 600 %s",
+		    name, (unsigned)st.st_mode & 07777, name);
+	return tls_read_fd(fd, name, text, len, e);
+}
+
 int tls_read_file(const char *path, char **text, size_t *len, struct err *e)
 {
 	/* O_NONBLOCK: a named pipe must not hold us up. */

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -196,27 +197,69 @@ static bool has_landlock(void)
 	return syscall(LANDLOCK_CREATE, NULL, 0, LANDLOCK_VERSION) >= 1;
 }
 
+/* What others could change, or a key that they can read. The sentence, or NULL. */
+static const char *exposed(const char *key, int fd, char *out, size_t size)
+{
+	const bool secret = strcmp(key, "key") == 0;
+	const mode_t bad = secret ? 077 : 022;
+	struct stat st;
+
+	if (strcmp(key, "certificate") == 0 || strcmp(key, "ca") == 0 || fstat(fd, &st) != 0 ||
+	    !S_ISREG(st.st_mode))
+		return NULL;
+	if (!secret && st.st_uid != 0 && st.st_uid != geteuid()) {
+		snprintf(out, size,
+		    "is neither root's nor the agent's own user's, who could change it (uid %u); "
+		    "type: chown root",
+		    (unsigned)st.st_uid);
+		return out;
+	}
+	if ((st.st_mode & bad) == 0)
+		return NULL;
+	snprintf(out, size, "others may %s it (mode %04o); type: chmod %s",
+	    secret ? "read or write" : "write", (unsigned)st.st_mode & 07777,
+	    secret ? "600" : "go-w");
+	return out;
+}
+
+static const char *unusable(const char *key, const char *path, char *out, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	char text[200];
+	const char *why;
+
+	/* That one has been read. */
+	if (fd < 0 && strcmp(key, "the file itself") == 0)
+		return NULL;
+	if (fd < 0) {
+		snprintf(out, size, "%s: %s%s", path, strerror(errno),
+		    strcmp(key, "policy") == 0 && errno == ENOENT
+		        ? "; `telex policy init` writes one"
+		        : "");
+		return out;
+	}
+	why = exposed(key, fd, text, sizeof(text));
+	close(fd);
+	if (why == NULL)
+		return NULL;
+	snprintf(out, size, "%s: %s %s", path, why, path);
+	return out;
+}
+
 int config_check_files(const struct config *c, config_problem problem, void *arg)
 {
 	const struct {
 		const char *key, *path;
-	} files[] = {
-	    {"certificate", c->certificate}, {"key", c->key}, {"ca", c->ca}, {"policy", c->policy}};
-	char text[1024];
+	} files[] = {{"the file itself", c->file}, {"certificate", c->certificate}, {"key", c->key},
+	    {"ca", c->ca}, {"policy", c->policy}};
+	char text[1024], problem_text[800];
 	int rc = 0;
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		int fd = open(files[i].path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-
-		if (fd >= 0) {
-			close(fd);
+		if (unusable(files[i].key, files[i].path, problem_text, sizeof(problem_text)) ==
+		    NULL)
 			continue;
-		}
-		snprintf(text, sizeof(text), "%s: %s: %s: %s%s", c->file, files[i].key,
-		    files[i].path, strerror(errno),
-		    strcmp(files[i].key, "policy") == 0 && errno == ENOENT
-		        ? "; `telex policy init` writes one"
-		        : "");
+		snprintf(text, sizeof(text), "%s: %s: %s", c->file, files[i].key, problem_text);
 		problem(text, arg);
 		rc = TX_EINVAL;
 	}

@@ -86,7 +86,7 @@ static int renew_certificate(const struct renewal_from *from)
 	    RENEW_FD_CERTIFICATE, "the certificate", &certificate.at, &certificate.len, &e);
 
 	if (rc == 0)
-		rc = tls_read_fd(RENEW_FD_KEY, "the key", &key.at, &key.len, &e);
+		rc = tls_read_key_fd(RENEW_FD_KEY, "the key", &key.at, &key.len, &e);
 	if (rc == 0)
 		rc = renewal_get(&p, from, certificate.at, certificate.len, key.at, key.len, &e);
 	if (rc == 0)

@@ -5,6 +5,7 @@
 #include "agent/worker/audit_internal.h"
 #include "agent/worker/audit_log.h"
 #include "agent/worker/file_request.h"
+#include "agent/worker/worker.h"
 #include "common/audit.h"
 #include "common/job_spec.h"
 #include "common/keeper_msg.h"
@@ -19,17 +20,30 @@ static void put_environment(struct audit *a, const struct job_spec *spec)
 	audit_list_close(a);
 }
 
-static void put_start(struct audit *a, const struct km_start *m, const struct job_spec *spec)
+/* What was asked for in the place of a forced command, which argv is. */
+static void put_asked(struct audit *a, const struct job_spec *spec)
+{
+	static const char name[] = "TELEX_ORIGINAL_COMMAND=";
+
+	for (size_t i = 0; i < spec->envc; i++)
+		if (strncmp(spec->env[i], name, sizeof(name) - 1) == 0)
+			audit_text(a, "asked", spec->env[i] + sizeof(name) - 1);
+}
+
+static void put_start(
+    struct audit *a, const struct worker *w, const struct km_start *m, const struct job_spec *spec)
 {
 	audit_text(a, "id", m->id);
 	if (spec == NULL)
 		return;
-	audit_text(a, "user", spec->user);
-	audit_text(a, "cwd", spec->cwd);
+	audit_text(a, "user", spec->user != NULL ? spec->user : w->config.default_user);
+	/* Where that is the keeper knows, and writes. */
+	audit_text(a, "cwd", spec->cwd != NULL ? spec->cwd : "~");
 	audit_text(a, "process_group", spec->group);
 	if (spec->terminal)
 		audit_flag(a, "terminal", true);
 	audit_list(a, "argv", spec->argv, spec->argc);
+	put_asked(a, spec);
 	put_environment(a, spec);
 }
 
@@ -113,12 +127,12 @@ static void put_group(struct audit *a, const struct km_group *m)
 		audit_number(a, "maximum", m->maximum);
 }
 
-static void put_act(
-    struct audit *a, uint16_t type, const union km_any *m, const struct job_spec *spec)
+static void put_act(struct audit *a, const struct worker *w, uint16_t type, const union km_any *m,
+    const struct job_spec *spec)
 {
 	switch (type) {
 	case KM_START:
-		put_start(a, &m->start, spec);
+		put_start(a, w, &m->start, spec);
 		break;
 	case KM_ATTACH:
 		audit_text(a, "id", m->attach.id);
@@ -148,11 +162,12 @@ int audit_log_act(struct rpc_call *c, uint16_t type, const void *msg, const stru
 	if (event == NULL)
 		return 0;
 	a = audit_begin_call(c, event);
-	put_act(a, type, msg, spec);
+	put_act(a, rpc_call_context(c), type, msg, spec);
 	return audit_end(a, NULL) == 0 ? 0 : audit_unavailable(refuse);
 }
 
-void audit_log_exit(struct rpc_call *c, const char *id, const struct km_exit *how)
+int audit_log_exit(
+    struct rpc_call *c, const char *id, const struct km_exit *how, struct rpc_status *refuse)
 {
 	struct audit *a = audit_begin_call(c, "exit");
 	char name[24];
@@ -173,7 +188,7 @@ void audit_log_exit(struct rpc_call *c, const char *id, const struct km_exit *ho
 	}
 	if (how->by[0] != '\0')
 		audit_text(a, "by", how->by);
-	(void)audit_end(a, NULL);
+	return audit_end(a, NULL) == 0 ? 0 : audit_unavailable(refuse);
 }
 
 int audit_log_other(struct rpc_call *c, const char *event, const char *what, const char *subject,

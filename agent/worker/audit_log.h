@@ -66,7 +66,8 @@ void audit_log_finished(struct rpc_call *c, const char *path, const struct rpc_s
 int audit_log_act(struct rpc_call *c, uint16_t type, const void *msg, const struct job_spec *spec,
     struct rpc_status *refuse);
 /* The client is given an exit. */
-void audit_log_exit(struct rpc_call *c, const char *id, const struct km_exit *how);
+int audit_log_exit(
+    struct rpc_call *c, const char *id, const struct km_exit *how, struct rpc_status *refuse);
 /* What is about to be done with files; and what came of it (summary: "" or NULL for nothing). */
 int audit_log_files(struct rpc_call *c, const struct file_request *f, struct rpc_status *refuse);
 void audit_log_files_end(struct rpc_call *c, int code, const char *reason, const char *summary);

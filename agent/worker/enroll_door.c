@@ -15,7 +15,8 @@
 
 #define CONNECTIONS_MAX 1024u
 #define STREAMS_MAX     8u
-#define LIFE_S          60
+#define LIFE_S          60  /* once a call was accepted */
+#define A_SOURCE_MAX    32u /* connections */
 #define MESSAGE_MAX     ((size_t)128 << 10)
 
 struct enroll_door {
@@ -61,7 +62,11 @@ static void on_session_ended(void *arg)
 static int authorize(struct rpc_call *c, const struct rpc_service *s, const struct rpc_method *m,
     struct rpc_status *refuse)
 {
-	return audit_log_call(c, s->name, m, false, "anybody may ask the authority", refuse);
+	int rc = audit_log_call(c, s->name, m, false, "anybody may ask the authority", refuse);
+
+	if (rc == 0)
+		session_called(rpc_call_peer(c));
+	return rc;
 }
 
 static void on_finished(struct rpc_call *c, const char *path, const struct rpc_status *status)
@@ -123,7 +128,7 @@ int enroll_door_open(struct enroll_door *d, const struct tls_material *m, struct
 	if (rc != 0)
 		return err_set(e, rc, "%s", err_name(rc));
 	d->sessions = sessions_new(d->worker, d->tls, d->rpc, on_session_ended, d);
-	sessions_set_limits(d->sessions, STREAMS_MAX, LIFE_S);
+	sessions_set_limits(d->sessions, STREAMS_MAX, LIFE_S, A_SOURCE_MAX);
 	listeners_start(d->listeners);
 	return 0;
 }

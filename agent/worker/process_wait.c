@@ -68,8 +68,12 @@ static void on_ended(const struct km_exit *how, void *arg)
 	Telex__V1__WaitResponse response = TELEX__V1__WAIT_RESPONSE__INIT;
 	struct process_exit exit;
 	struct waiting *w = arg;
+	struct rpc_status status;
 
-	audit_log_exit(w->base.call, w->id, how);
+	if (audit_log_exit(w->base.call, w->id, how, &status) < 0) {
+		process_call_fail(&w->base, &status);
+		return;
+	}
 	process_reply_exit(&exit, how);
 	response.exit = &exit.exit;
 	w->answered = true;

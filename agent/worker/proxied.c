@@ -48,7 +48,7 @@ int proxied_identify(struct rpc_call *c, struct rpc_status *refuse)
 	struct peer *proxy = rpc_call_peer(c), *p;
 	const char *trusted = proxy->worker->config.trusted_proxy;
 	char identity[IDENTITY_SIZE];
-	struct identity id;
+	struct identity id, own;
 	const char *text;
 	struct err e;
 	size_t len, count;
@@ -65,6 +65,9 @@ int proxied_identify(struct rpc_call *c, struct rpc_status *refuse)
 		return refuse_nobody(refuse, e.message);
 	if (id.kind != IDENTITY_USER)
 		return refuse_nobody(refuse, "it is no user");
+	if (identity_parse(&own, proxy->identity, strlen(proxy->identity), &e) != 0 ||
+	    strcmp(id.domain, own.domain) != 0)
+		return refuse_nobody(refuse, "it is of another trust domain than the proxy");
 	identity_format(identity, &id);
 	p = find(proxy, identity);
 	if (p == NULL)

@@ -49,8 +49,12 @@ void run_exit_send(struct run *r)
 {
 	Telex__V1__RunResponse response = TELEX__V1__RUN_RESPONSE__INIT;
 	struct process_exit exit;
+	struct rpc_status status;
 
-	audit_log_exit(r->call, r->id, &r->exit);
+	if (audit_log_exit(r->call, r->id, &r->exit, &status) < 0) {
+		run_fail(r, &status);
+		return;
+	}
 	process_reply_exit(&exit, &r->exit);
 	response.response_case = TELEX__V1__RUN_RESPONSE__RESPONSE_EXITED;
 	response.exited = &exit.exit;

@@ -20,8 +20,9 @@
 int sandbox_enter(struct confine_report *r, bool drop, uint32_t uid, uint32_t gid, struct err *e);
 
 /* No path, and only the system calls of sandbox_calls. `network`: whether the keeper has put this
- * process into a network namespace without networks; for the report. */
-int sandbox_close(struct confine_report *r, bool network_is_empty, struct err *e);
+ * process into a network namespace without networks; for the report. audit_fd: to it records can be
+ * appended, and nothing else be done. */
+int sandbox_close(struct confine_report *r, bool network_is_empty, int audit_fd, struct err *e);
 
 /* The system calls that a worker makes; NULL at its end. */
 extern const char *const sandbox_calls[];

@@ -22,6 +22,7 @@
 #include "agent/worker/revoked.h"
 #include "agent/worker/sources.h"
 #include "agent/worker/worker.h"
+#include "common/audit.h"
 #include "common/duration.h"
 #include "common/h2.h"
 #include "common/log.h"
@@ -36,7 +37,8 @@ struct session {
 	struct h2_conn *h2;      /* from the handshake to on_closed */
 	struct event *timer;
 	struct source *source;
-	bool called; /* its first call has come */
+	bool stays; /* for life_s, from the first deadline on */
+	bool cut;   /* its certificate is revoked, and that is not told yet */
 	bool over;
 	TAILQ_ENTRY(session) link;
 };
@@ -50,8 +52,8 @@ struct sessions {
 	TAILQ_HEAD(session_list, session) list;
 	size_t count;
 	struct sources *sources;
-	uint32_t max_streams;
-	int life_s; /* from accept on; 0: no limit */
+	uint32_t max_streams, max_per_source;
+	int life_s; /* from the first call's deadline on; 0: no limit */
 };
 
 /* ---- the end ---- */
@@ -92,6 +94,14 @@ static void no_call(struct session *s)
 	h2_close(s->h2, H2_NO_ERROR);
 }
 
+static void stay(struct session *s)
+{
+	struct timeval life = {s->owner->life_s, 0};
+
+	s->stays = true;
+	event_add(s->timer, &life);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct session *s = arg;
@@ -100,10 +110,12 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (!s->over && s->h2 != NULL) {
-		if (s->called)
-			h2_close(s->h2, H2_NO_ERROR); /* it has stayed for life_s */
-		else
+		if (!s->peer.called)
 			no_call(s);
+		else if (ss->life_s > 0 && !s->stays)
+			stay(s);
+		else if (ss->life_s > 0)
+			h2_close(s->h2, H2_NO_ERROR);
 		return;
 	}
 	if (!s->over) {
@@ -121,9 +133,6 @@ static int on_stream(struct h2_conn *c, struct h2_stream *stream, void *arg)
 	struct session *s = arg;
 
 	(void)c;
-	if (!s->called && !s->over && s->owner->life_s == 0)
-		event_del(s->timer);
-	s->called = true;
 	return rpc_server_stream(s->owner->rpc, stream, &s->peer);
 }
 
@@ -218,15 +227,14 @@ static void turn_away(struct sessions *ss, int fd, const struct sockaddr *from, 
 		return;
 	format_address(peer.address, sizeof(peer.address), from, len);
 	snprintf(why, sizeof(why), "its source has %" PRIu32 " connections, and may have no more",
-	    ss->worker->config.max_connections_per_source);
+	    ss->max_per_source);
 	log_warn("%s: refused: %s (%" PRIu64 " such were not told of)", peer.address, why, untold);
 	audit_log_handshake(ss->worker, &peer, why);
 }
 
 void sessions_accept(struct sessions *ss, int fd, const struct sockaddr *from, socklen_t len)
 {
-	int64_t limit_ns =
-	    ss->life_s > 0 ? ss->life_s * NS_PER_S : ss->worker->config.first_call_ns;
+	int64_t limit_ns = ss->worker->config.first_call_ns;
 	struct timeval deadline =
 	    duration_timeval(limit_ns > 0 ? limit_ns : SESSION_FIRST_CALL_S * NS_PER_S);
 	struct source *source;
@@ -268,14 +276,28 @@ struct sessions *sessions_new(struct worker *w, struct tls_ctx *tls, struct rpc_
 	ss->rpc = rpc;
 	ss->ended = ended;
 	ss->arg = arg;
-	ss->sources = sources_new(w->config.max_connections_per_source);
+	ss->max_per_source = w->config.max_connections_per_source;
+	ss->sources = sources_new(ss->max_per_source);
 	ss->max_streams = WORKER_MAX_STREAMS;
 	TAILQ_INIT(&ss->list);
 	return ss;
 }
 
-void sessions_set_limits(struct sessions *ss, uint32_t max_streams, int life_s)
+void session_called(struct peer *peer)
 {
+	peer->called = true;
+	if (peer->proxy != NULL)
+		peer->proxy->called = true;
+}
+
+void sessions_set_limits(
+    struct sessions *ss, uint32_t max_streams, int life_s, uint32_t max_per_source)
+{
+	if (ss->max_per_source == 0 || ss->max_per_source > max_per_source) {
+		sources_free(ss->sources);
+		ss->sources = sources_new(max_per_source);
+		ss->max_per_source = max_per_source;
+	}
 	ss->max_streams = max_streams;
 	ss->life_s = life_s;
 }
@@ -315,6 +337,24 @@ void sessions_close(struct sessions *ss)
 	}
 }
 
+/* When all are cut: to write, and to flush, takes time that the last of many would have. */
+static void tell_cut(struct sessions *ss)
+{
+	struct session *s;
+
+	audit_hold_sync(ss->worker->audit, true);
+	TAILQ_FOREACH(s, &ss->list, link)
+	{
+		if (!s->cut)
+			continue;
+		s->cut = false;
+		log_warn("%s: %s: cut off: its certificate is revoked", s->peer.address,
+		    s->peer.identity);
+		audit_log_cut(ss->worker, &s->peer, "its certificate is revoked");
+	}
+	audit_hold_sync(ss->worker->audit, false);
+}
+
 size_t sessions_cut_revoked(struct sessions *ss)
 {
 	struct session *s;
@@ -322,13 +362,12 @@ size_t sessions_cut_revoked(struct sessions *ss)
 
 	TAILQ_FOREACH(s, &ss->list, link)
 	{
-		if (s->h2 == NULL || !revoked_is(ss->worker->revoked, s->peer.serial))
+		s->cut = s->h2 != NULL && revoked_is(ss->worker->revoked, s->peer.serial);
+		if (!s->cut)
 			continue;
-		log_warn("%s: %s: cut off: its certificate is revoked", s->peer.address,
-		    s->peer.identity);
-		audit_log_cut(ss->worker, &s->peer, "its certificate is revoked");
 		h2_abort(s->h2);
 		n++;
 	}
+	tell_cut(ss);
 	return n;
 }

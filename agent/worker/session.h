@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 struct rpc_server;
+struct peer;
 struct sessions;
 struct tls_ctx;
 struct worker;
@@ -22,7 +23,10 @@ struct sessions *sessions_new(struct worker *w, struct tls_ctx *tls, struct rpc_
     void (*ended)(void *arg), void *arg);
 /* For connections that come after it: calls at once, and for how long a connection may stay (0: as
  * long as it likes). */
-void sessions_set_limits(struct sessions *ss, uint32_t max_streams, int life_s);
+void sessions_set_limits(
+    struct sessions *ss, uint32_t max_streams, int life_s, uint32_t max_per_source);
+/* A call of the peer's was accepted: by those that are refused nobody stays. */
+void session_called(struct peer *peer);
 /* When none is left (asserted). NULL is allowed. */
 void sessions_free(struct sessions *ss);
 

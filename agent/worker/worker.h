@@ -60,6 +60,7 @@ struct peer {
 	char address[64];             /* "127.0.0.1:54321" */
 	const struct worker *worker;
 	struct tls_description tls; /* as long as the connection; NULLs: it has none */
+	bool called;                /* a call of it was accepted */
 	int last_code;              /* enum rpc_code of the call that is being closed */
 	/* proxied.c: through whom it calls; whom it has called for, one after the other. */
 	struct peer *proxy, *proxied;

@@ -56,6 +56,7 @@ struct program {
 	int files[KM_FILE_KINDS]; /* by enum km_file_kind; -1: not given */
 	struct event *last_words;
 	struct event *drained; /* calls may go on until then */
+	int audit_fd;          /* the audit log's, from KM_GO on */
 	int status;            /* of the process */
 };
 
@@ -129,6 +130,8 @@ static int authorize(struct rpc_call *c, const struct rpc_service *s, const stru
 		rc = authz_call(who->worker->authz, who->identity, s->name, m->name, rule, refuse);
 	begun = rc == 0;
 	rc = audit_log_call(c, s->name, m, rc != 0, rule[0] != '\0' ? rule : NULL, refuse);
+	if (rc == 0)
+		session_called(rpc_call_peer(c));
 	if (begun && rc != 0)
 		authz_ended(who->worker->authz, who->identity);
 	return rc;
@@ -173,7 +176,8 @@ static int configure(struct program *p, const struct km_config *m, const int *fd
 	rc = sandbox_enter(&p->worker.confinement, m->drop != 0, m->uid, m->gid, &e);
 	forget_pem(p);
 	for (int i = 0; i < PEM_COUNT && rc == 0; i++)
-		rc = tls_read_fd(fds[i], pem_names[i], &p->pem[i].text, &p->pem[i].len, &e);
+		rc = (i == PEM_KEY ? tls_read_key_fd : tls_read_fd)(
+		    fds[i], pem_names[i], &p->pem[i].text, &p->pem[i].len, &e);
 	if (rc < 0)
 		cannot_serve(p, &e);
 	return rc;
@@ -216,6 +220,7 @@ static int begin_audit(struct program *p, struct err *e)
 	if (*fd < 0)
 		return err_set(e, TX_ESTATE, "there is no audit log to write to");
 	rc = audit_log_open(&p->worker, *fd, e);
+	p->audit_fd = *fd;
 	if (rc == 0)
 		*fd = -1;
 	return rc;
@@ -265,8 +270,8 @@ static int go(struct program *p)
 	svc_system_look(&p->worker);
 	p->worker.groups = tls_ctx_groups(p->tls);
 	p->worker.certificate_not_after = tls_ctx_expires(p->tls);
-	rc = sandbox_close(
-	    &p->worker.confinement, (p->worker.config.can & KM_CAN_EMPTY_NETWORK) != 0, &e);
+	rc = sandbox_close(&p->worker.confinement,
+	    (p->worker.config.can & KM_CAN_EMPTY_NETWORK) != 0, p->audit_fd, &e);
 	if (rc < 0) {
 		cannot_serve(p, &e);
 		return rc;

@@ -40,6 +40,8 @@ static void write_file(const struct rig *r, const char *name, const char *text)
 	assert_non_null(f);
 	assert_true(fputs(text, f) >= 0);
 	assert_int_equal(fclose(f), 0);
+	/* What it stands for may be a key. */
+	assert_int_equal(chmod(path, 0600), 0);
 }
 
 static void write_config(const struct rig *r, const char *more)

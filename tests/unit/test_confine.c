@@ -11,10 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -118,6 +120,100 @@ static void another_system_call_kills_and_is_named(void **state)
 	(void)state;
 	assert_killed(open_a_file, "openat");
 	assert_killed(take_the_signal, "rt_sigaction");
+}
+
+static const char *const appending[] = {"write", "ftruncate", "fcntl", "ioctl", "tgkill", "gettid",
+    "getpid", "exit_group", "mmap", "rt_sigreturn", NULL};
+static int log_fd, ring_fd;
+
+/* Appends to log_fd, and may do with ring_fd what it likes. */
+static int enter_appending(void)
+{
+	struct confine_report r = {0};
+	struct err e;
+
+	log_fd = memfd_create("log", 0);
+	ring_fd = memfd_create("ring", 0);
+	if (log_fd < 0 || ring_fd < 0 || confine_give_up(&r, &e) != 0)
+		return -1;
+	return confine_calls_but(&r, "test", appending, log_fd, &e);
+}
+
+static int cut_the_log(void)
+{
+	return enter_appending() != 0 ? DIED_OTHERWISE : ftruncate(log_fd, 0);
+}
+
+/* The kernel looks at the lower half of a descriptor alone. */
+static int cut_the_log_by_a_long_number(void)
+{
+	if (enter_appending() != 0)
+		return DIED_OTHERWISE;
+	return (int)syscall(SYS_ftruncate, INT64_C(0x7700000000) | log_fd, (off_t)0);
+}
+
+static int append_no_more(void)
+{
+	return enter_appending() != 0 ? DIED_OTHERWISE : fcntl(log_fd, F_SETFL, 0);
+}
+
+static int double_the_log(void)
+{
+	return enter_appending() != 0 ? DIED_OTHERWISE : fcntl(log_fd, F_DUPFD, 100);
+}
+
+static int zero_the_log(void)
+{
+	return enter_appending() != 0 ? DIED_OTHERWISE : ioctl(log_fd, FIONBIO, &(int){1});
+}
+
+static int signal_another(void)
+{
+	pid_t parent = getppid();
+
+	if (enter_appending() != 0)
+		return DIED_OTHERWISE;
+	return (int)syscall(SYS_tgkill, parent, parent, 0);
+}
+
+static int use_the_others(void)
+{
+	if (enter_appending() != 0)
+		return DIED_OTHERWISE;
+	return write(log_fd, "fine", 4) == 4 && ftruncate(ring_fd, 10) == 0 &&
+	               fcntl(ring_fd, F_GETFL) >= 0 &&
+	               syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), 0) == 0
+	           ? 0
+	           : 1;
+}
+
+static void what_is_appended_to_is_not_changed(void **state)
+{
+	(void)state;
+	assert_killed(cut_the_log, "ftruncate");
+	assert_killed(cut_the_log_by_a_long_number, "ftruncate");
+	assert_killed(append_no_more, "fcntl");
+	assert_killed(double_the_log, "fcntl");
+	assert_killed(zero_the_log, "ioctl");
+}
+
+static void others_are_not_signalled(void **state)
+{
+	(void)state;
+	assert_killed(signal_another, "tgkill");
+}
+
+static void what_is_not_appended_to_is_free(void **state)
+{
+	char said[256];
+	int status;
+
+	(void)state;
+	if (under_valgrind())
+		skip();
+	status = in_child(use_the_others, said, sizeof(said));
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void memory_is_never_executable(void **state)
@@ -259,6 +355,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(another_system_call_kills_and_is_named),
 	    cmocka_unit_test(memory_is_never_executable),
+	    cmocka_unit_test(what_is_appended_to_is_not_changed),
+	    cmocka_unit_test(others_are_not_signalled),
+	    cmocka_unit_test(what_is_not_appended_to_is_free),
 	    cmocka_unit_test(what_is_on_the_list_goes_on),
 	    cmocka_unit_test(the_workers_list_is_short),
 	    cmocka_unit_test(paths_are_out_of_reach_but_for_the_folders),

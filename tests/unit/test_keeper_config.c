@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/keeper/config.h"
@@ -85,6 +86,52 @@ static void all_keys_are_read(void **state)
 	assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
 	assert_true(c->log_json);
 	config_unref(c);
+}
+
+/* The files' owner is who runs this. */
+static void what_others_could_change_or_read_is_refused(void **state)
+{
+	static const char *const names[] = {"certificate", "key", "ca", "policy"};
+	struct config c = {.certificate = NULL};
+	char *const *paths[] = {&c.certificate, &c.key, &c.ca, &c.policy};
+	char dir[] = "/tmp/telex-exposed-XXXXXX", file[4][64], conf[64];
+	struct problems ps = {.n = 0};
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	for (size_t i = 0; i <= 4; i++) {
+		char *path = i < 4 ? file[i] : conf;
+		FILE *f;
+
+		snprintf(path, 64, "%s/%s", dir, i < 4 ? names[i] : "conf");
+		f = fopen(path, "we");
+		assert_non_null(f);
+		fclose(f);
+		assert_int_equal(chmod(path, 0600), 0);
+		if (i < 4)
+			*(char **)(uintptr_t)paths[i] = path;
+	}
+	c.file = conf;
+	assert_int_equal(config_check_files(&c, note, &ps), 0);
+	assert_int_equal(chmod(c.certificate, 0666), 0);
+	assert_int_equal(chmod(c.policy, 0644), 0);
+	assert_int_equal(chmod(conf, 0644), 0);
+	assert_int_equal(config_check_files(&c, note, &ps), 0);
+	assert_int_equal(chmod(c.key, 0640), 0);
+	assert_int_equal(config_check_files(&c, note, &ps), TX_EINVAL);
+	assert_non_null(
+	    strstr(ps.text, "others may read or write it (mode 0640); type: chmod 600 /tmp/"));
+	assert_int_equal(chmod(c.key, 0600), 0);
+	assert_int_equal(chmod(c.policy, 0664), 0);
+	assert_int_equal(config_check_files(&c, note, &ps), TX_EINVAL);
+	assert_non_null(strstr(ps.text, "others may write it (mode 0664); type: chmod go-w /tmp/"));
+	assert_int_equal(chmod(c.policy, 0600), 0);
+	assert_int_equal(chmod(conf, 0602), 0);
+	assert_int_equal(config_check_files(&c, note, &ps), TX_EINVAL);
+	for (size_t i = 0; i < 4; i++)
+		unlink(file[i]);
+	unlink(conf);
+	rmdir(dir);
 }
 
 static void closed_to_what_is_too_old_has_an_age(void **state)
@@ -376,6 +423,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(all_keys_are_read),
+	    cmocka_unit_test(what_others_could_change_or_read_is_refused),
 	    cmocka_unit_test(closed_to_what_is_too_old_has_an_age),
 	    cmocka_unit_test(an_empty_file_gives_the_defaults),
 	    cmocka_unit_test(every_problem_is_told_with_its_line_and_the_right_word),

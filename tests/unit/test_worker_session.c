@@ -49,10 +49,13 @@ static void on_ended(void *arg)
 static int authorize(struct rpc_call *c, const struct rpc_service *s, const struct rpc_method *m,
     struct rpc_status *refuse)
 {
-	const struct peer *who = rpc_call_peer(c);
+	struct peer *who = rpc_call_peer(c);
 	char rule[POLICY_RULE_SIZE];
+	int rc = authz_call(who->worker->authz, who->identity, s->name, m->name, rule, refuse);
 
-	return authz_call(who->worker->authz, who->identity, s->name, m->name, rule, refuse);
+	if (rc == 0)
+		session_called(who);
+	return rc;
 }
 
 static const char policy[] = "role r { methods = {\"**\"} }\n"
@@ -312,6 +315,36 @@ static void a_handshake_that_goes_nowhere_ends(void **state)
 	close(fd);
 }
 
+/* However many it makes: by these nobody shows that he is to be served. */
+static void calls_that_are_refused_do_not_keep_a_connection(void **state)
+{
+	struct fixture *f = *state;
+
+	f->worker.config.first_call_ns = 300 * NS_PER_MS;
+	authz_free(f->worker.authz);
+	f->worker.authz = NULL;
+	connect_client(f);
+	ask_health(f, "Check");
+	assert_true(run_until(f, &f->done));
+	assert_true(run_until(f, &f->goaway));
+	run_until_empty(f);
+	assert_int_equal(f->ended, 1);
+}
+
+/* Who has been served may stay for its life, not only for the first call's time; who has not, no
+ * longer than that. */
+static void a_life_begins_with_a_call(void **state)
+{
+	struct fixture *f = *state;
+
+	f->worker.config.first_call_ns = 300 * NS_PER_MS;
+	sessions_set_limits(f->sessions, 8, 3600, 32);
+	connect_client(f);
+	assert_true(run_until(f, &f->goaway));
+	run_until_empty(f);
+	assert_int_equal(f->ended, 1);
+}
+
 /* Also when the time that was allowed is over. */
 static void one_call_is_enough_to_stay(void **state)
 {
@@ -382,6 +415,8 @@ int main(void)
 	    TEST(draining_lets_calls_go_on_and_idle_connections_end),
 	    TEST(who_comes_to_a_draining_worker_is_sent_away_kindly),
 	    TEST(a_connection_without_a_call_ends),
+	    TEST(calls_that_are_refused_do_not_keep_a_connection),
+	    TEST(a_life_begins_with_a_call),
 	    TEST(a_handshake_that_goes_nowhere_ends),
 	    TEST(one_call_is_enough_to_stay),
 	    TEST(a_source_has_so_many_connections_and_no_more),
