@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `telex fs ls`: what folders hold. A folder is listed by one question; -R asks for one after the
+ * other, so that what is held is one folder's at a time, and with --json all at once, unsorted. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/end.h"
+#include "cli/fs.h"
+#include "cli/fs_list.h"
+#include "cli/fs_words.h"
+#include "cli/output.h"
+#include "common/mem.h"
+
+static const struct options_spec specs[] = {
+    {'l', 'l', "long", false},
+    {'a', 'a', "all", false},
+    {'A', 'A', "almost-all", false},
+    {'R', 'R', "recursive", false},
+    {'d', 'd', "directory", false},
+    {'1', '1', "one", false},
+    {'h', 'h', "human-readable", false},
+    FS_USER,
+    {0},
+};
+
+struct ls {
+	struct fs fs;
+	struct fs_list list;
+	const char *path; /* what is asked about */
+	bool is_folder;   /* what was looked at */
+	bool printed;     /* something was: a blank line goes before the next folder */
+};
+
+static void on_done(const struct telex_error *error, void *arg)
+{
+	struct ls *l = arg;
+
+	session_done(error, &l->fs.session);
+}
+
+static void on_failure(struct ls *l, const char *path, const struct telex_file_failure *failure)
+{
+	struct telex_error error = {.kind = TELEX_ERROR_STATUS, .code = failure->code};
+
+	snprintf(error.reason, sizeof(error.reason), "%s", failure->reason);
+	snprintf(error.message, sizeof(error.message), "%s", failure->message);
+	fs_fail(&l->fs, path, &error);
+}
+
+static void on_entry(
+    const struct telex_file *file, const struct telex_file_failure *failure, void *arg)
+{
+	struct ls *l = arg;
+	char *path = fs_words_join(l->path, file->path);
+
+	if (failure)
+		on_failure(l, path, failure);
+	else if (l->fs.session.json)
+		output_json(fs_words_json(file, path));
+	else
+		fs_list_add(&l->list, file, file->path);
+	free(path);
+}
+
+static void list_folder(struct ls *l, const char *path, bool named);
+
+/* The folders of the list that was printed, one after the other. */
+static void descend(struct ls *l, const char *path)
+{
+	char **folders = fs_list_folders(&l->list);
+
+	fs_list_clear(&l->list);
+	for (size_t i = 0; folders[i]; i++) {
+		char *below = fs_words_join(path, folders[i]);
+
+		if (!fs_stops(&l->fs))
+			list_folder(l, below, true);
+		free(below);
+		free(folders[i]);
+	}
+	free(folders);
+}
+
+static void list_folder(struct ls *l, const char *path, bool named)
+{
+	const bool json = l->fs.session.json, all = l->fs.on['R'];
+	const struct telex_list_options options = {
+	    .hidden = l->fs.on['a'] || l->fs.on['A'],
+	    .depth = all && json ? UINT32_MAX : 1,
+	    .sorted = !(all && json),
+	};
+	struct session *s = &l->fs.session;
+
+	l->path = path;
+	if (fs_wait(&l->fs, path,
+	        telex_file_list(s->client, fs_user(&l->fs), path, &options, 0, on_entry, on_done, l,
+	            &s->error)) < 0)
+		fs_list_clear(&l->list);
+	else if (!json)
+		fs_list_print_folder(&l->list, named ? path : NULL, l->printed);
+	l->printed = true;
+	if (all && !json)
+		descend(l, path);
+	fs_list_clear(&l->list);
+}
+
+/* ---- the operands ---- */
+
+static void on_file(const struct telex_file *file, void *arg)
+{
+	struct ls *l = arg;
+
+	l->is_folder = file->type == TELEX_FILE_DIRECTORY && !l->fs.on['d'];
+	if (l->is_folder)
+		return;
+	if (l->fs.session.json)
+		output_json(fs_words_json(file, l->path));
+	else
+		fs_list_add(&l->list, file, l->path);
+}
+
+/* What is no folder is listed by its own name, before all folders. Whether it is one. */
+static bool look(struct ls *l, const char *path)
+{
+	const struct telex_stat_options options = {.follow = !l->fs.on['l'] && !l->fs.on['d']};
+	struct session *s = &l->fs.session;
+
+	l->path = path;
+	l->is_folder = false;
+	fs_wait(&l->fs, path,
+	    telex_file_stat(
+	        s->client, fs_user(&l->fs), path, &options, 0, on_file, on_done, l, &s->error));
+	return l->is_folder;
+}
+
+static void list_all(struct ls *l, const char *const *paths, size_t n)
+{
+	const char **folders = xcalloc(n, sizeof(*folders));
+	size_t n_folders = 0;
+
+	for (size_t i = 0; i < n && !fs_stops(&l->fs); i++)
+		if (look(l, paths[i]))
+			folders[n_folders++] = paths[i];
+	l->printed = l->list.n > 0;
+	fs_list_print(&l->list);
+	fs_list_clear(&l->list);
+	for (size_t i = 0; i < n_folders && !fs_stops(&l->fs); i++)
+		list_folder(l, folders[i], n > 1 || l->fs.on['R']);
+	free(folders);
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+	static const char *const here[] = {"."};
+	struct ls l = {0};
+
+	if (fs_args(&l.fs, cli, &cmd_fs_ls, 0, "", argc, argv) && fs_open(&l.fs)) {
+		l.list.is_long = l.fs.on['l'];
+		l.list.human = l.fs.on['h'];
+		l.list.terminal = l.fs.terminal;
+		l.list.columns = l.fs.terminal && !l.fs.on['1'];
+		if (l.fs.o.n_operands == 0)
+			list_all(&l, here, 1);
+		else
+			list_all(&l, l.fs.o.operands, l.fs.o.n_operands);
+	}
+	return fs_end(&l.fs);
+}
+
+const struct cli_verb cmd_fs_ls = {
+    .name = "fs ls",
+    .summary = "what folders of the agent hold",
+    .specs = specs,
+    .help =
+        "Examples:\n"
+        "  telex fs ls\n"
+        "  telex fs ls -lah /var/log\n"
+        "  telex --json fs ls -aR src | jq -r .path\n"
+        "\n"
+        "Usage: telex fs ls [-laARd1h] [-u USER] [PATH…]\n"
+        "\n"
+        "Without a PATH: the home folder there. Sorted by name, byte by byte. On a terminal names\n"
+        "are escaped, and in columns; elsewhere they are as they are, one a line. --json: an\n"
+        "object a line with all that is known; with -R unsorted, as they are found.\n"
+        "\n"
+        "  -l, --long             mode, links, owner, group, size, time, name, a link's target\n"
+        "  -a, --all, -A          also names that begin with a dot (but not . and ..)\n"
+        "  -R, --recursive        and what is below\n"
+        "  -d, --directory        folders themselves, and not what they hold\n"
+        "  -1, --one              one a line, also on a terminal\n"
+        "  -h, --human-readable   sizes as 1.5K\n" FS_USER_HELP "\n"
+        "Exit status: 1 when one of them failed (the others were listed), 125 when the agent "
+        "could\n"
+        "not be asked.\n",
+    .run = run,
+};

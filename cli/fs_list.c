@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/fs_list.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "cli/fs_words.h"
+#include "common/duration.h"
+#include "common/mem.h"
+
+enum { MODE, LINKS, OWNER, GROUP, SIZE, DATE, CELLS };
+
+struct fs_list_row {
+	char *name;         /* as it is */
+	char *shown;        /* as it is printed, a link's target with -l */
+	char *cells[CELLS]; /* with -l */
+	bool folder;
+};
+
+static char *device_or_size(const struct fs_list *l, const struct telex_file *f)
+{
+	char text[32];
+
+	if (f->type == TELEX_FILE_CHARACTER_DEVICE || f->type == TELEX_FILE_BLOCK_DEVICE)
+		return xasprintf("%" PRIu32 ", %" PRIu32, f->rdev_major, f->rdev_minor);
+	return xstrdup(fs_words_size(text, sizeof(text), f->size, l->human));
+}
+
+static void fill_long(const struct fs_list *l, struct fs_list_row *row, const struct telex_file *f)
+{
+	char text[32];
+
+	row->cells[MODE] = xstrdup(fs_words_mode(text, f->type, f->mode));
+	row->cells[LINKS] = xasprintf("%" PRIu64, f->links);
+	row->cells[OWNER] =
+	    fs_words_name(fs_words_owner(text, sizeof(text), f->user, f->uid), true);
+	row->cells[GROUP] =
+	    fs_words_name(fs_words_owner(text, sizeof(text), f->group, f->gid), true);
+	row->cells[SIZE] = device_or_size(l, f);
+	row->cells[DATE] =
+	    xstrdup(fs_words_date(text, sizeof(text), f->modified_ns, clock_realtime_ns()));
+}
+
+void fs_list_add(struct fs_list *l, const struct telex_file *f, const char *name)
+{
+	struct fs_list_row *row;
+
+	if (l->n == l->room) {
+		l->room = l->room ? 2 * l->room : 64;
+		l->rows = xreallocarray(l->rows, l->room, sizeof(*l->rows));
+	}
+	row = &l->rows[l->n++];
+	memset(row, 0, sizeof(*row));
+	row->name = xstrdup(name);
+	row->shown = fs_words_name(name, l->terminal);
+	row->folder = f->type == TELEX_FILE_DIRECTORY;
+	l->blocks += f->blocks;
+	if (!l->is_long)
+		return;
+	fill_long(l, row, f);
+	if (f->type == TELEX_FILE_SYMLINK) {
+		char *target = fs_words_name(f->link_target, l->terminal);
+		char *both = xasprintf("%s -> %s", row->shown, target);
+
+		free(row->shown);
+		free(target);
+		row->shown = both;
+	}
+}
+
+void fs_list_clear(struct fs_list *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		free(l->rows[i].name);
+		free(l->rows[i].shown);
+		for (size_t c = 0; c < CELLS; c++)
+			free(l->rows[i].cells[c]);
+	}
+	free(l->rows);
+	l->rows = NULL;
+	l->n = l->room = 0;
+	l->blocks = 0;
+}
+
+/* Characters, each of one column. */
+static size_t width(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += ((unsigned char)*text & 0xc0) != 0x80;
+	return n;
+}
+
+static void pad(size_t n)
+{
+	while (n-- > 0)
+		putchar(' ');
+}
+
+static void print_long(const struct fs_list *l)
+{
+	size_t widths[CELLS] = {0};
+
+	for (size_t i = 0; i < l->n; i++)
+		for (size_t c = 0; c < CELLS; c++) {
+			const size_t w = width(l->rows[i].cells[c]);
+
+			widths[c] = w > widths[c] ? w : widths[c];
+		}
+	for (size_t i = 0; i < l->n; i++) {
+		for (size_t c = 0; c < CELLS; c++) {
+			const char *text = l->rows[i].cells[c];
+			const size_t rest = widths[c] - width(text);
+			const bool right = c == LINKS || c == SIZE;
+
+			pad(right ? rest : 0);
+			fputs(text, stdout);
+			pad(1 + (right ? 0 : rest));
+		}
+		puts(l->rows[i].shown);
+	}
+}
+
+static size_t terminal_width(void)
+{
+	struct winsize size;
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
+		return 80;
+	return size.ws_col;
+}
+
+/* Column after column, all as wide as the widest name. */
+static void print_columns(const struct fs_list *l)
+{
+	size_t widest = 0, across, down;
+
+	for (size_t i = 0; i < l->n; i++) {
+		const size_t w = width(l->rows[i].shown);
+
+		widest = w > widest ? w : widest;
+	}
+	across = (terminal_width() + 2) / (widest + 2);
+	if (across == 0)
+		across = 1;
+	down = (l->n + across - 1) / across;
+	for (size_t y = 0; y < down; y++) {
+		for (size_t i = y; i < l->n; i += down) {
+			fputs(l->rows[i].shown, stdout);
+			if (i + down < l->n)
+				pad(widest + 2 - width(l->rows[i].shown));
+		}
+		putchar('\n');
+	}
+}
+
+void fs_list_print(const struct fs_list *l)
+{
+	if (l->n == 0)
+		return;
+	if (l->is_long)
+		print_long(l);
+	else if (l->columns)
+		print_columns(l);
+	else
+		for (size_t i = 0; i < l->n; i++)
+			puts(l->rows[i].shown);
+}
+
+void fs_list_print_folder(const struct fs_list *l, const char *name, bool blank)
+{
+	char text[32], *shown;
+
+	if (blank)
+		putchar('\n');
+	if (name) {
+		shown = fs_words_name(name, l->terminal);
+		printf("%s:\n", shown);
+		free(shown);
+	}
+	if (l->is_long)
+		printf("total %s\n", fs_words_size(text, sizeof(text),
+		                         l->human ? l->blocks * 512 : l->blocks / 2, l->human));
+	fs_list_print(l);
+}
+
+char **fs_list_folders(const struct fs_list *l)
+{
+	char **folders = xcalloc(l->n + 1, sizeof(*folders));
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->n; i++)
+		if (l->rows[i].folder)
+			folders[n++] = xstrdup(l->rows[i].name);
+	return folders;
+}
