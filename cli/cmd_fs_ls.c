@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/end.h"
 #include "cli/fs.h"
 #include "cli/fs_list.h"
 #include "cli/fs_words.h"
