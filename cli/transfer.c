@@ -16,6 +16,7 @@
 #include "cli/session.h"
 #include "common/duration.h"
 #include "common/signame.h"
+#include "common/tree_receive.h"
 
 struct transfer {
 	struct session s;
@@ -190,6 +191,7 @@ int transfer_run(
 
 	if (status != CLI_OK)
 		return status;
+	tree_more_files();
 	t.progress = progress_new(t.s.base, options->progress, 0, 0);
 	rc = put ? telex_put_tree(t.s.client, &t.going, &options->o, &ops, &t, &t.error)
 	         : telex_get_tree(t.s.client, &t.going, &options->o, &ops, &t, &t.error);

@@ -407,7 +407,7 @@ static int complete(struct tree_receiver *r, struct tree_wanted *w)
 	r->summary.saved_bytes += w->delta ? 0 : w->offset;
 	rc = tree_store_add(r, &whole);
 	/* Large ones do not wait for others. */
-	return rc == 0 && w->entry->size > TREE_BATCH_SIZE / 8 ? tree_store_commit(r) : rc;
+	return rc == 0 && w->entry->size > TREE_ALONE ? tree_store_commit(r, true) : rc;
 }
 
 int tree_content_end(struct tree_receiver *r, const Telex__V1__TreeEnd *end, struct err *e)

@@ -212,7 +212,7 @@ static void unmark(struct tree_receiver *r)
 
 int tree_finish(struct tree_receiver *r)
 {
-	int rc = tree_store_commit(r);
+	int rc = tree_store_commit(r, true);
 
 	for (size_t i = 0; rc == 0 && i < r->n_links; i++)
 		rc = make_link(r, r->links[i]);

@@ -26,6 +26,13 @@ static void folder_close(struct tree_folder *f)
 	f->fd = -1;
 }
 
+static dev_t device_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? st.st_dev : 0;
+}
+
 /* A place in the cache; errno EMFILE when all are in use. */
 static struct tree_folder *free_place(struct tree_receiver *r)
 {
@@ -38,7 +45,7 @@ static struct tree_folder *free_place(struct tree_receiver *r)
 			oldest = f;
 	}
 	/* Those that wait to be put in their place hold them. */
-	if (oldest == NULL && tree_store_commit(r) == 0)
+	if (oldest == NULL && tree_store_commit(r, false) == 0)
 		for (size_t i = 0; i < TREE_FOLDERS && oldest == NULL; i++)
 			if (r->folders[i].refs == 0)
 				oldest = &r->folders[i];
@@ -101,7 +108,7 @@ static struct tree_folder *folder_at(struct tree_receiver *r, const char *path, 
 		errno = saved;
 		return NULL;
 	}
-	*f = (struct tree_folder){.path = name, .fd = fd};
+	*f = (struct tree_folder){.path = name, .fd = fd, .dev = device_of(fd)};
 	return take(r, f);
 }
 
@@ -126,7 +133,7 @@ static struct tree_folder *parent_folder(struct tree_receiver *r)
 			close(fd);
 		return NULL;
 	}
-	*f = (struct tree_folder){.path = strdup(mark), .fd = fd};
+	*f = (struct tree_folder){.path = strdup(mark), .fd = fd, .dev = device_of(fd)};
 	if (f->path == NULL) {
 		folder_close(f);
 		return NULL;

@@ -49,7 +49,8 @@ int tree_receiver_new(struct tree_receiver **out, const struct tree_receiver_con
 	r->zeros = calloc(1, ZEROS);
 	r->unpacked = malloc(TREE_MESSAGE_MAX);
 	r->zstd = ZSTD_createDCtx();
-	if (r->zeros == NULL || r->unpacked == NULL || r->zstd == NULL ||
+	r->placed_fd = -1;
+	if (r->zeros == NULL || r->unpacked == NULL || r->zstd == NULL || tree_store_begin(r) < 0 ||
 	    (cfg->options->delete_extraneous && tree_set_new(&r->seen) < 0)) {
 		tree_receiver_free(r);
 		return TX_ENOMEM;
@@ -77,9 +78,7 @@ void tree_receiver_free(struct tree_receiver *r)
 	if (r == NULL)
 		return;
 	r->failing = true; /* nobody hears the answers */
-	(void)tree_store_commit(r);
-	for (size_t i = 0; i < r->n_batch; i++)
-		tree_whole_clear(r, &r->batch[i]);
+	tree_store_end(r);
 	tree_content_free(r);
 	for (size_t i = 0; i < TREE_FOLDERS; i++)
 		r->folders[i].refs = 0;

@@ -69,6 +69,10 @@ bool tree_id_valid(const char *id);
 /* Whether the folder was made by a try of this transfer that has not come to its end. */
 bool tree_marked(int folder_fd, const char *id);
 
+/* Raises the process's limit of descriptors, as far as it may: more small files are made durable at
+ * once then. For programs; a library leaves the limit alone. */
+void tree_more_files(void);
+
 /* All of it is copied but what pointers point to, which must last. The descriptors stay the
  * caller's. TX_ENOMEM. */
 int tree_receiver_new(struct tree_receiver **out, const struct tree_receiver_config *cfg);

@@ -13,14 +13,17 @@
 
 #define TREE_ID_SIZE    33
 #define TREE_TEMP_SIZE  64
-#define TREE_BATCH_MAX  256u
+#define TREE_BATCH_MAX  2048u /* as far as descriptors go */
+#define TREE_BATCH_MIN  64u
 #define TREE_FOLDERS    64u /* descriptors that are kept */
-#define TREE_BATCH_SIZE ((uint64_t)32 << 20)
+#define TREE_BATCH_SIZE ((uint64_t)64 << 20)
+#define TREE_ALONE      ((uint64_t)4 << 20) /* larger ones do not wait for others */
 
 /* A folder of the target that is open; counted. */
 struct tree_folder {
 	char *path;
 	int fd;
+	dev_t dev;
 	unsigned refs;
 	uint64_t used; /* when last */
 	bool reaped;   /* old parts were looked for */
@@ -34,7 +37,14 @@ struct tree_whole {
 	int fd;                    /* -1: a link or a special file, which has its temp */
 	uint64_t index, size;
 	char *path;
-	bool fresh; /* nothing has its name, as far as one knows */
+	bool fresh;    /* nothing has its name, as far as one knows */
+	int sys_errno; /* why it could not be put there */
+};
+
+/* One that has its name; that this lasts is still to be seen to. */
+struct tree_placed {
+	uint64_t index, size;
+	char *path;
 };
 
 /* An entry whose content is wanted, and is to come. */
@@ -59,10 +69,15 @@ struct tree_receiver {
 	struct tree_apply apply;
 	struct tree_folder folders[TREE_FOLDERS];
 	uint64_t clock;
-	int target_fd; /* -1: not made yet; its own */
-	struct tree_whole batch[TREE_BATCH_MAX];
-	size_t n_batch;
+	int target_fd;            /* -1: not made yet; its own */
+	struct tree_whole *batch; /* batch_max of them */
+	size_t n_batch, batch_max;
 	uint64_t batch_size;
+	/* Of the batch before, all on the file system of placed_fd. */
+	struct tree_placed *placed;
+	size_t n_placed;
+	int placed_fd;
+	dev_t placed_dev;
 	struct tree_wanted *wanted, **wanted_end;
 	/* Folders, for their attributes, and hard links: at the end. Arrays of entries. */
 	Telex__V1__TreeEntry **made, **links;
@@ -119,8 +134,12 @@ void tree_store_marker(char name[TREE_TEMP_SIZE], const char *id);
 int tree_store_folder(int dir_fd, const char *name, const char *marker);
 /* It is whole: answered once it has its name, durable. Takes w's parts. */
 int tree_store_add(struct tree_receiver *r, const struct tree_whole *w);
-/* Puts all that is whole in its place, and answers. */
-int tree_store_commit(struct tree_receiver *r);
+/* TX_ENOMEM. */
+int tree_store_begin(struct tree_receiver *r);
+void tree_store_end(struct tree_receiver *r);
+/* Puts all that is whole in its place. What was put there before is answered, and with `all` this,
+ * too; else it is with the next. */
+int tree_store_commit(struct tree_receiver *r, bool all);
 /* Removes the parts in a folder that nobody has gone on with for so long. */
 void tree_reap_parts(int dir_fd, int64_t life_s);
 void tree_whole_clear(struct tree_receiver *r, struct tree_whole *w);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -178,55 +179,148 @@ static int make_room(struct tree_receiver *r, struct tree_whole *w)
 	return tree_answer_removed(r, w->path);
 }
 
-static int sync_all(struct tree_receiver *r, bool folders)
+/* ---- durable ---- */
+
+/* What the process may have open, as tree_more_files set it: in a sandbox it cannot be asked. */
+static rlim_t open_max;
+
+int tree_store_begin(struct tree_receiver *r)
+{
+	struct rlimit limit = {.rlim_cur = open_max};
+
+	/* Descriptors are the process's, and others need some. */
+	r->batch_max = TREE_BATCH_MIN;
+	if ((open_max != 0 || getrlimit(RLIMIT_NOFILE, &limit) == 0) &&
+	    limit.rlim_cur / 4 > TREE_BATCH_MIN)
+		r->batch_max =
+		    limit.rlim_cur / 4 < TREE_BATCH_MAX ? limit.rlim_cur / 4 : TREE_BATCH_MAX;
+	r->batch = calloc(r->batch_max, sizeof(*r->batch));
+	r->placed = calloc(r->batch_max, sizeof(*r->placed));
+	return r->batch != NULL && r->placed != NULL ? 0 : TX_ENOMEM;
+}
+
+void tree_more_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max < TREE_BATCH_MAX * 4 ? limit.rlim_max : TREE_BATCH_MAX * 4;
+	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+		open_max = limit.rlim_cur;
+}
+
+static void forget_placed(struct tree_receiver *r)
+{
+	for (size_t i = 0; i < r->n_placed; i++)
+		free(r->placed[i].path);
+	r->n_placed = 0;
+	if (r->placed_fd >= 0)
+		close(r->placed_fd);
+	r->placed_fd = -1;
+}
+
+void tree_store_end(struct tree_receiver *r)
+{
+	if (r->batch != NULL && r->placed != NULL)
+		(void)tree_store_commit(r, true);
+	for (size_t i = 0; i < r->n_batch; i++)
+		tree_whole_clear(r, &r->batch[i]);
+	forget_placed(r);
+	free(r->batch);
+	free(r->placed);
+}
+
+/* The batch before, whose names are durable by now, or not for this errno. */
+static int answer_placed(struct tree_receiver *r, int sys_errno)
 {
 	int rc = 0;
 
-	if (r->n_batch > FEW)
-		return syncfs(r->batch[0].folder->fd);
-	for (size_t i = 0; rc == 0 && i < r->n_batch; i++) {
-		if (folders)
-			rc = fsync(r->batch[i].folder->fd);
-		else if (r->batch[i].fd >= 0)
-			rc = fsync(r->batch[i].fd);
+	for (size_t i = 0; i < r->n_placed; i++) {
+		struct tree_placed *p = &r->placed[i];
+		int said;
+
+		if (sys_errno != 0) {
+			said = tree_answer_errno(r, p->index, p->path, sys_errno, "make durable");
+		} else {
+			r->summary.files++;
+			r->summary.bytes += p->size;
+			tree_note(r, TREE_NOTE_DONE, p->path, p->size);
+			said = tree_answer_done(r, p->index, p->path, false);
+		}
+		if (rc == 0)
+			rc = said;
 	}
+	forget_placed(r);
 	return rc;
 }
 
-static int answer_placed(struct tree_receiver *r, struct tree_whole *w)
+/* The names of the batch before. */
+static int settle(struct tree_receiver *r)
 {
-	r->summary.files++;
-	r->summary.bytes += w->size;
-	tree_note(r, TREE_NOTE_DONE, w->path, w->size);
-	return tree_answer_done(r, w->index, w->path, false);
+	return answer_placed(r, syncfs(r->placed_fd) != 0 ? errno : 0);
 }
 
-int tree_store_commit(struct tree_receiver *r)
+static bool one_device(const struct tree_receiver *r)
 {
-	int rc = 0, failed[TREE_BATCH_MAX] = {0}, all = 0;
+	for (size_t i = 1; i < r->n_batch; i++)
+		if (r->batch[i].folder->dev != r->batch[0].folder->dev)
+			return false;
+	return true;
+}
 
-	if (r->n_batch == 0)
-		return 0;
-	if (sync_all(r, false) != 0)
-		all = errno;
-	for (size_t i = 0; i < r->n_batch && all == 0; i++) {
-		struct tree_whole *w = &r->batch[i];
+/* The contents of the batch, and with them the names of the one before, where they are on the same
+ * file system. errno's. */
+static int sync_contents(struct tree_receiver *r, bool each)
+{
+	for (size_t i = 0; each && i < r->n_batch; i++)
+		if (r->batch[i].fd >= 0 && fsync(r->batch[i].fd) != 0)
+			return errno;
+	if (!each && r->n_batch > 0 && syncfs(r->batch[0].folder->fd) != 0)
+		return errno;
+	return 0;
+}
 
-		if (place(w) == 0)
-			continue;
-		failed[i] = errno;
-		if ((errno == EISDIR || errno == ENOTEMPTY) && make_room(r, w) == 0 &&
-		    place(w) == 0)
-			failed[i] = 0;
+static int sync_folders(struct tree_receiver *r)
+{
+	struct tree_folder *last = NULL;
+
+	for (size_t i = 0; i < r->n_batch; i++) {
+		if (r->batch[i].folder != last && fsync(r->batch[i].folder->fd) != 0)
+			return errno;
+		last = r->batch[i].folder;
 	}
-	if (all == 0 && sync_all(r, true) != 0)
-		all = errno;
+	return 0;
+}
+
+static void place_one(struct tree_receiver *r, struct tree_whole *w)
+{
+	if (place(w) == 0)
+		return;
+	w->sys_errno = errno;
+	if ((errno == EISDIR || errno == ENOTEMPTY) && make_room(r, w) == 0 && place(w) == 0)
+		w->sys_errno = 0;
+}
+
+/* What has its name now goes to the placed ones, the others are answered. */
+static int hand_over(struct tree_receiver *r)
+{
+	int rc = 0;
+
+	if (r->n_batch > 0) {
+		r->placed_fd = fcntl(r->batch[0].folder->fd, F_DUPFD_CLOEXEC, 0);
+		r->placed_dev = r->batch[0].folder->dev;
+	}
 	for (size_t i = 0; i < r->n_batch; i++) {
 		struct tree_whole *w = &r->batch[i];
-		int one = all != 0 ? all : failed[i], said;
+		int said = 0;
 
-		said = one != 0 ? tree_answer_errno(r, w->index, w->path, one, "write")
-		                : answer_placed(r, w);
+		if (w->sys_errno != 0) {
+			said = tree_answer_errno(r, w->index, w->path, w->sys_errno, "write");
+		} else {
+			r->placed[r->n_placed++] = (struct tree_placed){w->index, w->size, w->path};
+			w->path = NULL;
+		}
 		if (rc == 0)
 			rc = said;
 		tree_whole_clear(r, w);
@@ -236,12 +330,47 @@ int tree_store_commit(struct tree_receiver *r)
 	return rc;
 }
 
+int tree_store_commit(struct tree_receiver *r, bool all)
+{
+	bool same = one_device(r);
+	/* syncfs for many, fsync for few, and where there are several file systems. */
+	bool each = !same || (r->n_batch <= FEW && r->n_placed == 0);
+	int rc = 0, failed;
+
+	if (r->n_placed > 0 &&
+	    (!same || r->n_batch == 0 || r->batch[0].folder->dev != r->placed_dev))
+		rc = settle(r);
+	if (rc < 0 || r->n_batch == 0)
+		return rc;
+	failed = sync_contents(r, each);
+	if (r->n_placed > 0)
+		rc = answer_placed(r, failed);
+	for (size_t i = 0; i < r->n_batch; i++) {
+		r->batch[i].sys_errno = failed;
+		if (failed == 0)
+			place_one(r, &r->batch[i]);
+	}
+	if (each) {
+		int folders = failed == 0 ? sync_folders(r) : 0;
+		int over = hand_over(r);
+
+		rc = rc < 0 ? rc : over;
+		over = answer_placed(r, folders);
+		return rc < 0 ? rc : over;
+	}
+	failed = hand_over(r);
+	if (rc == 0)
+		rc = failed;
+	if (rc == 0 && (all || r->placed_fd < 0) && r->n_placed > 0)
+		rc = r->placed_fd < 0 ? answer_placed(r, EMFILE) : settle(r);
+	return rc;
+}
+
 int tree_store_add(struct tree_receiver *r, const struct tree_whole *w)
 {
 	r->batch[r->n_batch++] = *w;
 	r->batch_size += w->size;
-	/* A large one goes alone, by its own fsync. */
-	if (r->n_batch == TREE_BATCH_MAX || r->batch_size >= TREE_BATCH_SIZE)
-		return tree_store_commit(r);
+	if (r->n_batch == r->batch_max || r->batch_size >= TREE_BATCH_SIZE)
+		return tree_store_commit(r, false);
 	return 0;
 }

@@ -21,6 +21,7 @@
 #include "common/digest.h"
 #include "common/files_frame.h"
 #include "common/log.h"
+#include "common/tree_receive.h"
 
 struct program {
 	struct call *call;
@@ -164,6 +165,7 @@ int main(int argc, char **argv)
 	}
 	(void)prctl(PR_SET_NAME, "telex-files");
 	umask(022);
+	tree_more_files();
 	ignore_signals();
 	log_open("files", LOG_LEVEL_INFO, false, STDERR_FILENO);
 	(void)setsockopt(FILES_FD, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
