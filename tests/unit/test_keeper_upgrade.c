@@ -721,6 +721,7 @@ static void a_state_of_a_newer_version_is_refused_by_the_program(void **state)
 	uint32_t newer = STATE_VERSION + 1;
 	uint8_t *data;
 	size_t len, n;
+	const char *top = getenv("top_builddir") != NULL ? getenv("top_builddir") : ".";
 	char command[1024], text[512];
 	struct rig r;
 	struct peer p;
@@ -743,9 +744,9 @@ static void a_state_of_a_newer_version_is_refused_by_the_program(void **state)
 	assert_int_equal(memfile_freeze("state", data, len, &fd, &e), 0);
 	free(data);
 	snprintf(command, sizeof(command),
-	    "exec %s/telexd -c %s/conf --worker /bin/true --check-state 3</proc/%d/fd/%d 2>&1",
-	    getenv("top_builddir") != NULL ? getenv("top_builddir") : ".", r.dir, (int)getpid(),
-	    fd);
+	    "exec %s/telexd -c %s/conf --worker %s/telex-worker --check-state 3</proc/%d/fd/%d "
+	    "2>&1",
+	    top, r.dir, top, (int)getpid(), fd);
 	out = popen(command, "re");
 	assert_non_null(out);
 	n = fread(text, 1, sizeof(text) - 1, out);
