@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -249,6 +250,7 @@ static void one_that_fails_then_says_why(void **state)
 	begin(&s);
 	let_go(&s);
 	rig_write(&s.r, "program", "this is no program\n");
+	assert_int_equal(chmod(s.program, 0755), 0); /* what the rig writes is for the agent alone */
 	assert_true(take_lease(&s));
 	run_hanging(&s, &pj, "hangs");
 	let_go(&s);
