@@ -466,7 +466,8 @@ static int take_entry(struct tree_receiver *r, const Telex__V1__TreeEntry *e, st
 		return rc;
 	r->last_index = e->index;
 	r->summary.entries++;
-	memcpy(a.path, e->path.data, e->path.len);
+	if (e->path.len > 0)
+		memcpy(a.path, e->path.data, e->path.len);
 	a.path[e->path.len] = '\0';
 	if (!is_asked_for(r, a.path))
 		return err_set(e_out, TX_EPROTO, "the sender named a file that was not asked for");
