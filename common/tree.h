@@ -51,6 +51,9 @@ void tree_failure(Telex__V1__FileError *out, int sys_errno, const char *what, co
 /* The same for what no errno says. */
 void tree_failure_words(Telex__V1__FileError *out, int code, const char *reason, const char *fmt,
     ...) __attribute__((format(printf, 4, 5)));
+/* A path as it may stand in a sentence: "the target" for the empty one. Returns out. */
+#define TREE_SHOWN_SIZE 512
+const char *tree_shown(char out[TREE_SHOWN_SIZE], const char *path);
 void tree_failure_clear(Telex__V1__FileError *e);
 
 /* ---- messages ---- */

@@ -167,7 +167,7 @@ int tree_answer_errno(
 {
 	Telex__V1__FileError error;
 
-	tree_failure(&error, sys_errno, what, path[0] != '\0' ? path : "the target");
+	tree_failure(&error, sys_errno, what, path);
 	return tree_answer_failed(r, index, path, &error);
 }
 

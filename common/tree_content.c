@@ -111,8 +111,8 @@ static int want_delta(struct tree_receiver *r, const Telex__V1__TreeEntry *e, st
 	} to = {r, e->index};
 	int fd, rc;
 
-	if (!r->cfg.options->delta || !S_ISREG(there->st_mode) || e->size < TREE_DELTA_MIN ||
-	    (uint64_t)there->st_size < TREE_DELTA_MIN)
+	if (!r->cfg.options->delta || r->cfg.unreadable || !S_ISREG(there->st_mode) ||
+	    e->size < TREE_DELTA_MIN || (uint64_t)there->st_size < TREE_DELTA_MIN)
 		return 0;
 	fd = open_beneath(f->fd, name, O_RDONLY | O_NONBLOCK);
 	if (fd < 0)
@@ -133,10 +133,11 @@ int tree_content_want(struct tree_receiver *r, const Telex__V1__TreeEntry *e, co
 	int rc = 0;
 
 	if (!tree_id_valid(e->upload_id)) {
+		char shown[TREE_SHOWN_SIZE];
 		Telex__V1__FileError error;
 
 		tree_failure_words(&error, RPC_INVALID_ARGUMENT, "BAD_REQUEST",
-		    "upload_id: 16 to 32 of 0-9 a-f are needed");
+		    "%s: upload_id: 16 to 32 of 0-9 a-f are needed", tree_shown(shown, path));
 		return tree_answer_failed(r, e->index, path, &error);
 	}
 	w = calloc(1, sizeof(*w));
@@ -154,6 +155,7 @@ int tree_content_want(struct tree_receiver *r, const Telex__V1__TreeEntry *e, co
 	}
 	*r->wanted_end = w;
 	r->wanted_end = &w->next;
+	r->n_wanted++;
 	snprintf(w->temp, sizeof(w->temp), ".telex-%s.part", e->upload_id);
 	reap_parts(f);
 	if (fstatat(f->fd, w->temp, &part, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(part.st_mode) &&
@@ -187,6 +189,7 @@ static void wanted_pop(struct tree_receiver *r)
 	struct tree_wanted *w = r->wanted;
 
 	r->wanted = w->next;
+	r->n_wanted--;
 	if (r->wanted == NULL)
 		r->wanted_end = &r->wanted;
 	wanted_close(r, w);
@@ -214,14 +217,15 @@ static int give_up(struct tree_receiver *r, struct tree_wanted *w, Telex__V1__Fi
 static int give_up_errno(
     struct tree_receiver *r, struct tree_wanted *w, int sys_errno, const char *what)
 {
+	char shown[TREE_SHOWN_SIZE];
 	Telex__V1__FileError error;
 
-	tree_failure(&error, sys_errno, what, w->path[0] != '\0' ? w->path : "the target");
-	if (sys_errno == EWOULDBLOCK) {
-		tree_failure_clear(&error);
+	if (sys_errno == EWOULDBLOCK)
 		tree_failure_words(&error, RPC_ABORTED, "UPLOAD_BUSY",
-		    "another transfer is writing this very file; try again when it has ended");
-	}
+		    "%s: another transfer is writing this very file; try again when it has ended",
+		    tree_shown(shown, w->path));
+	else
+		tree_failure(&error, sys_errno, what, w->path);
 	return give_up(r, w, &error);
 }
 
@@ -237,6 +241,26 @@ static int lock_part(int fd)
 	return 0;
 }
 
+/* The part, made where it is not there. What somebody else put there under its name could be
+ * changed by him after it was checked: it is removed, and never written. errno on -1. */
+static int own_part(int dir_fd, const char *name)
+{
+	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+	struct stat st;
+	int fd = openat(dir_fd, name, flags);
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+	    st.st_nlink == 1)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	if (fd < 0 && errno == ENOENT)
+		return openat(dir_fd, name, flags | O_CREAT | O_EXCL, 0600);
+	if (unlinkat(dir_fd, name, 0) != 0 && errno != ENOENT)
+		return -1;
+	return openat(dir_fd, name, flags | O_CREAT | O_EXCL, 0600);
+}
+
 /* Opens the part, and takes into account what is in it. errno on -1. */
 static int open_part(struct tree_receiver *r, struct tree_wanted *w)
 {
@@ -246,8 +270,7 @@ static int open_part(struct tree_receiver *r, struct tree_wanted *w)
 	w->folder = tree_folder_of(r, w->path, &name);
 	if (w->folder == NULL)
 		return -1;
-	w->fd = openat(
-	    w->folder->fd, w->temp, O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	w->fd = own_part(w->folder->fd, w->temp);
 	if (w->fd < 0 || lock_part(w->fd) != 0 || fstat(w->fd, &st) != 0)
 		return -1;
 	/* The one who held it may have put it in its place meanwhile. */
@@ -288,10 +311,13 @@ static int write_all(int fd, const uint8_t *data, size_t len, uint64_t at)
 }
 
 /* Bytes at w->at. errno on -1. */
-static int put(struct tree_wanted *w, const uint8_t *data, size_t len)
+static int put(struct tree_receiver *r, struct tree_wanted *w, const uint8_t *data, size_t len)
 {
-	if (len > w->entry->size - w->at) {
-		errno = EPROTO;
+	/* What is written counts, however few bytes of a difference said it. */
+	r->total_bytes += len;
+	if (len > w->entry->size - w->at ||
+	    (r->cfg.max_bytes != 0 && r->total_bytes > r->cfg.max_bytes)) {
+		errno = len > w->entry->size - w->at ? EPROTO : EFBIG;
 		return -1;
 	}
 	if (write_all(w->fd, data, len, w->at) != 0)
@@ -321,9 +347,16 @@ static int put_hole(struct tree_receiver *r, struct tree_wanted *w, uint64_t to)
 	return 0;
 }
 
+struct patched {
+	struct tree_receiver *r;
+	struct tree_wanted *w;
+};
+
 static int put_patched(const uint8_t *data, size_t len, void *arg)
 {
-	return put(arg, data, len);
+	const struct patched *p = arg;
+
+	return put(p->r, p->w, data, len);
 }
 
 /* The first in the queue, opened; NULL with *rc: there is nothing to do for it. */
@@ -356,18 +389,18 @@ int tree_content_data(struct tree_receiver *r, const struct tree_data *d, struct
 		r->cfg.note(&note, r->cfg.arg);
 	if (w == NULL)
 		return rc;
-	r->total_bytes += d->len;
-	if (r->cfg.max_bytes != 0 && r->total_bytes > r->cfg.max_bytes)
-		return give_up_errno(r, w, EFBIG, "write");
 	if (w->delta) {
-		rc = tree_patch_run(w->patch, d->data, d->len, put_patched, w);
+		struct patched p = {r, w};
+
+		rc = tree_patch_run(w->patch, d->data, d->len, put_patched, &p);
 		if (rc == TX_EPROTO)
 			errno = EPROTO;
 		return rc < 0 ? give_up_errno(r, w, errno, "write") : 0;
 	}
 	if (d->offset < w->at || d->offset > w->entry->size || d->len > w->entry->size - d->offset)
 		return err_set(e, TX_EPROTO, "content at an offset where it cannot be");
-	if ((d->offset > w->at && put_hole(r, w, d->offset) != 0) || put(w, d->data, d->len) != 0)
+	if ((d->offset > w->at && put_hole(r, w, d->offset) != 0) ||
+	    put(r, w, d->data, d->len) != 0)
 		return give_up_errno(r, w, errno, "write");
 	return 0;
 }
@@ -377,9 +410,11 @@ int tree_content_data(struct tree_receiver *r, const struct tree_data *d, struct
 static int refuse_sum(
     struct tree_receiver *r, struct tree_wanted *w, const char *reason, const char *words)
 {
+	char shown[TREE_SHOWN_SIZE];
 	Telex__V1__FileError error;
 
-	tree_failure_words(&error, RPC_DATA_LOSS, reason, "%s", words);
+	tree_failure_words(
+	    &error, RPC_DATA_LOSS, reason, "%s: %s", tree_shown(shown, w->path), words);
 	return give_up(r, w, &error);
 }
 

@@ -57,12 +57,20 @@ void tree_failure_words(
 	va_end(ap);
 }
 
+const char *tree_shown(char out[TREE_SHOWN_SIZE], const char *path)
+{
+	if (path[0] == '\0')
+		path = "the target";
+	escape_text(out, TREE_SHOWN_SIZE, path, strlen(path));
+	return out;
+}
+
 void tree_failure(Telex__V1__FileError *out, int sys_errno, const char *what, const char *path)
 {
-	char shown[512];
+	char shown[TREE_SHOWN_SIZE];
 	int code = rpc_code_from_errno(sys_errno);
 
-	escape_text(shown, sizeof(shown), path, strlen(path));
+	tree_shown(shown, path);
 	if (sys_errno == EROFS)
 		code = RPC_FAILED_PRECONDITION;
 	if (sys_errno == EXDEV)

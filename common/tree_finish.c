@@ -96,6 +96,9 @@ static int remove_one(struct tree_receiver *r, int fd, const char *path, const c
 	/* What the filters leave out is nobody's business, and parts of uploads are in use. */
 	if (tree_excluded(r->cfg.options, path, S_ISDIR(st.st_mode)))
 		return 0;
+	/* Where not all that is below may be written, folders stay, as nobody looks into them. */
+	if (r->cfg.allowed != NULL && (S_ISDIR(st.st_mode) || !r->cfg.allowed(path, r->cfg.arg)))
+		return tree_answer_errno(r, 0, path, EPERM, "remove");
 	if (!r->cfg.options->dry_run && tree_remove(fd, name) != 0)
 		return tree_answer_errno(r, 0, path, errno, "remove");
 	return tree_answer_removed(r, path);

@@ -121,6 +121,7 @@ int tree_gather_trouble(struct tree_sender *s, const char *path, int sys_errno, 
 	Telex__V1__TreeFailed failed = TELEX__V1__TREE_FAILED__INIT, *list[1] = {&failed};
 	Telex__V1__FileError error;
 	struct tree_note note = {.kind = TREE_NOTE_FAILED, .path = path, .error = &error};
+	char shown[TREE_SHOWN_SIZE];
 	struct tree_span span;
 	int rc = tree_gather_flush(s);
 
@@ -128,9 +129,10 @@ int tree_gather_trouble(struct tree_sender *s, const char *path, int sys_errno, 
 		return rc;
 	s->errors++;
 	if (sys_errno != 0)
-		tree_failure(&error, sys_errno, what, path[0] != '\0' ? path : "it");
+		tree_failure(&error, sys_errno, what, path);
 	else
-		tree_failure_words(&error, RPC_FAILED_PRECONDITION, "NOT_SUPPORTED", "%s", what);
+		tree_failure_words(&error, RPC_FAILED_PRECONDITION, "NOT_SUPPORTED", "%s: %s",
+		    tree_shown(shown, path), what);
 	if (s->cfg.note != NULL)
 		s->cfg.note(&note, s->cfg.arg);
 	failed.path.data = (uint8_t *)(uintptr_t)path;

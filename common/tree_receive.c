@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 #include <zstd.h>
 
 #include "common/beneath.h"
+#include "common/rpc_arena.h"
 #include "common/rpc_status.h"
 #include "common/tree_receive_internal.h"
 
@@ -119,6 +121,16 @@ static int failed(
     struct tree_receiver *r, const struct arriving *a, int sys_errno, const char *what)
 {
 	return tree_answer_errno(r, a->e->index, a->path, sys_errno, what);
+}
+
+static int refused(struct tree_receiver *r, const struct arriving *a, int code, const char *reason,
+    const char *words)
+{
+	char shown[TREE_SHOWN_SIZE];
+	Telex__V1__FileError error;
+
+	tree_failure_words(&error, code, reason, "%s %s", tree_shown(shown, a->path), words);
+	return tree_answer_failed(r, a->e->index, a->path, &error);
 }
 
 static int unchanged(struct tree_receiver *r, const struct arriving *a)
@@ -244,18 +256,15 @@ static int take_link(struct tree_receiver *r, struct arriving *a)
 	char target[TREE_PATH_MAX + 2], temp[TREE_TEMP_SIZE];
 	size_t len = a->e->link_target.len;
 	const char *what = "make the link";
-	Telex__V1__FileError error;
 	ssize_t n;
 
 	if (len == 0 || len > TREE_PATH_MAX || memchr(a->e->link_target.data, 0, len) != NULL)
 		return failed(r, a, len == 0 ? ENOENT : ENAMETOOLONG, what);
 	memcpy(target, a->e->link_target.data, len);
 	target[len] = '\0';
-	if (r->cfg.links_stay && !tree_link_stays(a->path, target)) {
-		tree_failure_words(&error, RPC_PERMISSION_DENIED, "OUTSIDE_ROOT",
-		    "the link %s leads out of the tree and was left out", a->path);
-		return tree_answer_failed(r, a->e->index, a->path, &error);
-	}
+	if (r->cfg.links_stay && !tree_link_stays(a->path, target))
+		return refused(r, a, RPC_PERMISSION_DENIED, "OUTSIDE_ROOT",
+		    "leads out of the tree and was left out");
 	if (a->is_there && S_ISLNK(a->there.st_mode) && (size_t)a->there.st_size == len) {
 		char old[TREE_PATH_MAX + 2];
 
@@ -288,29 +297,46 @@ static mode_t special_mode(Telex__V1__FileType type)
 	}
 }
 
+/* Of what was just made: not of what somebody who may write to the folder puts there instead. */
+static int set_mode(int dir_fd, const char *name, mode_t kind, mode_t mode)
+{
+	int fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	char path[40];
+	struct stat st;
+	int rc = -1, saved;
+
+	if (fd < 0)
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	errno = EAGAIN;
+	if (fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == kind && st.st_uid == geteuid() &&
+	    st.st_nlink == 1)
+		rc = chmod(path, mode);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return rc;
+}
+
 static int take_special(struct tree_receiver *r, struct arriving *a)
 {
 	mode_t mode = special_mode(a->e->type);
 	dev_t dev = makedev(a->e->rdev_major, a->e->rdev_minor);
 	const char *what = "make the special file";
 	char temp[TREE_TEMP_SIZE];
-	Telex__V1__FileError error;
 
-	if (mode == 0 || !r->cfg.options->specials) {
-		tree_failure_words(&error, RPC_FAILED_PRECONDITION, "NOT_SUPPORTED",
-		    "%s is a special file and was left out", a->path);
-		return tree_answer_failed(r, a->e->index, a->path, &error);
-	}
+	if (mode == 0 || !r->cfg.options->specials)
+		return refused(r, a, RPC_FAILED_PRECONDITION, "NOT_SUPPORTED",
+		    "is a special file and was left out");
 	if (a->is_there && (a->there.st_mode & S_IFMT) == mode &&
 	    (mode == S_IFIFO || mode == S_IFSOCK || a->there.st_rdev == dev) &&
 	    tree_applied(&r->apply, a->folder->fd, a->name, &a->there, a->e))
 		return unchanged(r, a);
 	tree_store_random(temp);
-	/* The mode at once: nobody but us has the name, and chmod by a name would follow. */
 	if (mknodat(a->folder->fd, temp, mode | 0600, dev) != 0)
 		return failed(r, a, errno, what);
 	what = "set the mode of";
-	if (fchmodat(a->folder->fd, temp, tree_mode(&r->apply, a->e), 0) != 0 ||
+	if (set_mode(a->folder->fd, temp, mode, tree_mode(&r->apply, a->e)) != 0 ||
 	    tree_apply_name(&r->apply, a->folder->fd, temp, a->e, &what) != 0)
 		return give_up_temp(r, a, -1, temp, what);
 	return store(r, a, -1, temp);
@@ -348,7 +374,8 @@ static int only_attributes(struct tree_receiver *r, struct arriving *a)
 	const char *what = "open";
 	int fd, saved;
 
-	if (tree_applied(&r->apply, a->folder->fd, a->name, &a->there, a->e))
+	if (r->cfg.options->dry_run ||
+	    tree_applied(&r->apply, a->folder->fd, a->name, &a->there, a->e))
 		return unchanged(r, a);
 	fd = open_beneath(a->folder->fd, a->name, O_RDONLY | O_NONBLOCK);
 	if (fd < 0 || tree_apply_fd(&r->apply, fd, a->e, &what) != 0) {
@@ -444,6 +471,9 @@ static bool is_asked_for(const struct tree_receiver *r, const char *path)
 
 static int check_entry(struct tree_receiver *r, const Telex__V1__TreeEntry *e, struct err *e_out)
 {
+	if (r->n_wanted >= TREE_UNANSWERED)
+		return err_set(
+		    e_out, TX_EPROTO, "too many entries at once: their contents are due");
 	if (e->index <= r->last_index)
 		return err_set(e_out, TX_EPROTO, "entries are not in their order");
 	if (!tree_path_valid(e->path.data, e->path.len))
@@ -457,11 +487,35 @@ static int check_entry(struct tree_receiver *r, const Telex__V1__TreeEntry *e, s
 	return 0;
 }
 
+/* It is made at the end; what it leads to becomes readable by another name. */
+static int take_hard_link(struct tree_receiver *r, const struct arriving *a)
+{
+	char old[TREE_PATH_MAX + 1];
+
+	memcpy(old, a->e->hard_link.data, a->e->hard_link.len);
+	old[a->e->hard_link.len] = '\0';
+	if (r->cfg.unreadable || (r->cfg.allowed != NULL && !r->cfg.allowed(old, r->cfg.arg)))
+		return refused(r, a, RPC_PERMISSION_DENIED, "NOT_ALLOWED",
+		    "is a hard link to what may not be read by policy; send it as a file");
+	return keep(&r->links, &r->n_links, &r->links_room, a);
+}
+
+/* The sender waits when too much is unanswered: what was gathered does not wait for more then. */
+static int answer_in_time(struct tree_receiver *r, uint64_t index)
+{
+	uint64_t oldest = tree_store_oldest(r);
+
+	return oldest != 0 && index > oldest + TREE_UNANSWERED / 4 ? tree_store_commit(r, true) : 0;
+}
+
 static int take_entry(struct tree_receiver *r, const Telex__V1__TreeEntry *e, struct err *e_out)
 {
 	struct arriving a = {.e = e};
 	int rc = check_entry(r, e, e_out);
 
+	if (rc < 0)
+		return rc;
+	rc = answer_in_time(r, e->index);
 	if (rc < 0)
 		return rc;
 	r->last_index = e->index;
@@ -471,19 +525,15 @@ static int take_entry(struct tree_receiver *r, const Telex__V1__TreeEntry *e, st
 	a.path[e->path.len] = '\0';
 	if (!is_asked_for(r, a.path))
 		return err_set(e_out, TX_EPROTO, "the sender named a file that was not asked for");
-	if (r->cfg.allowed != NULL && !r->cfg.allowed(a.path, r->cfg.arg)) {
-		Telex__V1__FileError error;
-
-		tree_failure_words(&error, RPC_PERMISSION_DENIED, "NOT_ALLOWED",
-		    "the policy lets nothing be written there");
-		return tree_answer_failed(r, e->index, a.path, &error);
-	}
+	if (r->cfg.allowed != NULL && !r->cfg.allowed(a.path, r->cfg.arg))
+		return refused(
+		    r, &a, RPC_PERMISSION_DENIED, "NOT_ALLOWED", "may not be written by policy");
 	if (r->cfg.max_files != 0 && r->summary.entries > r->cfg.max_files)
 		return failed(r, &a, EFBIG, "write");
 	if (r->seen != NULL && tree_set_add(r->seen, a.path) < 0)
 		return TX_ENOMEM;
 	if (e->hard_link.len > 0)
-		return keep(&r->links, &r->n_links, &r->links_room, &a);
+		return take_hard_link(r, &a);
 	if (a.path[0] == '\0' && r->cfg.target_fd >= 0 &&
 	    e->type == TELEX__V1__FILE_TYPE__FILE_TYPE_DIRECTORY)
 		return take_folder(r, &a);
@@ -569,15 +619,19 @@ static void tell_failed(struct tree_receiver *r, const Telex__V1__TreeSend *s)
 static int take_message(
     struct tree_receiver *r, const uint8_t *msg, size_t len, bool packed, struct err *e)
 {
+	struct rpc_arena arena = {0};
 	struct tree_data d;
-	Telex__V1__TreeSend *s;
+	const Telex__V1__TreeSend *s;
 	int rc;
 
 	if (tree_data_parse(msg, len, &d) == 1)
 		return tree_content_data(r, &d, e);
-	s = telex__v1__tree_send__unpack(NULL, len, msg);
-	if (s == NULL)
+	s = (const Telex__V1__TreeSend *)rpc_arena_unpack(
+	    &arena, &telex__v1__tree_send__descriptor, msg, len);
+	if (s == NULL) {
+		rpc_arena_clear(&arena);
 		return err_set(e, TX_EPROTO, "a message cannot be read");
+	}
 	if (s->zstd.len > 0)
 		rc = packed ? err_set(e, TX_EPROTO, "a message is compressed twice")
 		            : take_packed(r, &s->zstd, e);
@@ -589,7 +643,7 @@ static int take_message(
 		rc = r->wanted != NULL ? err_set(e, TX_EPROTO, "it ends before its contents came")
 		                       : tree_finish(r);
 	}
-	telex__v1__tree_send__free_unpacked(s, NULL);
+	rpc_arena_clear(&arena);
 	return rc;
 }
 
@@ -599,6 +653,8 @@ int tree_receiver_take(struct tree_receiver *r, const uint8_t *msg, size_t len, 
 
 	if (r->finished)
 		return err_set(e, TX_EPROTO, "there is more after the end");
+	if (len > TREE_MESSAGE_MAX)
+		return err_set(e, TX_EPROTO, "a message is larger than 1 MiB");
 	rc = take_message(r, msg, len, false, e);
 	if (rc == TX_ENOMEM)
 		err_set(e, rc, "out of memory");

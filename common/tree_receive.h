@@ -54,6 +54,9 @@ struct tree_receiver_config {
 	    *only; /* NULL-terminated: the first components that may come; NULL: any */
 	/* Whether the entry may be written to; NULL: yes. */
 	bool (*allowed)(const char *path, void *arg);
+	/* What is there may not be read: nothing is told of it but size and time (no differences),
+	 * and it gets no other names. */
+	bool unreadable;
 	/* The transfer's id (tree_id_valid), or NULL: a target folder that is made here is marked
 	 * with it until the end, so that another try knows it again (tree_marked). */
 	const char *marker;

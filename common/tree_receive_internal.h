@@ -79,6 +79,7 @@ struct tree_receiver {
 	int placed_fd;
 	dev_t placed_dev;
 	struct tree_wanted *wanted, **wanted_end;
+	size_t n_wanted;
 	/* Folders, for their attributes, and hard links: at the end. Arrays of entries. */
 	Telex__V1__TreeEntry **made, **links;
 	size_t n_made, made_room, n_links, links_room;
@@ -140,6 +141,8 @@ void tree_store_end(struct tree_receiver *r);
 /* Puts all that is whole in its place. What was put there before is answered, and with `all` this,
  * too; else it is with the next. */
 int tree_store_commit(struct tree_receiver *r, bool all);
+/* The index of the first that is not answered; 0: there is none. */
+uint64_t tree_store_oldest(const struct tree_receiver *r);
 /* Removes the parts in a folder that nobody has gone on with for so long. */
 void tree_reap_parts(int dir_fd, int64_t life_s);
 void tree_whole_clear(struct tree_receiver *r, struct tree_whole *w);

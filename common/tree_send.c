@@ -6,7 +6,7 @@
 #include <string.h>
 #include <zstd.h>
 
-#include "common/rpc_status.h"
+#include "common/rpc_arena.h"
 #include "common/tree_send_internal.h"
 
 int tree_sender_new(struct tree_sender **out, const struct tree_sender_config *cfg)
@@ -60,8 +60,6 @@ void tree_sender_free(struct tree_sender *s)
 		free(s->inodes[i].path);
 	free(s->inodes);
 	free(s->again);
-	if (s->summary != NULL)
-		telex__v1__tree_summary__free_unpacked(s->summary, NULL);
 	ZSTD_freeCCtx(s->zstd);
 	free(s->compressed);
 	free(s->contents);
@@ -72,7 +70,7 @@ void tree_sender_free(struct tree_sender *s)
 
 const Telex__V1__TreeSummary *tree_sender_summary(const struct tree_sender *s)
 {
-	return s->summary;
+	return s->has_summary ? &s->summary : NULL;
 }
 
 uint64_t tree_sender_errors(const struct tree_sender *s)
@@ -167,7 +165,7 @@ int tree_sender_step(struct tree_sender *s)
 {
 	int rc;
 
-	if (s->summary != NULL || s->finish_sent)
+	if (s->finish_sent)
 		return 0;
 	rc = tree_supply_step(s);
 	if (rc != 0)
@@ -277,28 +275,38 @@ static int take_failed(struct tree_sender *s, const Telex__V1__TreeFailed *f, st
 	return 0;
 }
 
-int tree_sender_receive(struct tree_sender *s, const uint8_t *msg, size_t len, struct err *e)
+static int take_parts(struct tree_sender *s, const Telex__V1__TreeReceive *m, struct err *e)
 {
-	Telex__V1__TreeReceive *m = telex__v1__tree_receive__unpack(NULL, len, msg);
 	int rc = 0;
 
-	if (m == NULL)
-		return err_set(e, TX_EPROTO, "an answer cannot be read");
 	for (size_t i = 0; rc == 0 && i < m->n_wants; i++)
 		rc = tree_supply_want(s, m->wants[i], e);
 	for (size_t i = 0; rc == 0 && i < m->n_done; i++)
 		rc = take_done(s, m->done[i], e);
 	for (size_t i = 0; rc == 0 && i < m->n_failed; i++)
 		rc = take_failed(s, m->failed[i], e);
-	if (rc == 0 && m->summary != NULL) {
-		if (!s->finish_sent || s->summary != NULL) {
-			rc = err_set(e, TX_EPROTO, "the summary comes before the end");
-		} else {
-			s->summary = m->summary;
-			m->summary = NULL;
-		}
-	}
-	telex__v1__tree_receive__free_unpacked(m, NULL);
+	if (rc < 0 || m->summary == NULL)
+		return rc;
+	if (!s->finish_sent || s->has_summary)
+		return err_set(e, TX_EPROTO, "the summary comes before the end");
+	/* Numbers alone. */
+	s->summary = *m->summary;
+	s->has_summary = true;
+	return 0;
+}
+
+int tree_sender_receive(struct tree_sender *s, const uint8_t *msg, size_t len, struct err *e)
+{
+	struct rpc_arena arena = {0};
+	const Telex__V1__TreeReceive *m = NULL;
+	int rc;
+
+	if (len <= TREE_MESSAGE_MAX)
+		m = (const Telex__V1__TreeReceive *)rpc_arena_unpack(
+		    &arena, &telex__v1__tree_receive__descriptor, msg, len);
+	rc = m != NULL ? take_parts(s, m, e)
+	               : err_set(e, TX_EPROTO, "an answer cannot be read, or is larger than 1 MiB");
+	rpc_arena_clear(&arena);
 	if (rc == TX_ENOMEM)
 		err_set(e, rc, "out of memory");
 	return rc;

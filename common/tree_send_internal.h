@@ -78,7 +78,8 @@ struct tree_sender {
 	void *zstd;
 	uint8_t *compressed;
 	unsigned incompressible; /* messages to leave alone */
-	Telex__V1__TreeSummary *summary;
+	Telex__V1__TreeSummary summary;
+	bool has_summary;
 	uint64_t errors, bytes, files;
 };
 

@@ -173,7 +173,8 @@ static int place(struct tree_whole *w)
 /* Whether what is there keeps a file from its name, but must not: with delete_extraneous. */
 static int make_room(struct tree_receiver *r, struct tree_whole *w)
 {
-	if (!r->cfg.options->delete_extraneous || tree_remove(w->folder->fd, w->name) != 0)
+	if (!r->cfg.options->delete_extraneous || r->cfg.allowed != NULL ||
+	    tree_remove(w->folder->fd, w->name) != 0)
 		return -1;
 	tree_folder_forget(r);
 	return tree_answer_removed(r, w->path);
@@ -364,6 +365,13 @@ int tree_store_commit(struct tree_receiver *r, bool all)
 	if (rc == 0 && (all || r->placed_fd < 0) && r->n_placed > 0)
 		rc = r->placed_fd < 0 ? answer_placed(r, EMFILE) : settle(r);
 	return rc;
+}
+
+uint64_t tree_store_oldest(const struct tree_receiver *r)
+{
+	if (r->n_placed > 0)
+		return r->placed[0].index;
+	return r->n_batch > 0 ? r->batch[0].index : 0;
 }
 
 int tree_store_add(struct tree_receiver *r, const struct tree_whole *w)

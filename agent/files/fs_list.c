@@ -19,6 +19,7 @@
 #include "agent/files/walk.h"
 #include "common/beneath.h"
 #include "common/err.h"
+#include "common/tree_meta.h"
 
 #define ASK_EVERY 64 /* entries, whether the worker is gone */
 
@@ -62,7 +63,7 @@ static void set_name(struct info *out, const char *path, unsigned type)
 	telex__v1__file_info__init(&out->file);
 	out->file.path.data = (uint8_t *)(uintptr_t)path;
 	out->file.path.len = strlen(path);
-	out->file.type = info_type(DTTOIF(type));
+	out->file.type = tree_type(DTTOIF(type));
 }
 
 /* All that is known of an entry. 0 or an errno; info_clear in any case. */
@@ -77,7 +78,7 @@ static int look(const struct listing *l, const struct walk_entry *e, struct info
 	if (statx(e->dir_fd, e->name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, INFO_MASK, &st) != 0)
 		return errno;
 	if (l->request->names_only) {
-		out->file.type = info_type(st.stx_mode);
+		out->file.type = tree_type(st.stx_mode);
 		return 0;
 	}
 	if (!S_ISLNK(st.stx_mode) && !l->request->extended_attributes) {

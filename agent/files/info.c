@@ -11,30 +11,9 @@
 #include <unistd.h>
 
 #include "agent/files/names.h"
+#include "common/tree_meta.h"
 
 #define XATTRS_MAX 4096
-
-Telex__V1__FileType info_type(unsigned mode)
-{
-	switch (mode & S_IFMT) {
-	case S_IFREG:
-		return TELEX__V1__FILE_TYPE__FILE_TYPE_REGULAR;
-	case S_IFDIR:
-		return TELEX__V1__FILE_TYPE__FILE_TYPE_DIRECTORY;
-	case S_IFLNK:
-		return TELEX__V1__FILE_TYPE__FILE_TYPE_SYMLINK;
-	case S_IFIFO:
-		return TELEX__V1__FILE_TYPE__FILE_TYPE_FIFO;
-	case S_IFSOCK:
-		return TELEX__V1__FILE_TYPE__FILE_TYPE_SOCKET;
-	case S_IFCHR:
-		return TELEX__V1__FILE_TYPE__FILE_TYPE_CHARACTER_DEVICE;
-	case S_IFBLK:
-		return TELEX__V1__FILE_TYPE__FILE_TYPE_BLOCK_DEVICE;
-	default:
-		return TELEX__V1__FILE_TYPE__FILE_TYPE_UNSPECIFIED;
-	}
-}
 
 static Google__Protobuf__Timestamp *set_time(
     Google__Protobuf__Timestamp *out, const struct statx_timestamp *t)
@@ -75,7 +54,7 @@ void info_from_statx(struct info *out, const struct statx *st, const char *path)
 	telex__v1__file_info__init(f);
 	f->path.data = (uint8_t *)(uintptr_t)path;
 	f->path.len = strlen(path);
-	f->type = info_type(st->stx_mode);
+	f->type = tree_type(st->stx_mode);
 	f->mode = st->stx_mode & 07777;
 	f->uid = st->stx_uid;
 	f->gid = st->stx_gid;

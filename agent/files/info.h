@@ -22,7 +22,6 @@ struct info {
 /* What statx is to be asked for. */
 #define INFO_MASK (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
 
-Telex__V1__FileType info_type(unsigned mode);
 /* Of one that was looked at already; path lives as long. The caller fills in link_target and
  * extended_attributes where it wants them. */
 void info_from_statx(struct info *out, const struct statx *st, const char *path);

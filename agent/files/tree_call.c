@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/files/tree_call.h"
 
+#include <stdio.h>
+#include <unistd.h>
+
 #define PARTS_MAX 4
 
 int tree_call_emit(const struct tree_span *parts, size_t n, void *arg)
@@ -20,6 +23,23 @@ int tree_call_emit(const struct tree_span *parts, size_t n, void *arg)
 	list[0].iov_base = head;
 	list[0].iov_len = tree_outer_head(head, t->field, len);
 	return call_send_parts(t->c, list, (int)n + 1);
+}
+
+bool tree_call_path(char *out, size_t size, int fd, const char *name)
+{
+	char link[40];
+	ssize_t n;
+	int more;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, out, size - 1);
+	if (n <= 0 || (size_t)n >= size - 1 || out[0] != '/')
+		return false;
+	out[n] = '\0';
+	if (name == NULL)
+		return true;
+	more = snprintf(out + n, size - (size_t)n, "%s%s", n > 1 ? "/" : "", name);
+	return more > 0 && (size_t)more < size - (size_t)n;
 }
 
 void tree_call_status(int rc, const struct err *e, struct rpc_status *status)

@@ -14,6 +14,9 @@ struct tree_call {
 
 /* tree_emit for a struct that begins with a struct tree_call. */
 int tree_call_emit(const struct tree_span *parts, size_t n, void *arg);
+/* The path without links of what fd is, or of a name in it (NULL: none). False: it is too long, or
+ * it has none. */
+bool tree_call_path(char *out, size_t size, int fd, const char *name);
 /* How a call ends: rc 0: OK; TX_EPROTO: the client's mistake, by e; TX_ENOMEM; TX_ECLOSED: nobody
  * hears it. */
 void tree_call_status(int rc, const struct err *e, struct rpc_status *status);

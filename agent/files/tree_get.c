@@ -30,20 +30,6 @@ struct getting {
 
 /* ---- the sources ---- */
 
-/* The path without links, of what was opened. */
-static bool real_path(char out[REQUEST_PATH_SIZE], int fd)
-{
-	char link[40];
-	ssize_t n;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, out, REQUEST_PATH_SIZE - 1);
-	if (n <= 0 || n == REQUEST_PATH_SIZE - 1)
-		return false;
-	out[n] = '\0';
-	return true;
-}
-
 /* A file is named in its folder; where a link was named, in that of what it leads to. */
 static int open_beside(const struct roots *roots, char path[REQUEST_PATH_SIZE], int fd,
     const char **name, struct rpc_status *status)
@@ -57,7 +43,7 @@ static int open_beside(const struct roots *roots, char path[REQUEST_PATH_SIZE], 
 		return parent;
 	if (parent >= 0)
 		close(parent);
-	if (!real_path(path, fd)) {
+	if (!tree_call_path(path, REQUEST_PATH_SIZE, fd, NULL)) {
 		failure_errno(status, ENAMETOOLONG, "follow", path);
 		return -1;
 	}
@@ -92,6 +78,21 @@ static bool open_source(struct getting *g, size_t i, const ProtobufCBinaryData *
 	return s->dir_fd >= 0 && s->path != NULL && s->name != NULL;
 }
 
+/* Patterns are held against what the sources really are, whatever links led there. */
+static bool find_real(struct getting *g, struct rpc_status *status)
+{
+	for (size_t i = 0; i < g->n; i++) {
+		const struct tree_source *s = &g->sources[i];
+
+		if (tree_call_path(g->paths[i], REQUEST_PATH_SIZE, s->dir_fd,
+		        strcmp(s->name, ".") != 0 ? s->name : NULL))
+			continue;
+		failure_errno(status, ENAMETOOLONG, "read", g->paths[i]);
+		return false;
+	}
+	return true;
+}
+
 static bool open_sources(
     struct getting *g, const Telex__V1__GetTreeStart *start, struct rpc_status *status)
 {
@@ -119,7 +120,7 @@ static bool open_sources(
 		        strcmp(g->sources[g->n].name, ".") != 0 ? g->sources[g->n].name : NULL))
 			g->whole = false;
 	}
-	return true;
+	return g->whole || find_real(g, status);
 }
 
 static void close_sources(struct getting *g)
@@ -142,7 +143,6 @@ static bool is_allowed(const struct tree_name *name, void *arg)
 	int n = snprintf(full, sizeof(full), "%s%s%s", base,
 	    name->below[0] != '\0' && base[1] != '\0' ? "/" : "", name->below);
 
-	/* Folders on the way to what may be read are looked into; what is in them is asked for. */
 	if (n <= 0 || (size_t)n >= sizeof(full))
 		return false;
 	return roots_allow(call_roots(g->call.c), ROOTS_READ, full);

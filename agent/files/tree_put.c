@@ -23,6 +23,7 @@
 struct putting {
 	struct tree_call call;
 	char base[REQUEST_PATH_SIZE]; /* what the entry with the empty path becomes */
+	char real[REQUEST_PATH_SIZE]; /* the same without links, for patterns */
 	char name[256];
 	const char *marker; /* NULL: none */
 	int parent_fd, target_fd;
@@ -141,14 +142,25 @@ static bool open_target(
 	return true;
 }
 
+static bool find_real(struct putting *p, struct rpc_status *status)
+{
+	bool ok = p->target_fd >= 0
+	              ? tree_call_path(p->real, sizeof(p->real), p->target_fd, NULL)
+	              : tree_call_path(p->real, sizeof(p->real), p->parent_fd, p->name);
+
+	if (!ok)
+		failure_errno(status, ENAMETOOLONG, "write", p->base);
+	return ok;
+}
+
 /* ---- the transfer ---- */
 
 static bool is_allowed(const char *path, void *arg)
 {
 	struct putting *p = arg;
 	char full[2 * REQUEST_PATH_SIZE];
-	int n = snprintf(full, sizeof(full), "%s%s%s", p->base,
-	    path[0] != '\0' && p->base[1] != '\0' ? "/" : "", path);
+	int n = snprintf(full, sizeof(full), "%s%s%s", p->real,
+	    path[0] != '\0' && p->real[1] != '\0' ? "/" : "", path);
 
 	return n > 0 && (size_t)n < sizeof(full) &&
 	       roots_allow(call_roots(p->call.c), ROOTS_WRITE, full);
@@ -196,6 +208,14 @@ static int receive(struct putting *p, struct tree_receiver *r, struct err *e)
 	return rc;
 }
 
+static bool allow_tree(const struct putting *p, enum roots_access access)
+{
+	const struct roots *roots = call_roots(p->call.c);
+
+	return p->target_fd >= 0 ? roots_allow_tree(roots, access, p->target_fd, NULL)
+	                         : roots_allow_tree(roots, access, p->parent_fd, p->name);
+}
+
 static void put(struct putting *p, const Telex__V1__PutTreeStart *start, struct rpc_status *status)
 {
 	Telex__V1__TreeOptions none = TELEX__V1__TREE_OPTIONS__INIT;
@@ -217,10 +237,9 @@ static void put(struct putting *p, const Telex__V1__PutTreeStart *start, struct 
 	struct err e = {0};
 	int rc;
 
-	if (p->target_fd >= 0
-	        ? !roots_allow_tree(call_roots(p->call.c), ROOTS_WRITE, p->target_fd, NULL)
-	        : !roots_allow_tree(call_roots(p->call.c), ROOTS_WRITE, p->parent_fd, p->name))
+	if (!allow_tree(p, ROOTS_WRITE))
 		cfg.allowed = is_allowed;
+	cfg.unreadable = !allow_tree(p, ROOTS_READ);
 	rc = tree_receiver_new(&r, &cfg);
 	if (rc == 0)
 		rc = send_started(p);
@@ -247,7 +266,7 @@ void fs_put_tree(struct call *c, const ProtobufCMessage *request, struct rpc_sta
 		    "the first request must be `start`");
 		return;
 	}
-	if (open_target(&p, r->start, status))
+	if (open_target(&p, r->start, status) && find_real(&p, status))
 		put(&p, r->start, status);
 	if (p.parent_fd >= 0)
 		close(p.parent_fd);

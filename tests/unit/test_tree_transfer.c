@@ -497,6 +497,7 @@ static void a_source_that_changes_is_tried_once_more(void **state)
 	assert_true(r.finished);
 	assert_int_equal(r.failed, 1);
 	assert_string_equal(r.reason, "CHANGED");
+	assert_non_null(strstr(r.last, "large"));
 	assert_int_equal(count_parts(at("b")), 0);
 }
 
@@ -565,6 +566,144 @@ static void a_dry_run_does_nothing(void **state)
 	assert_true(r.finished);
 	assert_int_equal(r.failed, 0);
 	assert_int_not_equal(access(at("b"), F_OK), 0);
+}
+
+static void a_dry_run_leaves_attributes_alone(void **state)
+{
+	struct tree_pump p;
+	struct stat st;
+
+	(void)state;
+	make_tree("a");
+	tree_pump_init(&p, at("a"), at("b"));
+	assert_true(tree_pump_run(&p).finished);
+	assert_int_equal(chmod(at("b/over"), 0640), 0);
+	set_times(at("b/over"), 1000000000, 123456789);
+	p.options.dry_run = true;
+	p.options.check = TELEX__V1__TREE_CHECK__TREE_CHECK_QUICK;
+	assert_true(tree_pump_run(&p).finished);
+	assert_int_equal(stat(at("b/over"), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0640);
+}
+
+static void a_difference_counts_as_what_it_writes(void **state)
+{
+	struct tree_pump p;
+	struct tree_pump_result r;
+	int fd;
+
+	(void)state;
+	mkdir(at("a"), 0755);
+	make_file(at("a/large"), 4 << 20, 11);
+	tree_pump_init(&p, at("a"), at("b"));
+	tree_pump_run(&p);
+	fd = open(at("a/large"), O_WRONLY);
+	assert_int_equal(pwrite(fd, "changed", 7, 1 << 20), 7);
+	close(fd);
+	p.options.delta = true;
+	p.options.eager = false;
+	p.receiver.max_bytes = 1 << 20;
+	r = tree_pump_run(&p);
+	assert_true(r.finished);
+	assert_int_equal(r.failed, 1);
+	assert_string_equal(r.reason, "UPLOAD_LIMIT");
+	assert_int_equal(count_parts(at("b")), 0);
+}
+
+static void what_may_not_be_read_gets_no_other_names(void **state)
+{
+	struct tree_pump p;
+	struct tree_pump_result r;
+	int fd;
+
+	(void)state;
+	mkdir(at("a"), 0755);
+	make_file(at("a/one"), 10, 1);
+	make_file(at("a/large"), 1 << 20, 2);
+	assert_int_equal(link(at("a/one"), at("a/two")), 0);
+	tree_pump_init(&p, at("a"), at("b"));
+	p.receiver.unreadable = true;
+	r = tree_pump_run(&p);
+	assert_true(r.finished);
+	assert_int_equal(r.failed, 1);
+	assert_string_equal(r.reason, "NOT_ALLOWED");
+	/* And no signature of it is told. */
+	fd = open(at("a/large"), O_WRONLY);
+	assert_int_equal(pwrite(fd, "changed", 7, 1000), 7);
+	close(fd);
+	p.options.delta = true;
+	r = tree_pump_run(&p);
+	assert_true(r.finished);
+	assert_true(r.wire > 1 << 20);
+}
+
+static bool only_text(const char *path, void *arg)
+{
+	const char *dot = strrchr(path, '.');
+
+	(void)arg;
+	return path[0] == '\0' || (dot != NULL && strcmp(dot, ".txt") == 0);
+}
+
+static void what_may_not_be_written_is_not_removed(void **state)
+{
+	struct tree_pump p;
+	struct tree_pump_result r;
+
+	(void)state;
+	mkdir(at("a"), 0755);
+	make_file(at("a/x.txt"), 10, 1);
+	mkdir(at("b"), 0755);
+	mkdir(at("b/folder"), 0755);
+	make_file(at("b/folder/y.txt"), 10, 1);
+	make_file(at("b/secret"), 10, 1);
+	make_file(at("b/old.txt"), 10, 1);
+	tree_pump_init(&p, at("a"), at("b"));
+	p.options.delete_extraneous = true;
+	p.receiver.allowed = only_text;
+	r = tree_pump_run(&p);
+	assert_true(r.finished);
+	assert_int_equal(r.removed, 1);
+	assert_int_equal(access(at("b/secret"), F_OK), 0);
+	assert_int_equal(access(at("b/folder/y.txt"), F_OK), 0);
+	assert_int_equal(access(at("b/old.txt"), F_OK), -1);
+}
+
+static int give_away(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	if (strncmp(path + ftw->base, ".telex-", 7) == 0)
+		assert_int_equal(chown(path, 65534, 65534), 0);
+	return 0;
+}
+
+static void a_part_of_somebody_else_is_not_written(void **state)
+{
+	struct tree_pump p;
+	struct tree_pump_result r;
+	struct stat st;
+
+	(void)state;
+	if (geteuid() != 0) {
+		print_message("only root can give files away\n");
+		skip();
+	}
+	mkdir(at("a"), 0755);
+	make_file(at("a/large"), 20 * TREE_CHUNK, 9);
+	tree_pump_init(&p, at("a"), at("b"));
+	p.cut_after = 12;
+	tree_pump_run(&p);
+	assert_int_equal(count_parts(at("b")), 1);
+	nftw(at("b"), give_away, 16, FTW_PHYS);
+	p.cut_after = 0;
+	p.options.owner = false;
+	r = tree_pump_run(&p);
+	assert_true(r.finished);
+	assert_int_equal(r.failed, 0);
+	assert_int_equal(stat(at("b/large"), &st), 0);
+	assert_int_equal(st.st_uid, 0);
+	assert_int_equal(count_parts(at("b")), 0);
 }
 
 static void one_file_becomes_the_target(void **state)
@@ -654,6 +793,91 @@ static void names_that_lead_out_end_it(void **state)
 		tree_receiver_free(r);
 	}
 	close(cfg.target_fd);
+}
+
+/* How far entries are answered with done. */
+static int see_done(const struct tree_span *spans, size_t n, void *arg)
+{
+	Telex__V1__TreeReceive *m =
+	    telex__v1__tree_receive__unpack(NULL, spans[0].len, spans[0].data);
+	uint64_t *first = arg;
+
+	assert_int_equal(n, 1);
+	assert_non_null(m);
+	for (size_t i = 0; i < m->n_done; i++)
+		if (*first == 0 || m->done[i]->index < *first)
+			*first = m->done[i]->index;
+	telex__v1__tree_receive__free_unpacked(m, NULL);
+	return 0;
+}
+
+static void name_entry(Telex__V1__TreeEntry *e, uint64_t index, const char *path)
+{
+	telex__v1__tree_entry__init(e);
+	e->index = index;
+	e->mode = 0755;
+	e->path.data = (uint8_t *)(uintptr_t)path;
+	e->path.len = strlen(path);
+}
+
+/* A sender may be out of room for more by then: what waits for a batch is answered before. */
+static void a_small_file_does_not_wait_behind_thousands(void **state)
+{
+	Telex__V1__TreeOptions options = TELEX__V1__TREE_OPTIONS__INIT;
+	uint64_t first = 0;
+	struct tree_receiver_config cfg = {
+	    .options = &options, .parent_fd = -1, .emit = see_done, .arg = &first};
+	Telex__V1__TreeEntry e;
+	struct tree_receiver *r;
+	struct err err;
+
+	(void)state;
+	mkdir(at("b"), 0755);
+	cfg.target_fd = open(at("b"), O_RDONLY | O_DIRECTORY);
+	assert_int_equal(tree_receiver_new(&r, &cfg), 0);
+	name_entry(&e, 1, "small");
+	e.type = TELEX__V1__FILE_TYPE__FILE_TYPE_REGULAR;
+	e.has_content = true;
+	e.content.data = (uint8_t *)(uintptr_t) "x";
+	e.content.len = e.size = 1;
+	assert_int_equal(take_entry(r, &e, &err), 0);
+	name_entry(&e, TREE_UNANSWERED / 2, "folder");
+	e.type = TELEX__V1__FILE_TYPE__FILE_TYPE_DIRECTORY;
+	assert_int_equal(take_entry(r, &e, &err), 0);
+	assert_int_equal(tree_receiver_flush(r), 0);
+	assert_int_equal(first, 1);
+	tree_receiver_free(r);
+	close(cfg.target_fd);
+}
+
+static void who_sends_no_contents_is_stopped(void **state)
+{
+	Telex__V1__TreeOptions options = TELEX__V1__TREE_OPTIONS__INIT;
+	struct tree_receiver_config cfg = {.options = &options, .parent_fd = -1, .emit = swallow};
+	uint8_t *large = calloc(1, TREE_MESSAGE_MAX + 1);
+	struct tree_receiver *r;
+	struct err err;
+	int rc = 0;
+
+	(void)state;
+	mkdir(at("b"), 0755);
+	cfg.target_fd = open(at("b"), O_RDONLY | O_DIRECTORY);
+	assert_int_equal(tree_receiver_new(&r, &cfg), 0);
+	for (uint64_t i = 1; rc == 0 && i < 3 * TREE_UNANSWERED; i++) {
+		Telex__V1__TreeEntry e;
+
+		name_entry(&e, i, "file");
+		e.type = TELEX__V1__FILE_TYPE__FILE_TYPE_REGULAR;
+		e.size = 100;
+		e.upload_id = (char[]){"0123456789abcdef"};
+		rc = take_entry(r, &e, &err);
+	}
+	assert_int_equal(rc, TX_EPROTO);
+	assert_non_null(strstr(err.message, "too many entries"));
+	assert_int_equal(tree_receiver_take(r, large, TREE_MESSAGE_MAX + 1, &err), TX_EPROTO);
+	tree_receiver_free(r);
+	close(cfg.target_fd);
+	free(large);
 }
 
 static void only_what_was_asked_for(void **state)
@@ -752,6 +976,18 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(links_that_leave_are_refused, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(special_bits_are_masked, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(a_dry_run_does_nothing, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(a_dry_run_leaves_attributes_alone, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+	        a_difference_counts_as_what_it_writes, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+	        what_may_not_be_read_gets_no_other_names, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+	        what_may_not_be_written_is_not_removed, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+	        a_part_of_somebody_else_is_not_written, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+	        a_small_file_does_not_wait_behind_thousands, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(who_sends_no_contents_is_stopped, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(one_file_becomes_the_target, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(many_small_files, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(names_that_lead_out_end_it, set_up, tear_down),
