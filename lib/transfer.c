@@ -15,6 +15,7 @@
 
 #define STEPS      16 /* before others have their turn */
 #define RATE_AHEAD (NS_PER_S / 20)
+#define DEATHS_MAX 20 /* of who serves us, with nothing done between: it dies of what we ask */
 
 /* ---- the options, as copies ---- */
 
@@ -145,6 +146,12 @@ static bool is_new(struct telex_transfer *t, const char *path)
 static void on_failed(
     struct telex_transfer *t, const struct tree_note *n, struct telex_transfer_note *note)
 {
+	char mark[TREE_PATH_MAX + 2];
+
+	/* Beside those that are done: no path begins with a slash. */
+	snprintf(mark, sizeof(mark), "/%s", n->path);
+	if (n->path[0] != '\0' && !is_new(t, mark))
+		return;
 	note->event = TELEX_TRANSFER_FAILED;
 	note->reason = n->error->reason;
 	note->message = n->error->message;
@@ -171,6 +178,7 @@ void transfer_note(const struct tree_note *n, void *arg)
 		if (!is_new(t, n->path))
 			return;
 		note.event = TELEX_TRANSFER_DONE;
+		t->deaths = 0;
 		t->summary.files += !n->folder;
 		t->summary.bytes += n->size;
 		break;
@@ -274,6 +282,15 @@ static bool may_go_on(struct telex_transfer *t)
 	return false;
 }
 
+/* What comes is paid for by not asking for more. */
+static void pay(struct telex_transfer *t, struct rpc_call *rpc)
+{
+	if (t->owed == 0 || !may_go_on(t))
+		return;
+	rpc_credit(rpc, t->owed);
+	t->owed = 0;
+}
+
 static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
 	struct telex_transfer *t = arg;
@@ -285,6 +302,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (rpc == NULL || t->ended || (t->sender == NULL && t->receiver == NULL))
 		return;
+	pay(t, rpc);
 	for (int i = 0; rc > 0 && i < STEPS; i++) {
 		if (rpc_pending(rpc) >= H2_SEND_HIGH || !may_go_on(t))
 			return;
@@ -338,6 +356,7 @@ static void end_session(struct telex_transfer *t)
 	t->sender = NULL;
 	t->receiver = NULL;
 	t->started = t->ended = false;
+	t->owed = 0;
 }
 
 static void on_opened(struct call *c)
@@ -383,7 +402,8 @@ static void on_raw(struct call *c, const uint8_t *msg, size_t len)
 		fail(t, rc, &e);
 		return;
 	}
-	rpc_credit(rpc, size);
+	t->owed += size;
+	pay(t, rpc);
 	transfer_schedule(t);
 }
 
@@ -400,6 +420,8 @@ static bool may_come_back(struct telex_transfer *t, const struct telex_error *er
 	struct telex_transfer_note note = {.event = TELEX_TRANSFER_LOST, .message = error->message};
 
 	if (!t->opened || reconnect_ns < 0 || (!retry_may_pass(error) && !is_busy(error)))
+		return false;
+	if (is_busy(error) && ++t->deaths > DEATHS_MAX)
 		return false;
 	if (t->lost_ns == 0) {
 		t->lost_ns = now;

@@ -36,6 +36,8 @@ struct telex_transfer {
 	bool opened;     /* once */
 	int64_t lost_ns; /* since when; 0: it is not lost */
 	int64_t paid_ns; /* with a rate: what went is paid for until then */
+	size_t owed;     /* get, with a rate: credit that is held back until then */
+	unsigned deaths; /* of the agent's process for files, since the last file that was done */
 	bool in_callback, cancelled, over;
 };
 
