@@ -1,44 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `telex get`: files and folders come from the agent. */
-#include <stdlib.h>
-
 #include "cli/transfer.h"
 #include "cli/verbs.h"
-#include "common/mem.h"
 
 static const struct options_spec specs[] = {TRANSFER_SPECS, TRANSFER_SPECS_GET, {0}};
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	struct transfer_options t;
-	const char *value, **sources;
-	struct options o;
-	int id, status;
-
-	transfer_options_init(&t);
-	options_start(&o, cli, &cmd_get, specs, argc, argv);
-	while ((id = options_next(&o, &value)) > 0)
-		if (transfer_option(&t, &o, id, value) < 0) {
-			id = -1;
-			break;
-		}
-	if (id == 0 && o.n_operands < 2)
-		id = options_usage(
-		    &o, "what, and where to? telex get REMOTE… LOCAL; LOCAL may be .");
-	if (id != 0) {
-		transfer_options_clear(&t);
-		return options_end(&o);
-	}
-	sources = xcalloc(o.n_operands, sizeof(*sources));
-	for (size_t i = 0; i + 1 < o.n_operands; i++)
-		sources[i] = o.operands[i];
-	t.o.sources = sources;
-	t.o.target = o.operands[o.n_operands - 1];
-	status = transfer_run(cli, "get", &t, false);
-	free(sources);
-	transfer_options_clear(&t);
-	options_end(&o);
-	return status;
+	return transfer_verb(cli, &cmd_get, false, argc, argv,
+	    "what, and where to? telex get REMOTE… LOCAL; LOCAL may be .");
 }
 
 const struct cli_verb cmd_get = {

@@ -1,44 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `telex put`: files and folders go to the agent. */
-#include <stdlib.h>
-
 #include "cli/transfer.h"
 #include "cli/verbs.h"
-#include "common/mem.h"
 
 static const struct options_spec specs[] = {TRANSFER_SPECS, {0}};
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	struct transfer_options t;
-	const char *value, **sources;
-	struct options o;
-	int id, status;
-
-	transfer_options_init(&t);
-	options_start(&o, cli, &cmd_put, specs, argc, argv);
-	while ((id = options_next(&o, &value)) > 0)
-		if (transfer_option(&t, &o, id, value) < 0) {
-			id = -1;
-			break;
-		}
-	if (id == 0 && o.n_operands < 2)
-		id = options_usage(&o, "what, and where to? telex put LOCAL… REMOTE");
-	if (id != 0) {
-		transfer_options_clear(&t);
-		return options_end(&o);
-	}
-	sources = xcalloc(o.n_operands, sizeof(*sources));
-	for (size_t i = 0; i + 1 < o.n_operands; i++)
-		sources[i] = o.operands[i];
-	t.o.sources = sources;
-	t.o.target = o.operands[o.n_operands - 1];
-	t.o.into = transfer_is_folder(t.o.target);
-	status = transfer_run(cli, "put", &t, true);
-	free(sources);
-	transfer_options_clear(&t);
-	options_end(&o);
-	return status;
+	return transfer_verb(
+	    cli, &cmd_put, true, argc, argv, "what, and where to? telex put LOCAL… REMOTE");
 }
 
 const struct cli_verb cmd_put = {

@@ -15,6 +15,7 @@
 #include "cli/say.h"
 #include "cli/session.h"
 #include "common/duration.h"
+#include "common/mem.h"
 #include "common/signame.h"
 #include "common/tree_receive.h"
 
@@ -203,4 +204,38 @@ int transfer_run(
 	}
 	session_close(&t.s);
 	return output_finish(status);
+}
+
+int transfer_verb(struct cli *cli, const struct cli_verb *verb, bool put, int argc, char **argv,
+    const char *usage)
+{
+	struct transfer_options t;
+	const char *value, **sources;
+	struct options o;
+	int id, status;
+
+	transfer_options_init(&t);
+	options_start(&o, cli, verb, verb->specs, argc, argv);
+	while ((id = options_next(&o, &value)) > 0)
+		if (transfer_option(&t, &o, id, value) < 0) {
+			id = -1;
+			break;
+		}
+	if (id == 0 && o.n_operands < 2)
+		id = options_usage(&o, "%s", usage);
+	if (id != 0) {
+		transfer_options_clear(&t);
+		return options_end(&o);
+	}
+	sources = xcalloc(o.n_operands, sizeof(*sources));
+	for (size_t i = 0; i + 1 < o.n_operands; i++)
+		sources[i] = o.operands[i];
+	t.o.sources = sources;
+	t.o.target = o.operands[o.n_operands - 1];
+	t.o.into = put && transfer_is_folder(t.o.target);
+	status = transfer_run(cli, verb->name, &t, put);
+	free(sources);
+	transfer_options_clear(&t);
+	options_end(&o);
+	return status;
 }

@@ -95,6 +95,10 @@ void transfer_options_clear(struct transfer_options *t);
 /* Whether it ends with a slash, and so must be a folder. */
 bool transfer_is_folder(const char *path);
 
+/* All of put and get: SOURCE… TARGET. usage: what is said when there are not two operands. */
+int transfer_verb(struct cli *cli, const struct cli_verb *verb, bool put, int argc, char **argv,
+    const char *usage);
+
 /* Runs it: CLI_OK, CLI_FAILED when something could not be moved, CLI_TELEX. verb: "put". */
 int transfer_run(struct cli *cli, const char *verb, const struct transfer_options *t, bool put);
 
