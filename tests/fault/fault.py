@@ -33,6 +33,10 @@ DEADLINE = 120  # seconds: nothing that is waited for takes this long
 RATE = 8 << 20  # bytes a second, each direction
 
 
+# Ended by a signal, it still ends what it started.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 class Failed(Exception):
     pass
 
