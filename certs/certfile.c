@@ -1,22 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "certs/certfile.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "common/fd_io.h"
+#include "common/file_put.h"
 #include "common/tls.h"
 
-/* A file that is written and not yet in its place. */
+#define TEMPORARY     ".telex-"
+#define TEMPORARY_LEN (sizeof(TEMPORARY) - 1 + 6)
+#define BIRTH_S       60 /* so long one may be empty and nobody's: it was just made */
+
+/* A file that is written and not yet in its place. Its writer holds a lock on it: one that nobody
+ * holds was left by a writer that was killed. */
 struct pending {
 	const char *path;
 	char temporary[PATH_MAX];
-	bool there;
+	int fd; /* -1: there is none */
 };
 
 int certfile_path(
@@ -53,51 +63,84 @@ int certfile_make_dir(const char *dir, struct err *e)
 	return 0;
 }
 
-static int write_all(int fd, const char *text, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -1;
-		text += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* "DIR/.telex-XXXXXX" beside path, so that it can be moved there. */
 static int temporary_name(char out[PATH_MAX], const char *path, struct err *e)
 {
 	const char *slash = strrchr(path, '/');
 	int dir_len = slash == NULL ? 0 : (int)(slash - path + 1);
-	int n = snprintf(out, PATH_MAX, "%.*s.telex-XXXXXX", dir_len, path);
+	int n = snprintf(out, PATH_MAX, "%.*s" TEMPORARY "XXXXXX", dir_len, path);
 
 	if (n < 0 || n >= PATH_MAX)
 		return err_set(e, TX_ETOOBIG, "the path %s is too long", path);
 	return 0;
 }
 
+/* Whether nobody will go on with it; fd has it open. It may hold a key. */
+static bool is_left(int fd)
+{
+	struct stat st;
+
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fstat(fd, &st) != 0)
+		return false;
+	return S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+	       (st.st_size > 0 || time(NULL) - st.st_mtime > BIRTH_S);
+}
+
+static void remove_left(int dir_fd, const char *name)
+{
+	int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (is_left(fd))
+		(void)unlinkat(dir_fd, name, 0);
+	close(fd);
+}
+
+/* What writers left that were killed before. */
+static void remove_all_left(const char *path)
+{
+	char copy[PATH_MAX];
+	struct dirent *d;
+	DIR *dir;
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	dir = opendir(dirname(copy));
+	while (dir != NULL && (d = readdir(dir)) != NULL)
+		if (strncmp(d->d_name, TEMPORARY, sizeof(TEMPORARY) - 1) == 0 &&
+		    strlen(d->d_name) == TEMPORARY_LEN)
+			remove_left(dirfd(dir), d->d_name);
+	if (dir != NULL)
+		closedir(dir);
+}
+
+static int fill(int fd, const char *text, size_t len, mode_t mode)
+{
+	int error;
+
+	/* A file system that has no locks gives none to who looks for what was left, either. */
+	(void)flock(fd, LOCK_EX);
+	error = fd_write_all(fd, text, len);
+	if (error == 0 && (fchmod(fd, mode) != 0 || fsync(fd) != 0))
+		error = errno;
+	return error;
+}
+
 static int stage(struct pending *p, const char *path, const char *text, size_t len,
     enum certfile_kind kind, struct err *e)
 {
 	mode_t mode = kind == CERTFILE_KEY ? 0600 : 0644;
-	int fd, error = 0;
 	int rc = temporary_name(p->temporary, path, e);
+	int error;
 
 	if (rc != 0)
 		return rc;
 	p->path = path;
-	fd = mkostemp(p->temporary, O_CLOEXEC); /* 0600 */
-	if (fd < 0)
+	remove_all_left(path);
+	p->fd = mkostemp(p->temporary, O_CLOEXEC); /* 0600 */
+	if (p->fd < 0)
 		return err_sys(e, errno, "cannot write %s", path);
-	p->there = true;
-	if (write_all(fd, text, len) != 0 || fchmod(fd, mode) != 0 || fsync(fd) != 0)
-		error = errno;
-	if (close(fd) != 0 && error == 0)
-		error = errno;
+	error = fill(p->fd, text, len, mode);
 	return error == 0 ? 0 : err_sys(e, error, "cannot write %s", path);
 }
 
@@ -126,15 +169,18 @@ static int commit(struct pending *p, bool force, struct err *e)
 		return exists_error(p->path, e);
 	if (rc != 0)
 		return err_sys(e, errno, "cannot write %s", p->path);
-	p->there = false;
+	close(p->fd);
+	p->fd = -1;
 	return 0;
 }
 
 static void abandon(struct pending *p)
 {
-	if (p->there)
-		unlink(p->temporary);
-	p->there = false;
+	if (p->fd < 0)
+		return;
+	unlink(p->temporary);
+	close(p->fd);
+	p->fd = -1;
 }
 
 /* The name itself must last. A file system that cannot flush a folder is no reason to fail. */
@@ -154,7 +200,7 @@ static void flush_folder(const char *path)
 int certfile_write(const char *path, const char *text, size_t len, enum certfile_kind kind,
     bool force, struct err *e)
 {
-	struct pending p = {.there = false};
+	struct pending p = {.fd = -1};
 	int rc;
 
 	if (!force && certfile_exists(path))
@@ -168,27 +214,45 @@ int certfile_write(const char *path, const char *text, size_t len, enum certfile
 	return rc;
 }
 
+static int replace_pair(const char *certificate_path, const char *certificate,
+    size_t certificate_len, const char *key_path, const char *key, size_t key_len, struct err *e)
+{
+	struct stat st;
+
+	/* When it turned out later, the key would be in its place. */
+	if (stat(certificate_path, &st) == 0 && S_ISDIR(st.st_mode))
+		return err_sys(e, EISDIR, "cannot write %s", certificate_path);
+	if (stat(key_path, &st) == 0 && S_ISDIR(st.st_mode))
+		return err_sys(e, EISDIR, "cannot write %s", key_path);
+	(void)file_finish_pair(certificate_path, key_path);
+	return file_put_pair(
+	    certificate_path, certificate, certificate_len, key_path, key, key_len, e);
+}
+
 int certfile_write_pair(const char *certificate_path, const char *certificate,
     size_t certificate_len, const char *key_path, const char *key, size_t key_len, bool force,
     struct err *e)
 {
-	struct pending c = {.there = false}, k = {.there = false};
+	struct pending c = {.fd = -1}, k = {.fd = -1};
 	int rc;
 
-	if (!force && certfile_exists(certificate_path))
+	if (force)
+		return replace_pair(
+		    certificate_path, certificate, certificate_len, key_path, key, key_len, e);
+	if (certfile_exists(certificate_path))
 		return exists_error(certificate_path, e);
-	if (!force && certfile_exists(key_path))
+	if (certfile_exists(key_path))
 		return exists_error(key_path, e);
 	rc = stage(&k, key_path, key, key_len, CERTFILE_KEY, e);
 	if (rc == 0)
 		rc = stage(
 		    &c, certificate_path, certificate, certificate_len, CERTFILE_CERTIFICATE, e);
 	if (rc == 0)
-		rc = commit(&k, force, e);
+		rc = commit(&k, false, e);
 	if (rc == 0) {
-		rc = commit(&c, force, e);
+		rc = commit(&c, false, e);
 		/* A key alone would be in the way of the next try. */
-		if (rc != 0 && !force)
+		if (rc != 0)
 			unlink(key_path);
 	}
 	abandon(&k);
@@ -202,15 +266,7 @@ int certfile_write_pair(const char *certificate_path, const char *certificate,
 
 int certfile_read_key_fd(int fd, const char *path, char **text, size_t *len, struct err *e)
 {
-	struct stat st;
-
-	if (fstat(fd, &st) != 0)
-		return err_sys(e, errno, "cannot open %s", path);
-	if (S_ISREG(st.st_mode) && (st.st_mode & 077) != 0)
-		return err_set(e, TX_EPERM,
-		    "others may read or write %s, which is secret (mode %04o); type: chmod 600 %s",
-		    path, (unsigned)st.st_mode & 07777, path);
-	return tls_read_fd(fd, path, text, len, e);
+	return tls_read_key_fd(fd, path, text, len, e);
 }
 
 int certfile_read_key(const char *path, char **text, size_t *len, struct err *e)

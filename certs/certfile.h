@@ -2,7 +2,8 @@
 /*
  * Certificates and keys as files. A file is written beside its place, flushed and moved there: it
  * is whole or it is not there. Keys are 0600 from their first byte, certificates 0644. Nothing is
- * written over without `force`.
+ * written over without `force`. What a writer that was killed left beside its place (it may hold a
+ * key) is removed by the next one that writes into the folder.
  */
 #ifndef TX_CERTS_CERTFILE_H
 #define TX_CERTS_CERTFILE_H
@@ -30,7 +31,8 @@ int certfile_write(const char *path, const char *text, size_t len, enum certfile
     bool force, struct err *e);
 /*
  * A certificate and its key. Both are written beside their places before either is moved, so a full
- * disk changes neither. Without force, either being there is TX_EEXIST and changes nothing.
+ * disk changes neither. Without force, either being there is TX_EEXIST and changes nothing. With
+ * force a writer that is cut off leaves what tls_read_pair reads as both old or both new.
  */
 int certfile_write_pair(const char *certificate_path, const char *certificate,
     size_t certificate_len, const char *key_path, const char *key, size_t key_len, bool force,

@@ -129,6 +129,7 @@ static int append(struct certshow **list, size_t *count, X509 *x)
 int certshow_read(struct certshow **out, size_t *count, const char *text, size_t len,
     const char *name, struct err *e)
 {
+	static const char private_key[] = "PRIVATE KEY";
 	BIO *in = len > INT_MAX ? NULL : BIO_new_mem_buf(text, (int)len);
 	struct certshow *list = NULL;
 	X509 *x, *before = NULL;
@@ -152,7 +153,7 @@ int certshow_read(struct certshow **out, size_t *count, const char *text, size_t
 		err_set(e, rc, "out of memory");
 	else if (n == 0)
 		rc = err_set(e, TX_ECERT,
-		    strstr(text, "PRIVATE KEY") != NULL
+		    memmem(text, len, private_key, sizeof(private_key) - 1) != NULL
 		        ? "%s holds a private key, not a certificate"
 		        : "%s has no certificate in it that can be read (PEM, BEGIN CERTIFICATE)",
 		    name);

@@ -20,13 +20,15 @@
 
 #define SERIAL_MAX 32 /* bytes; RFC 5280 allows 20 */
 
+_Static_assert(REVOCATION_ISSUER_SIZE == 2 * SHA256_DIGEST_LENGTH + 1, "a SHA-256 and its NUL");
+
 struct serial {
 	uint8_t len; /* without zeros in front */
 	uint8_t bytes[SERIAL_MAX];
 };
 
 struct crl {
-	char issuer[2 * SHA256_DIGEST_LENGTH + 1];
+	char issuer[REVOCATION_ISSUER_SIZE];
 	int64_t number, this_update, next_update;
 	size_t n;
 	struct serial *serials; /* sorted */
@@ -174,14 +176,14 @@ static bool leads_to(X509 *x, STACK_OF(X509) * trusted, STACK_OF(X509) * along)
 	return ok;
 }
 
-static int take_issuer(struct crl *c, X509_CRL *list, X509 *x, struct err *e)
+static int issuer_of(
+    char out[REVOCATION_ISSUER_SIZE], const X509_NAME *name, X509 *x, struct err *e)
 {
 	static const char digits[] = "0123456789abcdef";
 	unsigned char hash[2][EVP_MAX_MD_SIZE], both[SHA256_DIGEST_LENGTH];
 	unsigned int n[2], size;
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	bool ok = ctx != NULL &&
-	          X509_NAME_digest(X509_CRL_get_issuer(list), EVP_sha256(), hash[0], &n[0]) == 1 &&
+	bool ok = ctx != NULL && X509_NAME_digest(name, EVP_sha256(), hash[0], &n[0]) == 1 &&
 	          X509_pubkey_digest(x, EVP_sha256(), hash[1], &n[1]) == 1 &&
 	          EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
 	          EVP_DigestUpdate(ctx, hash[0], n[0]) == 1 &&
@@ -192,10 +194,16 @@ static int take_issuer(struct crl *c, X509_CRL *list, X509 *x, struct err *e)
 	if (!ok)
 		return no_memory(e);
 	for (size_t i = 0; i < sizeof(both); i++) {
-		c->issuer[2 * i] = digits[both[i] >> 4];
-		c->issuer[2 * i + 1] = digits[both[i] & 15];
+		out[2 * i] = digits[both[i] >> 4];
+		out[2 * i + 1] = digits[both[i] & 15];
 	}
+	out[2 * sizeof(both)] = '\0';
 	return 0;
+}
+
+static int take_issuer(struct crl *c, X509_CRL *list, X509 *x, struct err *e)
+{
+	return issuer_of(c->issuer, X509_CRL_get_issuer(list), x, e);
 }
 
 static int check_signer(
@@ -250,6 +258,60 @@ static int read_number(struct crl *c, X509_CRL *list, struct err *e)
 	if (number == NULL || ASN1_INTEGER_get_int64(&c->number, number) != 1 || c->number < 0)
 		rc = refused(e, "has no number");
 	ASN1_INTEGER_free(number);
+	return rc;
+}
+
+static int read_own_signer(
+    struct crl *c, X509_CRL *list, const char *pem, size_t len, struct err *e)
+{
+	STACK_OF(X509) *along = sk_X509_new_null();
+	int rc = along == NULL ? no_memory(e) : read_certificates(along, pem, len, e);
+	bool found = false;
+
+	for (int i = 0; rc == 0 && !found && i < sk_X509_num(along); i++) {
+		found = signed_by(list, sk_X509_value(along, i));
+		if (found)
+			rc = take_issuer(c, list, sk_X509_value(along, i), e);
+	}
+	ERR_clear_error();
+	sk_X509_pop_free(along, X509_free);
+	return rc != 0 || found ? rc : refused(e, "is signed by nobody whose certificate it has");
+}
+
+int crl_says(char issuer[REVOCATION_ISSUER_SIZE], int64_t *number, const char *pem, size_t len,
+    struct err *e)
+{
+	struct crl c = {.number = -1};
+	X509_CRL *list = NULL;
+	int rc = len > CRL_MAX ? refused(e, "is too long") : find_list(&list, pem, len, e);
+
+	if (rc == 0)
+		rc = read_own_signer(&c, list, pem, len, e);
+	if (rc == 0)
+		rc = read_number(&c, list, e);
+	X509_CRL_free(list);
+	if (rc != 0)
+		return rc;
+	memcpy(issuer, c.issuer, sizeof(c.issuer));
+	*number = c.number;
+	return 0;
+}
+
+int crl_issuer_trusted(
+    bool *trusted, const char *issuer, const char *ca_pem, size_t ca_len, struct err *e)
+{
+	STACK_OF(X509) *all = sk_X509_new_null();
+	char one[REVOCATION_ISSUER_SIZE];
+	int rc = all == NULL ? no_memory(e) : read_certificates(all, ca_pem, ca_len, e);
+
+	*trusted = false;
+	for (int i = 0; rc == 0 && !*trusted && i < sk_X509_num(all); i++) {
+		X509 *x = sk_X509_value(all, i);
+
+		rc = issuer_of(one, X509_get_subject_name(x), x, e);
+		*trusted = rc == 0 && strcmp(one, issuer) == 0;
+	}
+	sk_X509_pop_free(all, X509_free);
 	return rc;
 }
 

@@ -10,12 +10,14 @@
 #include "certs/crl.h"
 #include "certs/pem.h"
 
-/* A certificate stays on the lists for a day after its end: clocks differ. */
-#define LINGER_S INT64_C(86400)
+/* How long a certificate stays on the list after its end: for agents whose clocks are behind. What
+ * has not expired comes first, so a list that gets long has the second one. */
+static const int64_t margins[] = {LEDGER_MARGIN_S, 86400};
+#define MARGINS (sizeof(margins) / sizeof(margins[0]))
 
 struct making {
 	X509_CRL *list;
-	int64_t now;
+	int64_t now, margin;
 	bool failed;
 };
 
@@ -65,7 +67,7 @@ static bool on_certificate(const struct ledger_certificate *c, void *arg)
 {
 	struct making *m = arg;
 
-	if (c->revoked != 0 && c->not_after + LINGER_S > m->now)
+	if (c->revoked != 0 && c->not_after > m->now - m->margin)
 		m->failed = !add(m, c);
 	return !m->failed;
 }
@@ -115,46 +117,70 @@ static bool sign(X509_CRL *list, EVP_PKEY *key)
 	return X509_CRL_sort(list) == 1 && X509_CRL_sign(list, key, digest) > 0;
 }
 
-/* The list, and who signed it where that is not a root: whoever trusts the root alone can check it.
- */
+/* The list, and who signed it: whoever trusts the root alone can check an intermediate's, and who
+ * trusts neither can tell whose it is (crl_says). */
 static int to_text(char **pem, size_t *len, X509_CRL *list, X509 *issuer, struct err *e)
 {
 	BIO *bio = BIO_new(BIO_s_mem());
-	bool root = X509_NAME_cmp(X509_get_subject_name(issuer), X509_get_issuer_name(issuer)) == 0;
 	int rc;
 
 	if (bio == NULL || PEM_write_bio_X509_CRL(bio, list) != 1 ||
-	    (!root && PEM_write_bio_X509(bio, issuer) != 1)) {
+	    PEM_write_bio_X509(bio, issuer) != 1) {
 		BIO_free(bio);
 		return pem_openssl_error(e, "cannot write a revocation list");
 	}
 	rc = pem_take_text(bio, pem, len, e);
 	if (rc == 0 && *len > CRL_MAX) {
 		free(*pem);
+		*pem = NULL;
 		rc = err_set(
 		    e, TX_ETOOBIG, "the revocation list is longer than %zu MiB", CRL_MAX >> 20);
 	}
 	return rc;
 }
 
+static int make(char **pem, size_t *len, const struct ca *ca, struct ledger *l, struct making *m,
+    int64_t valid_s, int64_t number, struct err *e)
+{
+	int rc;
+
+	m->list = X509_CRL_new();
+	if (m->list == NULL)
+		return pem_openssl_error(e, "cannot make a revocation list");
+	rc = ledger_each(l, on_certificate, m, e);
+	if (rc == 0 && (m->failed || !set_frame(m->list, ca_x509(ca), m->now, valid_s, number) ||
+	                   !sign(m->list, ca_key(ca))))
+		rc = pem_openssl_error(e, "cannot make a revocation list");
+	if (rc == 0)
+		rc = to_text(pem, len, m->list, ca_x509(ca), e);
+	X509_CRL_free(m->list);
+	return rc;
+}
+
 int crl_make(
     char **pem, size_t *len, const struct ca *ca, struct ledger *l, int64_t valid_s, struct err *e)
 {
-	struct making m = {.list = X509_CRL_new(), .now = (int64_t)time(NULL)};
+	const int64_t now = (int64_t)time(NULL);
 	int64_t number;
-	int rc;
-
-	if (m.list == NULL)
-		return pem_openssl_error(e, "cannot make a revocation list");
 	/* The number first: what is revoked between the two is in this list, and in the next. */
-	rc = ledger_crl_number(l, &number, e);
-	if (rc == 0)
-		rc = ledger_each(l, on_certificate, &m, e);
-	if (rc == 0 && (m.failed || !set_frame(m.list, ca_x509(ca), m.now, valid_s, number) ||
-	                   !sign(m.list, ca_key(ca))))
-		rc = pem_openssl_error(e, "cannot make a revocation list");
-	if (rc == 0)
-		rc = to_text(pem, len, m.list, ca_x509(ca), e);
-	X509_CRL_free(m.list);
+	int rc = ledger_crl_number(l, &number, e);
+
+	*pem = NULL;
+	for (size_t i = 0; rc == 0 && i < MARGINS; i++) {
+		struct making m = {.now = now, .margin = margins[i]};
+
+		rc = make(pem, len, ca, l, &m, valid_s, number, e);
+		if (rc == 0 && *len < CRL_LONG)
+			break;
+		if (i + 1 == MARGINS)
+			break;
+		/* What fails from here on leaves the caller nothing to free. */
+		if (rc == 0) {
+			free(*pem);
+			*pem = NULL;
+		} else if (rc == TX_ETOOBIG) {
+			rc = 0;
+		}
+	}
 	return rc;
 }

@@ -21,6 +21,19 @@
 #define CA_LEDGER_FILE     "ledger.db"
 #define LEDGER_SERIAL_SIZE 64 /* hexadecimal, with its NUL */
 #define LEDGER_HASH_SIZE   32 /* SHA-256 */
+/* Certificates in force of an identity, beyond which no renewal adds one. */
+#define LEDGER_LIVE_MAX 8
+/* The same for who is late: in the second half of its life a certificate that was renewed gets one
+ * more each sixteenth of it, as long as fewer than these are in force. */
+#define LEDGER_LATE_MAX  16
+#define LEDGER_LATE_PART 16
+
+/*
+ * By how much a clock may be wrong. An agent whose clock is behind takes a certificate for good
+ * that is over, so what is revoked stays on the lists for so long after its end; and a ledger whose
+ * own clock was ahead for a while forgets nothing before.
+ */
+#define LEDGER_MARGIN_S (INT64_C(30) * 86400)
 
 struct ledger;
 
@@ -54,13 +67,18 @@ int ledger_each(struct ledger *l, bool (*one)(const struct ledger_certificate *c
     void *arg, struct err *e);
 struct ledger_revoked {
 	size_t certificates; /* that were not */
+	size_t renewed;      /* that were not, and that were renewed from the one of the serial */
 	size_t tokens;       /* that were unused, and are withdrawn */
+	/* When the last of them ends that is an agent's; 0: none is. Until then clients, who ask
+	 * for no list, take it for good. */
+	int64_t agent_until;
 };
 /*
- * By serial (hexadecimal in either case, colons allowed), or an identity by its whole text: all its
- * unexpired certificates, and its unused tokens where it is of `domain`, the authority's own, in
- * one transaction. TX_ENOENT when there is no certificate of that serial or identity, and no unused
- * token.
+ * By serial (hexadecimal in either case, colons allowed), and with it all unexpired ones that were
+ * renewed from it, and from those: who has copied its key may have had them. Or an identity by its
+ * whole text: all its unexpired certificates, and its unused tokens where it is of `domain`, the
+ * authority's own, in one transaction. TX_ENOENT when there is no certificate of that serial or
+ * identity, and no unused token.
  */
 int ledger_revoke(struct ledger *l, const char *domain, const char *serial_or_identity, int reason,
     struct ledger_revoked *out, struct err *e);
@@ -93,6 +111,7 @@ enum ledger_use {
 	LEDGER_USE_EXPIRED,
 	LEDGER_USE_SPENT, /* by another CSR */
 	LEDGER_USE_WITHDRAWN,
+	LEDGER_USE_REVOKED, /* used by this very CSR, and what it got is revoked */
 };
 /* t->sans is *sans; that and *pem are malloc'd, the caller's, NULL where there is none. Nothing is
  * known of an UNKNOWN one. */
@@ -128,11 +147,14 @@ int ledger_each_token(struct ledger *l, bool (*one)(const struct ledger_token_ro
 int ledger_withdraw_token(struct ledger *l, const char *id, struct err *e);
 
 /* A renewal: the same CSR gets the same certificate. *pem is malloc'd; NULL: none was made for it.
- */
+ * TX_EPERM: it is revoked. */
 int ledger_renewal(
     struct ledger *l, const uint8_t csr_hash[LEDGER_HASH_SIZE], char **pem, struct err *e);
 /* TX_EEXIST when another was faster with this CSR: ledger_renewal has what to give. TX_EPERM when
- * the certificate with old_serial has been revoked, or forgotten, in the meantime. */
+ * the certificate with old_serial has been revoked, or forgotten, in the meantime. TX_ELIMIT, with
+ * the time to come back: it is neither the first renewal of old_serial's after half of its life (by
+ * c->issued, which is now), nor one that follows the last by a LEDGER_LATE_PART of that life with
+ * fewer than LEDGER_LATE_MAX of the identity's in force, nor are fewer than LEDGER_LIVE_MAX. */
 int ledger_add_renewal(struct ledger *l, const uint8_t csr_hash[LEDGER_HASH_SIZE],
     const char *old_serial, const struct ledger_certificate *c, const char *pem, struct err *e);
 

@@ -13,9 +13,9 @@
 
 #define BUSY_MS        30000
 #define APPLICATION_ID 0x544c5847 /* "TLXG", in the file's header */
-#define SCHEMA_VERSION 1
 
-/* In one transaction. Times are seconds since the epoch; hashes are SHA-256. */
+/* What the first version had; each later one is made of the one before, so that a new file and an
+ * old one end alike. Times are seconds since the epoch; hashes are SHA-256. */
 static const char schema[] = "CREATE TABLE certificate ("
                              " id INTEGER PRIMARY KEY,"
                              " serial TEXT NOT NULL UNIQUE,"
@@ -43,6 +43,15 @@ static const char schema[] = "CREATE TABLE certificate ("
                              "INSERT INTO crl VALUES (0);"
                              "PRAGMA application_id = 1414289479;"
                              "PRAGMA user_version = 1;";
+
+/* From version 1 + index to the next. */
+static const char *const steps[] = {
+    /* old: the serial of what was renewed; NULL where that was not written down yet. */
+    "ALTER TABLE renewal ADD COLUMN old TEXT;"
+    "CREATE INDEX renewal_old ON renewal (old);"
+    "PRAGMA user_version = 2;",
+};
+#define SCHEMA_VERSION (1 + (int)(sizeof(steps) / sizeof(steps[0])))
 
 static int sys_error(struct ledger *l, int otherwise, struct err *e)
 {
@@ -164,6 +173,15 @@ static int foreign(struct ledger *l, struct err *e)
 	    e, TX_ESTATE, "%s is not a ledger of telex, but another program's database", l->path);
 }
 
+static int bring_up(struct ledger *l, int version, struct err *e)
+{
+	int rc = 0;
+
+	for (; rc == 0 && version < SCHEMA_VERSION; version++)
+		rc = execute(l, steps[version - 1], e);
+	return rc;
+}
+
 /* Within a transaction, so that of two who come to a new file one makes it. */
 static int check_or_make(struct ledger *l, struct err *e)
 {
@@ -176,15 +194,17 @@ static int check_or_make(struct ledger *l, struct err *e)
 		rc = number(l, "SELECT count(*) FROM sqlite_master", &tables, e);
 	if (rc != 0)
 		return rc;
-	if (application == 0 && version == 0 && tables == 0)
-		return execute(l, schema, e);
+	if (application == 0 && version == 0 && tables == 0) {
+		rc = execute(l, schema, e);
+		return rc == 0 ? bring_up(l, 1, e) : rc;
+	}
 	if (application != APPLICATION_ID)
 		return foreign(l, e);
 	if (version > SCHEMA_VERSION)
 		return err_set(e, TX_ESTATE,
 		    "the ledger %s is of a newer telex (version %lld, this one knows %d); use that",
 		    l->path, (long long)version, SCHEMA_VERSION);
-	return version == SCHEMA_VERSION ? 0 : foreign(l, e);
+	return version >= 1 ? bring_up(l, (int)version, e) : foreign(l, e);
 }
 
 /* The change to WAL wants the file for itself, and does not wait for it. */

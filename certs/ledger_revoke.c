@@ -7,9 +7,8 @@
 
 #include "certs/ledger_internal.h"
 
-/* A clock that was set wrong for a while must not cost what is still good, and least of all bring
- * back what was revoked. */
-#define FORGET_S         (INT64_C(30) * 86400)
+/* What was revoked is kept for longer than any list needs it: the ledger's own clock, once set
+ * wrong, must not bring it back. */
 #define FORGET_REVOKED_S (INT64_C(400) * 86400)
 
 #define CESSATION_OF_OPERATION "5"
@@ -33,6 +32,8 @@ static void serial_form(char *out, size_t size, const char *text)
 	out[n] = '\0';
 }
 
+#define UPDATE "UPDATE certificate SET revoked = ?3, reason = ?4 WHERE revoked = 0 AND "
+
 /* Whether there is any. */
 static int known(struct ledger *l, const char *text, const char *serial, bool *is, struct err *e)
 {
@@ -49,12 +50,16 @@ static int known(struct ledger *l, const char *text, const char *serial, bool *i
 	return rc;
 }
 
-static int revoke_certificates(struct ledger *l, const char *text, const char *serial, int reason,
-    int64_t now, size_t *n, struct err *e)
+/* Of the identity `text`, or of the serial. */
+static const char themselves[] = UPDATE "(serial = ?2 OR (identity = ?1 AND not_after >= ?3))";
+static const char descendants[] =
+    UPDATE "not_after >= ?3 AND serial IN (WITH RECURSIVE next (serial) AS (VALUES (?2) UNION"
+           " SELECT r.serial FROM renewal r JOIN next ON r.old = next.serial)"
+           " SELECT serial FROM next WHERE ?1 IS NOT NULL)";
+
+static int revoke_certificates(struct ledger *l, const char *sql, const char *text,
+    const char *serial, int reason, int64_t now, size_t *n, struct err *e)
 {
-	static const char sql[] =
-	    "UPDATE certificate SET revoked = ?3, reason = ?4 WHERE revoked = 0"
-	    " AND (serial = ?2 OR (identity = ?1 AND not_after >= ?3))";
 	sqlite3_stmt *s = NULL;
 	int rc = ledger_prepare(l, &s, sql, e);
 
@@ -93,6 +98,30 @@ static int withdraw_tokens(
 	return rc;
 }
 
+static int find_agent_until(struct ledger *l, const char *text, const char *serial, int64_t now,
+    int64_t *until, struct err *e)
+{
+	static const char sql[] =
+	    "SELECT max(not_after) FROM certificate WHERE revoked <> 0 AND not_after > ?3"
+	    " AND identity LIKE 'spiffe://%/agent/%'"
+	    " AND (identity = ?1"
+	    " OR identity = (SELECT identity FROM certificate WHERE serial = ?2))";
+	sqlite3_stmt *s = NULL;
+	bool row = false;
+	int rc = ledger_prepare(l, &s, sql, e);
+
+	if (rc == 0 && (sqlite3_bind_text(s, 1, text, -1, SQLITE_STATIC) != SQLITE_OK ||
+	                   sqlite3_bind_text(s, 2, serial, -1, SQLITE_STATIC) != SQLITE_OK ||
+	                   sqlite3_bind_int64(s, 3, now) != SQLITE_OK))
+		rc = no_memory(e);
+	if (rc == 0)
+		rc = ledger_step(l, s, &row, e);
+	if (rc == 0)
+		*until = row ? sqlite3_column_int64(s, 0) : 0;
+	sqlite3_finalize(s);
+	return rc;
+}
+
 static int revoke(struct ledger *l, const char *domain, const char *text, int reason,
     struct ledger_revoked *out, struct err *e)
 {
@@ -105,7 +134,13 @@ static int revoke(struct ledger *l, const char *domain, const char *text, int re
 	serial_form(serial, sizeof(serial), text);
 	rc = known(l, text, serial, &is, e);
 	if (rc == 0 && is)
-		rc = revoke_certificates(l, text, serial, reason, now, &out->certificates, e);
+		rc = revoke_certificates(
+		    l, themselves, text, serial, reason, now, &out->certificates, e);
+	if (rc == 0 && is)
+		rc = revoke_certificates(
+		    l, descendants, text, serial, reason, now, &out->renewed, e);
+	if (rc == 0 && is)
+		rc = find_agent_until(l, text, serial, now, &out->agent_until, e);
 	if (rc == 0 && identity_parse(&id, text, strlen(text), NULL) == 0 &&
 	    strcmp(id.domain, domain) == 0)
 		rc = withdraw_tokens(l, &id, now, &out->tokens, e);
@@ -173,15 +208,15 @@ int ledger_prune(struct ledger *l, int64_t now, struct err *e)
 	    " AND serial NOT IN (SELECT serial FROM certificate)";
 	static const char renewal[] = "DELETE FROM renewal WHERE ?1 > 0"
 	                              " AND serial NOT IN (SELECT serial FROM certificate)";
-	int rc = at_time(
-	    l, "DELETE FROM certificate WHERE revoked = 0 AND not_after < ?1", now - FORGET_S, e);
+	int rc = at_time(l, "DELETE FROM certificate WHERE revoked = 0 AND not_after < ?1",
+	    now - LEDGER_MARGIN_S, e);
 
 	if (rc == 0)
 		rc = at_time(
 		    l, "DELETE FROM certificate WHERE not_after < ?1", now - FORGET_REVOKED_S, e);
 	if (rc == 0)
-		rc = at_time(l, unused, now - FORGET_S, e);
+		rc = at_time(l, unused, now - LEDGER_MARGIN_S, e);
 	if (rc == 0)
-		rc = at_time(l, token, now - FORGET_S, e);
+		rc = at_time(l, token, now - LEDGER_MARGIN_S, e);
 	return rc == 0 ? at_time(l, renewal, now, e) : rc;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tokens and renewals: what is bound to the CSR that was signed for it. */
+/* Tokens: bound to the CSR that was signed for each. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +66,7 @@ static int take_token(struct ledger *l, sqlite3_stmt *s, const uint8_t *hash,
 	const unsigned char *serial = sqlite3_column_text(s, 6);
 	const void *csr = sqlite3_column_blob(s, 5);
 	bool spent = sqlite3_column_type(s, 5) != SQLITE_NULL;
+	struct ledger_certificate c = {.revoked = 0};
 	int rc;
 
 	if (name == NULL || (spent && (csr == NULL || serial == NULL)))
@@ -90,8 +91,15 @@ static int take_token(struct ledger *l, sqlite3_stmt *s, const uint8_t *hash,
 		f->use = LEDGER_USE_SPENT;
 		return 0;
 	}
-	f->use = LEDGER_USE_AGAIN;
-	return ledger_pem(l, (const char *)serial, &f->pem, e);
+	rc = ledger_pem(l, (const char *)serial, &f->pem, e);
+	if (rc == 0)
+		rc = ledger_find(l, (const char *)serial, &c, e);
+	if (rc == 0 && c.revoked != 0) {
+		free(f->pem);
+		f->pem = NULL;
+	}
+	f->use = f->pem != NULL ? LEDGER_USE_AGAIN : LEDGER_USE_REVOKED;
+	return rc;
 }
 
 static int find(struct ledger *l, const uint8_t *hash, const uint8_t *csr_hash, int64_t now,
@@ -175,69 +183,4 @@ int ledger_redeem(struct ledger *l, const uint8_t hash[LEDGER_HASH_SIZE],
 	}
 	found_clear(&f);
 	return rc;
-}
-
-int ledger_renewal(
-    struct ledger *l, const uint8_t csr_hash[LEDGER_HASH_SIZE], char **pem, struct err *e)
-{
-	sqlite3_stmt *s = NULL;
-	char *found = NULL;
-	bool row = false;
-	int rc = ledger_prepare(l, &s,
-	    "SELECT c.pem FROM renewal r JOIN certificate c ON c.serial = r.serial"
-	    " WHERE r.csr = ?",
-	    e);
-
-	if (rc == 0 && !bind_hash(s, 1, csr_hash))
-		rc = no_memory(e);
-	if (rc == 0)
-		rc = ledger_step(l, s, &row, e);
-	if (rc == 0 && row)
-		rc = ledger_text(s, 0, &found, e);
-	sqlite3_finalize(s);
-	if (rc == 0)
-		*pem = found;
-	return rc;
-}
-
-static int insert_renewal(
-    struct ledger *l, const uint8_t *csr_hash, const char *serial, struct err *e)
-{
-	sqlite3_stmt *s = NULL;
-	int rc = ledger_prepare(l, &s, "INSERT INTO renewal (csr, serial) VALUES (?, ?)", e);
-
-	if (rc != 0)
-		return rc;
-	if (!bind_hash(s, 1, csr_hash) ||
-	    sqlite3_bind_text(s, 2, serial, -1, SQLITE_STATIC) != SQLITE_OK) {
-		sqlite3_finalize(s);
-		return no_memory(e);
-	}
-	return ledger_finish(l, s, e);
-}
-
-/* Who revokes an identity has waited for us, or we for him: then he has not seen the new one. */
-static int check_old(struct ledger *l, const char *serial, struct err *e)
-{
-	struct ledger_certificate old;
-	int rc = ledger_find(l, serial, &old, e);
-
-	if (rc == TX_ENOENT || (rc == 0 && old.revoked != 0))
-		rc = err_set(e, TX_EPERM, "the certificate %s is revoked", serial);
-	return rc;
-}
-
-int ledger_add_renewal(struct ledger *l, const uint8_t csr_hash[LEDGER_HASH_SIZE],
-    const char *old_serial, const struct ledger_certificate *c, const char *pem, struct err *e)
-{
-	int rc = ledger_begin(l, e);
-
-	if (rc != 0)
-		return rc;
-	rc = check_old(l, old_serial, e);
-	if (rc == 0)
-		rc = ledger_insert(l, c, pem, e);
-	if (rc == 0)
-		rc = insert_renewal(l, csr_hash, c->serial, e);
-	return ledger_end(l, rc, e);
 }

@@ -5,7 +5,9 @@
 #include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +77,34 @@ int pem_to_certificate(X509 **out, const char *text, size_t len, const char *nam
 		    "%s has no certificate in it that can be read (PEM, BEGIN CERTIFICATE)", name);
 	*out = x;
 	return 0;
+}
+
+static bool has_pin(X509 *x, const uint8_t pin[32])
+{
+	unsigned char *der = NULL, hash[32];
+	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &der);
+	bool same = len > 0 && EVP_Digest(der, (size_t)len, hash, NULL, EVP_sha256(), NULL) == 1 &&
+	            memcmp(hash, pin, sizeof(hash)) == 0;
+
+	OPENSSL_free(der);
+	return same;
+}
+
+size_t pem_find_pin(const char *text, size_t len, const uint8_t pin[32], bool *found)
+{
+	BIO *in = len > INT_MAX ? NULL : BIO_new_mem_buf(text, (int)len);
+	size_t n = 0;
+	X509 *x;
+
+	*found = false;
+	while (in != NULL && (x = PEM_read_bio_X509(in, NULL, pem_no_passphrase, NULL)) != NULL) {
+		n++;
+		*found |= has_pin(x, pin);
+		X509_free(x);
+	}
+	BIO_free(in);
+	ERR_clear_error();
+	return n;
 }
 
 void pem_serial(const X509 *x, char *out, size_t size)

@@ -52,6 +52,19 @@ static int add(char **text, const char *format, const char *value, struct err *e
 	return rc;
 }
 
+/* To be filled in by who knows what the agent is for. */
+static const char ceiling[] =
+    "# What no policy and no worker gets beyond. Without it what the policy allows is all that "
+    "bounds\n"
+    "# them, root included: say here what this agent is for, and take the # away.\n"
+    "#ceiling {\n"
+    "#\troot = false\n"
+    "#\tusers = {\"deploy\", \"1000-59999\"}\n"
+    "#\tprograms = {\"/usr/bin/*\", \"/opt/app/bin/*\"}\n"
+    "#\tfolders = {\"/srv\", \"/home\"}\n"
+    "#\tany_process = false\n"
+    "#}\n";
+
 static int compose(char **out, const struct agent_setup *s, const char *dir, struct err *e)
 {
 	char *in[5] = {xasprintf("%s/agent.pem", dir), xasprintf("%s/agent.key", dir),
@@ -79,6 +92,12 @@ static int compose(char **out, const struct agent_setup *s, const char *dir, str
 		rc = add(out, "authority {\n\tdirectory = @", authority, e);
 		if (rc == 0)
 			rc = add(out, "\tlisten = {@}\n}", s->authority_listen, e);
+	}
+	if (rc == 0) {
+		char *longer = xasprintf("%s%s", *out, ceiling);
+
+		free(*out);
+		*out = longer;
 	}
 	free(authority);
 	for (size_t i = 0; i < 5; i++)

@@ -20,6 +20,10 @@ static const struct {
 } sentences[] = {
     {"begin", NULL, "$program $pid begins to write as $writer"},
     {"end", NULL, "$writer has written its last"},
+    {"handshake", "more", "$more more: $reason, since $since"},
+    {"call", "more", "$more more: $reason, since $since"},
+    {"cut", "more", "$more more: $reason, since $since"},
+    {"certificate", "more", "$more more: $reason, since $since"},
     {"handshake", "reason", "connection refused: $reason"},
     {"handshake", NULL, "connected"},
     {"cut", NULL, "cut off: $reason"},

@@ -21,11 +21,10 @@ static int give_to_owner(int fd, const char *dir)
 	return stat(dir, &st) == 0 ? fchown(fd, st.st_uid, st.st_gid) : -1;
 }
 
-static int open_log(const char *dir, char path[PATH_MAX], struct err *e)
+static int open_log(const char *dir, const char *suffix, char path[PATH_MAX], struct err *e)
 {
-	static const int flags =
-	    O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK;
-	int rc = certfile_path(path, dir, CA_AUDIT_FILE, "", e), fd;
+	static const int flags = O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK;
+	int rc = certfile_path(path, dir, CA_AUDIT_FILE, suffix, e), fd;
 
 	if (rc != 0)
 		return rc;
@@ -42,11 +41,19 @@ static int open_log(const char *dir, char path[PATH_MAX], struct err *e)
 
 int cert_audit_begin(struct audit **out, const char *dir, const char *act, struct err *e)
 {
-	const struct audit_options o = {
-	    .writer = (uint64_t)clock_realtime_ns() >> 11, .program = "cli", .fsync = true};
-	char path[PATH_MAX], peer[40];
-	int fd = open_log(dir, path, e), rc;
+	char path[PATH_MAX], head[PATH_MAX], peer[40];
+	const struct audit_options o = {.writer = (uint64_t)clock_realtime_ns() >> 11,
+	    .program = "cli",
+	    .fsync = true,
+	    .shared = true, /* with telex-ca and other commands */
+	    .head_path = head};
+	int fd = open_log(dir, AUDIT_HEAD_SUFFIX, head, e), rc;
 
+	/* It is the folder's owner's before anything is noted there. */
+	if (fd < 0)
+		return fd;
+	close(fd);
+	fd = open_log(dir, "", path, e);
 	if (fd < 0)
 		return fd;
 	rc = audit_new(out, fd, &o, e);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What `telex cert` does with an authority, in its ca-audit.log, where telex-ca writes too: a chain
- * of its own for each command. Written before anybody gets what it tells of.
+ * of its own for each command, in which each record has the hash of the line before it. Written
+ * before anybody gets what it tells of.
  */
 #ifndef TX_CLI_CERT_AUDIT_H
 #define TX_CLI_CERT_AUDIT_H

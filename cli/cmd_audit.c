@@ -4,13 +4,13 @@
 #include "cli/cmd_audit.h"
 
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/paths.h"
 #include "cli/say.h"
+#include "cli/subverbs.h"
 #include "cli/verbs.h"
 #include "common/mem.h"
 
@@ -71,32 +71,12 @@ void cmd_audit_files_free(const struct options *o, char **files)
 	free(files);
 }
 
+static const struct cli_verb *const words[] = {&cmd_audit_show, &cmd_audit_verify};
 static const char *const names[] = {"show", "verify", NULL};
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	const struct cli_verb *const words[] = {&cmd_audit_show, &cmd_audit_verify};
-	struct options o;
-	const char *value;
-	int at;
-
-	options_start(&o, cli, &cmd_audit, NULL, argc, argv);
-	o.stop_at_operand = true;
-	if (options_next(&o, &value) < 0)
-		return options_end(&o);
-	if (o.n_operands == 0) {
-		options_usage(&o, "say what to do: show or verify");
-		return options_end(&o);
-	}
-	at = argc - (int)o.n_operands;
-	for (size_t i = 0; names[i]; i++)
-		if (strcmp(names[i], o.operands[0]) == 0) {
-			options_end(&o);
-			return words[i]->run(cli, argc - at, argv + at);
-		}
-	options_usage(
-	    &o, "unknown word '%s'%s", o.operands[0], options_nearest(o.operands[0], names, 2));
-	return options_end(&o);
+	return subverbs_run(cli, &cmd_audit, words, argc, argv);
 }
 
 const struct cli_verb cmd_audit = {

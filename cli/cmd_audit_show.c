@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/audit_words.h"
@@ -18,7 +19,7 @@
 #include "common/glob.h"
 #include "common/mem.h"
 
-#define LOOK_US 200000 /* for more, with -f */
+#define LOOK_NS 200000000 /* for more, with -f */
 
 enum { OPT_SINCE = 1, OPT_IDENTITY, OPT_EVENT, OPT_FOLLOW };
 
@@ -146,12 +147,13 @@ static bool was_renamed(FILE *in, const char *path)
 static int follow(struct show *s, FILE *in, const char *path)
 {
 	for (;;) {
+		static const struct timespec pause = {0, LOOK_NS};
 		FILE *next;
 
 		show_rest(s, in);
 		if (fflush(stdout) != 0)
 			return output_finish(CLI_OK);
-		usleep(LOOK_US);
+		(void)nanosleep(&pause, NULL);
 		if (!was_renamed(in, path) || !(next = fopen(path, "re")))
 			continue;
 		show_rest(s, in);

@@ -14,11 +14,12 @@
 #include "common/audit.h"
 #include "common/mem.h"
 
-enum { OPT_EXEC_LOG = 1, OPT_EXPECT };
+enum { OPT_EXEC_LOG = 1, OPT_EXPECT, OPT_RUNNING };
 
 static const struct options_spec specs[] = {
     {OPT_EXEC_LOG, '\0', "exec-log", true},
     {OPT_EXPECT, '\0', "expect", true},
+    {OPT_RUNNING, '\0', "running", false},
     {0},
 };
 
@@ -27,6 +28,7 @@ struct job {
 	struct audit_source *logs, *execs;
 	size_t n_logs, n_execs;
 	const char *expect;
+	bool running;
 };
 
 /* The keeper's file beside a log: audit.log.1 -> exec.log.1. NULL: it is not named so, or not
@@ -46,14 +48,35 @@ static char *beside(const char *log)
 	return NULL;
 }
 
-static int add(struct audit_source **list, size_t *n, const char *path, struct err *e)
+/* The note of the log's end beside it, where there is one: "64 digits\n". */
+static void read_head(struct audit_source *s)
 {
+	char *path = xasprintf("%s" AUDIT_HEAD_SUFFIX, s->name);
 	FILE *f = fopen(path, "re");
 
+	free(path);
 	if (!f)
+		return;
+	if (fread(s->head, 1, sizeof(s->head), f) != sizeof(s->head) ||
+	    strspn(s->head, "0123456789abcdef") != sizeof(s->head) - 1)
+		s->head[0] = '\0';
+	s->head[sizeof(s->head) - 1] = '\0';
+	fclose(f);
+}
+
+static int add(struct audit_source **list, size_t *n, const char *path, struct err *e)
+{
+	struct audit_source s = {.file = fopen(path, "re")};
+
+	if (!s.file)
 		return err_sys(e, errno, "%s", path);
+	s.name = xstrdup(path);
+	/* Before anything is read: what was noted then has to be there, and who ended before has
+	 * written its end. */
+	s.running = audit_locked(fileno(s.file));
+	read_head(&s);
 	*list = xreallocarray(*list, *n + 1, sizeof(**list));
-	(*list)[(*n)++] = (struct audit_source){xstrdup(path), f};
+	(*list)[(*n)++] = s;
 	return 0;
 }
 
@@ -97,7 +120,14 @@ static void say_result(const struct job *j, const struct audit_result *r)
 		printf("%" PRIu64 " more could not be written, as the records say\n", r->lost);
 	if (r->torn > 0)
 		printf("%" PRIu64 " pieces of records that were not written whole\n", r->torn);
-	if (j->n_execs == 0)
+	if (r->older > 0)
+		printf("%" PRIu64 " writers are of an older format, which tied no writer to "
+		       "others: that one of them is missing is not found\n",
+		    r->older);
+	if (r->earlier)
+		printf("there were records before these, in an older file\n");
+	/* An authority's log has a note of its own end. */
+	if (j->n_execs == 0 && j->logs[j->n_logs - 1].head[0] == '\0')
 		printf(
 		    "not held against the keeper's exec.log, which is not there: what is cut off "
 		    "the end is not missed\n");
@@ -121,6 +151,8 @@ static void json_result(const struct job *j, const struct audit_result *r, bool 
 	json_object_set_new(o, "writers", json_integer((json_int_t)r->writers));
 	json_object_set_new(o, "open_writers", json_integer((json_int_t)r->open_writers));
 	json_object_set_new(o, "lost", json_integer((json_int_t)r->lost));
+	json_object_set_new(o, "older", json_integer((json_int_t)r->older));
+	json_object_set_new(o, "earlier", json_boolean(r->earlier));
 	json_object_set_new(o, "torn", json_integer((json_int_t)r->torn));
 	json_object_set_new(o, "findings", json_integer((json_int_t)r->findings));
 	json_object_set_new(o, "exec_log", json_boolean(j->n_execs > 0));
@@ -141,6 +173,8 @@ static int verify(struct job *j)
 	struct err e;
 	bool whole;
 
+	for (size_t i = 0; i < j->n_execs; i++)
+		j->execs[i].running |= j->running;
 	if (audit_verify(&c, &r, on_found, j, &e) != 0)
 		return cmd_audit_fail(&e);
 	whole = r.findings == 0 && (!j->expect || r.expected);
@@ -188,6 +222,8 @@ static int run(struct cli *cli, int argc, char **argv)
 			rc = add(&j.execs, &j.n_execs, value, &e);
 		else if (id == OPT_EXPECT)
 			j.expect = value;
+		else if (id == OPT_RUNNING)
+			j.running = true;
 	}
 	if (id < 0) {
 		drop(j.execs, j.n_execs);
@@ -219,15 +255,18 @@ const struct cli_verb cmd_audit_verify = {
         "  telex audit verify audit.log.2 audit.log.1 audit.log\n"
         "  telex audit verify --expect \"$(cat noted-elsewhere)\" audit.log\n"
         "\n"
-        "Usage: telex audit verify [--exec-log FILE]... [--expect HASH] [FILE]...\n"
+        "Usage: telex audit verify [--exec-log FILE]... [--expect HASH] [--running] [FILE]...\n"
         "\n"
-        "Each record has the hash of the one that its writer wrote before. So a record that was\n"
-        "changed, left out, put in, moved or doubled is found; and what was cut off the end by\n"
-        "what the keeper noted in its own file. Several files are given oldest first.\n"
+        "Each record has the hash of the one that its writer wrote before, and each run of an\n"
+        "agent that of the run before. So a record, or all of a run, that was changed, left out,\n"
+        "put in, moved or doubled is found; and what was cut off the end by what the keeper noted\n"
+        "in its own file and beside it (FILE.head). Who has not ended in order must run, or have\n"
+        "been killed as the keeper says. Several files are given oldest first.\n"
         "\n"
         "      --exec-log FILE  the keeper's file; without: exec… beside each audit…\n"
         "      --expect HASH    a record with this hash must be there, whole; what was said as\n"
         "                       the last record's and noted elsewhere\n"
+        "      --running        the files are copies, and their agent runs\n"
         "\n"
         "The exit status is 0 when it is whole, 1 when it is not.\n",
     .specs = specs,

@@ -2,15 +2,14 @@
 /* `telex cert`: which word it is, and what the words share. */
 #include "cli/cmd_cert.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "certs/certfile.h"
 #include "cli/output.h"
 #include "cli/passphrase.h"
 #include "cli/paths.h"
 #include "cli/say.h"
+#include "cli/subverbs.h"
 #include "cli/verbs.h"
 #include "common/duration.h"
 #include "common/mem.h"
@@ -88,47 +87,12 @@ static const struct cli_verb *const words[] = {
 /* The same, for completion. */
 static const char *const names[] = {
     "init", "issue", "sign", "token", "enroll", "ls", "renew", "revoke", "show", NULL};
-#define WORDS (sizeof(words) / sizeof(words[0]))
-_Static_assert(sizeof(names) / sizeof(names[0]) == WORDS + 1, "a name a word");
-
-static void say_words(struct options *o)
-{
-	char text[200];
-	size_t used = 0;
-
-	for (size_t i = 0; i < WORDS; i++)
-		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s",
-		    i == 0           ? ""
-		    : i + 1 == WORDS ? " or "
-		                     : ", ",
-		    names[i]);
-	options_usage(o, "say what to do: %s", text);
-}
+_Static_assert(
+    sizeof(names) / sizeof(names[0]) == sizeof(words) / sizeof(words[0]) + 1, "a name for each");
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	struct options o;
-	const char *value;
-	int at;
-
-	options_start(&o, cli, &cmd_cert, NULL, argc, argv);
-	o.stop_at_operand = true;
-	if (options_next(&o, &value) < 0)
-		return options_end(&o);
-	if (o.n_operands == 0) {
-		say_words(&o);
-		return options_end(&o);
-	}
-	at = argc - (int)o.n_operands;
-	for (size_t i = 0; i < WORDS; i++) {
-		if (strcmp(names[i], o.operands[0]) == 0) {
-			options_end(&o);
-			return words[i]->run(cli, argc - at, argv + at);
-		}
-	}
-	options_usage(
-	    &o, "unknown word '%s'%s", o.operands[0], options_nearest(o.operands[0], names, WORDS));
-	return options_end(&o);
+	return subverbs_run(cli, &cmd_cert, words, argc, argv);
 }
 
 const struct cli_verb cmd_cert = {

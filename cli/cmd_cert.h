@@ -119,9 +119,9 @@ json_t *cmd_cert_out_json(const struct cert_out *out, const struct issued *issue
 
 /* ---- tokens that are out ---- */
 
-int cmd_cert_token_ls(const struct cli *cli, const char *dir, bool all);
+int cmd_cert_token_ls(const struct cli *cli, const char *given, bool all);
 /* By its id, its text, or @FILE. */
-int cmd_cert_token_revoke(const struct cli *cli, const char *dir, const char *what);
+int cmd_cert_token_revoke(const struct cli *cli, const char *given, const char *what);
 
 /* Seconds since the epoch as RFC 3339. */
 json_t *cmd_cert_time(int64_t epoch);

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `telex cert enroll TOKEN`: a first certificate. The key is made here and stays here. Until there
- * is an answer the request and its key are kept beside their places (NAME.csr, NAME.key.new): the
- * same request with the same token gets the same certificate, so a first attempt that was cut costs
- * nothing.
+ * is an answer it is kept with its request beside their places (NAME.request): the same request
+ * with the same token gets the same certificate, so a first attempt that was cut costs nothing.
  */
 #include <errno.h>
 #include <event2/event.h>
-#include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,11 +14,13 @@
 #include <unistd.h>
 
 #include "certs/certfile.h"
-#include "certs/csr.h"
+#include "certs/certshow.h"
+#include "certs/pem.h"
 #include "certs/token.h"
 #include "cli/agent_setup.h"
 #include "cli/cmd_cert.h"
 #include "cli/context.h"
+#include "cli/enroll_request.h"
 #include "cli/output.h"
 #include "cli/paths.h"
 #include "cli/say.h"
@@ -51,11 +51,8 @@ struct enrolling {
 	char identity[IDENTITY_SIZE];
 	char *dir;
 	char certificate[PATH_MAX], key[PATH_MAX], ca[PATH_MAX];
-	char new_key[PATH_MAX], csr[PATH_MAX];
-	char *key_pem;
-	size_t key_len;
-	unsigned char *der;
-	int der_len;
+	bool keep_ca; /* what is there trusts the token's authority, and others */
+	struct enroll_request request;
 	/* the answer */
 	struct event_base *base;
 	struct telex_client *authority;
@@ -125,6 +122,89 @@ static int check_token(struct enrolling *n, struct err *e)
 
 /* ---- places ---- */
 
+/*
+ * Those whom the folder's certificates are to trust. One that is there stays when the token's
+ * authority is among several; another one's is nobody's to lose.
+ */
+static int look_at_ca(struct enrolling *n, struct err *e)
+{
+	char *text = NULL;
+	size_t len = 0, certificates;
+	bool ours = false;
+	struct err why;
+
+	if (!certfile_exists(n->ca))
+		return 0;
+	if (tls_read_file(n->ca, &text, &len, &why) == 0) {
+		certificates = pem_find_pin(text, len, n->token.pin, &ours);
+		n->keep_ca = ours && certificates > 1;
+	}
+	tls_text_free(text, len);
+	if (ours || n->given.force)
+		return 0;
+	return err_set(e, TX_EEXIST,
+	    "%s is there already and is not of the token's authority; --force writes over it, "
+	    "--out names another folder. The token is still good",
+	    n->ca);
+}
+
+/* A context of that name which is another one. */
+static int look_at_context(const struct enrolling *n, struct err *e)
+{
+	struct context c = {0};
+	char *path = NULL;
+	struct err why;
+	bool same;
+	int rc;
+
+	if (n->token.kind == IDENTITY_AGENT || n->given.force)
+		return 0;
+	rc = context_path(n->context, &path, e);
+	if (rc == 0 && certfile_exists(path)) {
+		same = context_load(n->context, &c, &why) == 0 &&
+		       strcmp(c.certificate, n->certificate) == 0 && strcmp(c.key, n->key) == 0 &&
+		       strcmp(c.ca, n->ca) == 0;
+		if (!same)
+			rc = err_set(e, TX_EEXIST,
+			    "%s is there already: the context '%s' has another certificate; "
+			    "--force writes over it, --context-name gives another name. The token "
+			    "is still good",
+			    path, n->context);
+	}
+	context_clear(&c);
+	free(path);
+	return rc;
+}
+
+/* Whether what is there came of such a token: it has the identity that this one is for. */
+static bool has_its_identity(const struct enrolling *n)
+{
+	struct certshow *shown = NULL;
+	size_t len = 0, count = 0;
+	char *text = NULL;
+	bool is = tls_read_file(n->certificate, &text, &len, NULL) == 0 &&
+	          certshow_read(&shown, &count, text, len, n->certificate, NULL) == 0 &&
+	          strcmp(shown[0].identity, n->identity) == 0;
+
+	certshow_free(shown, count);
+	tls_text_free(text, len);
+	return is;
+}
+
+static int is_there(const struct enrolling *n, struct err *e)
+{
+	if (has_its_identity(n))
+		return err_set(e, TX_EEXIST,
+		    "%s is there already, and is of %s, as the token is: if it was made with this "
+		    "token, all is done, and the token is spent. Else --force writes over it, and "
+		    "--out names another folder",
+		    n->certificate, n->identity);
+	return err_set(e, TX_EEXIST,
+	    "%s is there already; --force writes over it, --out names another folder. The token is "
+	    "still good",
+	    certfile_exists(n->certificate) ? n->certificate : n->key);
+}
+
 static int find_folder(struct enrolling *n, struct err *e)
 {
 	char *config = NULL;
@@ -149,78 +229,18 @@ static int find_places(struct enrolling *n, struct err *e)
 	if (rc == 0)
 		rc = certfile_path(n->key, n->dir, name, ".key", e);
 	if (rc == 0)
-		rc = certfile_path(n->new_key, n->dir, name, ".key.new", e);
-	if (rc == 0)
-		rc = certfile_path(n->csr, n->dir, name, ".csr", e);
+		rc = certfile_path(n->request.path, n->dir, name, ".request", e);
 	if (rc == 0)
 		rc = certfile_path(n->ca, n->dir, CA_CERTIFICATE_FILE, "", e);
 	if (rc == 0 && !n->given.force &&
-	    (certfile_exists(n->certificate) || certfile_exists(n->key)))
-		rc = err_set(e, TX_EEXIST,
-		    "%s is there already; --force writes over it, --out names another folder",
-		    certfile_exists(n->certificate) ? n->certificate : n->key);
+	    (certfile_exists(n->certificate) || certfile_exists(n->key)) &&
+	    !enroll_request_answered(&n->request, n->key))
+		rc = is_there(n, e);
+	if (rc == 0)
+		rc = look_at_ca(n, e);
+	if (rc == 0)
+		rc = look_at_context(n, e);
 	return rc == 0 ? paths_make_folder(n->dir, e) : rc;
-}
-
-/* ---- the request ---- */
-
-/* Whether that is a request for these names. */
-static int take_csr(struct enrolling *n, const char *pem, size_t len, struct err *e)
-{
-	struct csr csr;
-	int rc = csr_read(&csr, pem, len, e);
-
-	if (rc != 0)
-		return rc;
-	if (strcmp(csr.identity, n->identity) != 0 ||
-	    !sans_same((const char *const *)csr.sans, csr.n_sans,
-	        (const char *const *)n->token.sans, n->token.n_sans))
-		rc = err_set(e, TX_EINVAL, "%s is a request for other names", n->csr);
-	if (rc == 0)
-		n->der_len = i2d_X509_REQ(csr.req, &n->der);
-	if (rc == 0 && n->der_len <= 0)
-		rc = err_set(e, TX_ENOMEM, "out of memory");
-	csr_clear(&csr);
-	return rc;
-}
-
-/* From an attempt before this one. False: there was none, or it was for something else. */
-static bool take_pending(struct enrolling *n)
-{
-	char *pem = NULL;
-	size_t len = 0;
-	struct err e;
-	bool good = tls_read_file(n->csr, &pem, &len, &e) == 0 &&
-	            certfile_read_key(n->new_key, &n->key_pem, &n->key_len, &e) == 0 &&
-	            take_csr(n, pem, len, &e) == 0;
-
-	tls_text_free(pem, len);
-	if (!good) {
-		tls_text_free(n->key_pem, n->key_len);
-		n->key_pem = NULL;
-		n->key_len = 0;
-	}
-	return good;
-}
-
-static int make_request(struct enrolling *n, struct err *e)
-{
-	char *pem = NULL;
-	size_t len = 0;
-	int rc;
-
-	if (take_pending(n))
-		return 0;
-	rc = csr_make(&pem, &len, &n->key_pem, &n->key_len, n->identity,
-	    (const char *const *)n->token.sans, n->token.n_sans, n->given.key_type, e);
-	if (rc == 0)
-		rc = certfile_write(n->new_key, n->key_pem, n->key_len, CERTFILE_KEY, true, e);
-	if (rc == 0)
-		rc = certfile_write(n->csr, pem, len, CERTFILE_CERTIFICATE, true, e);
-	if (rc == 0)
-		rc = take_csr(n, pem, len, e);
-	tls_text_free(pem, len);
-	return rc;
 }
 
 /* ---- the question ---- */
@@ -247,7 +267,12 @@ static void on_done(const struct telex_error *error, void *arg)
 
 static int refused(const struct enrolling *n, struct err *e)
 {
-	if (strcmp(n->error.reason, "TOKEN_REFUSED") == 0)
+	bool used = strcmp(n->error.reason, "TOKEN_REFUSED") == 0;
+
+	/* Nothing can come any more of a request that was never asked with before. */
+	if (n->request.made && (used || n->error.kind == TELEX_ERROR_CERTIFICATE))
+		enroll_request_remove(&n->request);
+	if (used)
 		return err_set(e, TX_EPERM,
 		    "the authority at %s refuses the token: it was used already or is not one of "
 		    "its "
@@ -268,8 +293,8 @@ static int ask(struct enrolling *n, struct err *e)
 		return err_set(e, TX_ENOMEM, "out of memory");
 	if (telex_authority_of_token(&n->authority, n->base, n->text, &n->error) != 0)
 		return refused(n, e);
-	asked = telex_enroll(n->authority, n->text, n->der, (size_t)n->der_len, 0, on_certificate,
-	    on_done, n, &n->error);
+	asked = telex_enroll(n->authority, n->text, n->request.der, (size_t)n->request.der_len, 0,
+	    on_certificate, on_done, n, &n->error);
 	while (asked == 0 && !n->done && event_base_loop(n->base, EVLOOP_ONCE) == 0)
 		;
 	if (asked != 0 || n->failed)
@@ -284,8 +309,8 @@ static int check_usable(const struct enrolling *n, struct err *e)
 {
 	const struct tls_material m = {.certificate = n->chain,
 	    .certificate_len = strlen(n->chain),
-	    .key = n->key_pem,
-	    .key_len = n->key_len,
+	    .key = n->request.key,
+	    .key_len = n->request.key_len,
 	    .ca = n->root,
 	    .ca_len = strlen(n->root)};
 	struct tls_ctx *ctx = NULL;
@@ -303,15 +328,11 @@ static int install(struct enrolling *n, struct err *e)
 {
 	int rc = check_usable(n, e);
 
-	if (rc == 0)
+	if (rc == 0 && !n->keep_ca)
 		rc = certfile_write(n->ca, n->root, strlen(n->root), CERTFILE_CERTIFICATE, true, e);
 	if (rc == 0)
 		rc = certfile_write_pair(n->certificate, n->chain, strlen(n->chain), n->key,
-		    n->key_pem, n->key_len, true, e);
-	if (rc == 0) {
-		unlink(n->new_key);
-		unlink(n->csr);
-	}
+		    n->request.key, n->request.key_len, true, e);
 	return rc;
 }
 
@@ -399,16 +420,19 @@ static int enroll(const struct cli *cli, struct enrolling *n, const char *operan
 	if (rc == 0)
 		rc = find_places(n, &e);
 	if (rc == 0)
-		rc = make_request(n, &e);
+		rc = enroll_request_open(&n->request, n->identity,
+		    (const char *const *)n->token.sans, n->token.n_sans, n->given.key_type,
+		    n->given.force, &e);
 	if (rc == 0)
 		rc = ask(n, &e);
 	if (rc == 0)
 		rc = install(n, &e);
 	if (rc == 0)
 		rc = n->token.kind == IDENTITY_AGENT ? set_up_agent(n, &e) : set_up_user(n, &e);
-	if (rc == 0)
+	if (rc == 0) {
+		enroll_request_remove(&n->request);
 		answer(cli, n);
-	else
+	} else
 		cmd_cert_fail(&e);
 	return rc == 0 ? CLI_OK : CLI_TELEX;
 }
@@ -418,8 +442,7 @@ static void clear(struct enrolling *n)
 	telex_client_free(n->authority);
 	if (n->base != NULL)
 		event_base_free(n->base);
-	OPENSSL_free(n->der);
-	tls_text_free(n->key_pem, n->key_len);
+	enroll_request_clear(&n->request);
 	token_clear(&n->token);
 	token_text_free(n->text);
 	free(n->chain);
@@ -457,9 +480,9 @@ const struct cli_verb cmd_cert_enroll = {
         "                         [--listen HOST:PORT] [--operator NAME] [--key-type TYPE] "
         "[--force]\n"
         "\n"
-        "The key is made here and goes nowhere. An attempt that was cut may be repeated: the "
-        "token\n"
-        "is still good for it.\n"
+        "The key is made here and goes nowhere. Until there is an answer it is kept with its\n"
+        "request in agent.request or user.request: an attempt that was cut may be repeated, and\n"
+        "the token is still good for it. Another token's such file is not written over.\n"
         "\n"
         "  @FILE, -         the token from a file, or from standard input: an argument can be "
         "seen\n"
@@ -476,7 +499,8 @@ const struct cli_verb cmd_cert_enroll = {
         "  --operator NAME  an agent's: which user policy.conf grants everything; without it no\n"
         "                   policy is written\n"
         "  --key-type TYPE  p256 (default), ed25519 or rsa\n"
-        "  --force          write over certificates that are there\n",
+        "  --force          write over certificates, authorities, a context and another token's\n"
+        "                   request that are there\n",
     .specs = specs,
     .run = run,
 };

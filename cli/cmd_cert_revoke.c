@@ -19,6 +19,7 @@
 #include "cli/session.h"
 #include "cli/verbs.h"
 #include "common/mem.h"
+#include "common/tls_cert.h"
 
 #define LIST_FILE    "revocations.pem"
 #define LIST_VALID_S (INT64_C(7) * 86400)
@@ -66,6 +67,7 @@ static int write_down(const struct revoke *r, const char *dir, struct err *e)
 		return rc;
 	audit_text(a, "what", r->what);
 	audit_number(a, "certificates", (int64_t)r->done.certificates);
+	audit_number(a, "renewed", (int64_t)r->done.renewed);
 	audit_number(a, "tokens", (int64_t)r->done.tokens);
 	audit_number(a, "reason", r->reason);
 	return cert_audit_end(a, e);
@@ -187,6 +189,19 @@ static void push(struct revoke *r, const struct cli *cli)
 
 /* ---- the verb ---- */
 
+/* Agents ask whether a client is revoked; clients have no list to ask. */
+static void warn_of_agent(const struct revoke *r)
+{
+	char date[TLS_TIME_SIZE];
+
+	if (r->done.agent_until != 0)
+		say_note(
+		    "clients do not learn of it: they go on trusting this agent, and whoever "
+		    "has its key, until the certificate ends on %s. Stop the agent, and give its "
+		    "name or address to nothing else until then",
+		    tls_time_text(date, r->done.agent_until));
+}
+
 static void answer(const struct cli *cli, const struct revoke *r)
 {
 	if (cli->json)
@@ -194,10 +209,16 @@ static void answer(const struct cli *cli, const struct revoke *r)
 	if (r->what != NULL)
 		printf("revoked %zu certificate%s of %s\n", r->done.certificates,
 		    r->done.certificates == 1 ? "" : "s", r->what);
+	if (r->done.renewed > 0)
+		printf("revoked %zu certificate%s renewed from it\n", r->done.renewed,
+		    r->done.renewed == 1 ? "" : "s");
 	if (r->done.tokens > 0)
 		printf("withdrew %zu unused token%s\n", r->done.tokens,
 		    r->done.tokens == 1 ? "" : "s");
 	printf("  list  %s\n", r->path);
+	warn_of_agent(r);
+	if (r->len >= CRL_LONG)
+		say_note("the list has %zu bytes of the %zu that it may have", r->len, CRL_MAX);
 	if (!r->push)
 		say_note("agents fetch it when they next ask their authority; --push -w HOST,... "
 		         "gives it to them now");
@@ -205,9 +226,12 @@ static void answer(const struct cli *cli, const struct revoke *r)
 
 static void answer_json(const struct revoke *r)
 {
-	json_t *o = json_pack("{s:i, s:i, s:o}", "revoked", (int)r->done.certificates, "tokens",
-	    (int)r->done.tokens, "list", output_json_text(r->path));
+	json_t *o = json_pack("{s:i, s:i, s:i, s:o}", "revoked", (int)r->done.certificates,
+	    "tokens", (int)r->done.tokens, "renewed", (int)r->done.renewed, "list",
+	    output_json_text(r->path));
 
+	if (r->done.agent_until != 0)
+		json_object_set_new(o, "agent_until", cmd_cert_time(r->done.agent_until));
 	if (r->push)
 		json_object_set(o, "hosts", r->hosts);
 	output_json(o);
@@ -298,6 +322,11 @@ const struct cli_verb cmd_cert_revoke = {
         "  --push           give the new list to the agents now, with the context's certificate;\n"
         "                   they cut the connections of what it revokes at once\n"
         "\n"
+        "An agent's certificate is refused by its authority from then on (it is not renewed); "
+        "clients\n"
+        "have no list, and trust it until it ends. The answer says when that is.\n"
+        "A serial number means the certificate, and all that were renewed from it: who copied its\n"
+        "key may have them. Its owner enrolls again.\n"
         "An identity (spiffe://DOMAIN/user/NAME) means all its certificates that have not\n"
         "expired, and its tokens that nobody has used. The new list is written to revocations.pem "
         "in the authority's folder. Ends\n"

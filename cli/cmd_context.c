@@ -12,6 +12,7 @@
 #include "cli/output.h"
 #include "cli/paths.h"
 #include "cli/say.h"
+#include "cli/subverbs.h"
 #include "cli/target.h"
 #include "cli/verbs.h"
 #include "common/mem.h"
@@ -314,44 +315,26 @@ static int show(struct cli *cli, int argc, char **argv)
 
 /* ---- the verb ---- */
 
-static const struct {
-	const char *name;
-	int (*run)(struct cli *cli, int argc, char **argv);
-} subverbs[] = {{"create", create}, {"use", use}, {"ls", ls}, {"show", show}, {"rm", rm}};
-#define SUBVERBS (sizeof(subverbs) / sizeof(subverbs[0]))
+/* Options and help are cmd_context's. */
+static const struct cli_verb cmd_create = {.run = create}, cmd_use = {.run = use},
+                             cmd_ls = {.run = ls}, cmd_show = {.run = show},
+                             cmd_forget = {.run = rm};
+static const struct cli_verb *const words[] = {
+    &cmd_create, &cmd_use, &cmd_ls, &cmd_show, &cmd_forget};
+static const char *const subverbs[] = {"create", "use", "ls", "show", "rm", NULL};
+_Static_assert(sizeof(subverbs) / sizeof(subverbs[0]) == sizeof(words) / sizeof(words[0]) + 1,
+    "a name for each");
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	const char *value, *words[SUBVERBS];
-	struct options o;
-	int at;
-
-	options_start(&o, cli, &cmd_context, NULL, argc, argv);
-	o.stop_at_operand = true;
-	if (options_next(&o, &value) < 0)
-		return options_end(&o);
-	if (o.n_operands == 0) {
-		options_usage(&o, "say what to do: create, use, ls, show or rm");
-		return options_end(&o);
-	}
-	at = argc - (int)o.n_operands;
-	for (size_t i = 0; i < SUBVERBS; i++) {
-		words[i] = subverbs[i].name;
-		if (strcmp(words[i], o.operands[0]) == 0) {
-			options_end(&o);
-			return subverbs[i].run(cli, argc - at, argv + at);
-		}
-	}
-	options_usage(&o, "unknown word '%s'%s", o.operands[0],
-	    options_nearest(o.operands[0], words, SUBVERBS));
-	return options_end(&o);
+	return subverbs_run(cli, &cmd_context, words, argc, argv);
 }
 
 const struct cli_verb cmd_context = {
     .name = "context",
     .summary = "which agents I talk to, and as whom",
     .specs = create_specs,
-    .words = (const char *const[]){"create", "use", "ls", "show", "rm", NULL},
+    .words = subverbs,
     .help =
         "Examples:\n"
         "  telex context create build7 --host build7:8359 --cert me.pem --key me.key --ca ca.pem\n"

@@ -1,45 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `telex fs`: work on the agent's files, one verb a word. */
-#include <stdio.h>
-#include <string.h>
-
 #include "cli/fs.h"
-#include "cli/options.h"
+#include "cli/subverbs.h"
 #include "cli/verbs.h"
 
 static const struct cli_verb *const words[] = {&cmd_fs_ls, &cmd_fs_stat, &cmd_fs_cat, &cmd_fs_mkdir,
     &cmd_fs_mv, &cmd_fs_cp, &cmd_fs_rm, &cmd_fs_chmod, &cmd_fs_chown, &cmd_fs_ln, &cmd_fs_readlink,
-    &cmd_fs_df, &cmd_fs_sum, &cmd_fs_truncate};
+    &cmd_fs_df, &cmd_fs_sum, &cmd_fs_truncate, &cmd_fs_write};
 static const char *const names[] = {"ls", "stat", "cat", "mkdir", "mv", "cp", "rm", "chmod",
-    "chown", "ln", "readlink", "df", "sum", "truncate", NULL};
-#define WORDS (sizeof(words) / sizeof(words[0]))
-
-_Static_assert(sizeof(names) / sizeof(names[0]) == WORDS + 1, "a name for each");
+    "chown", "ln", "readlink", "df", "sum", "truncate", "write", NULL};
+_Static_assert(
+    sizeof(names) / sizeof(names[0]) == sizeof(words) / sizeof(words[0]) + 1, "a name for each");
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	struct options o;
-	const char *value;
-
-	options_start(&o, cli, &cmd_fs, NULL, argc, argv);
-	o.stop_at_operand = true;
-	if (options_next(&o, &value) < 0)
-		return options_end(&o);
-	if (o.n_operands == 0) {
-		options_usage(&o, "say what to do, as ls, cat or rm");
-		return options_end(&o);
-	}
-	for (size_t i = 0; i < WORDS; i++) {
-		int at = argc - (int)o.n_operands;
-
-		if (strcmp(names[i], o.operands[0]) != 0)
-			continue;
-		options_end(&o);
-		return words[i]->run(cli, argc - at, argv + at);
-	}
-	options_usage(
-	    &o, "unknown word '%s'%s", o.operands[0], options_nearest(o.operands[0], names, WORDS));
-	return options_end(&o);
+	return subverbs_run(cli, &cmd_fs, words, argc, argv);
 }
 
 const struct cli_verb cmd_fs = {
@@ -55,7 +30,7 @@ const struct cli_verb cmd_fs = {
             "Usage: telex fs VERB [OPTIONS] PATH…\n"
             "\n"
             "  ls, stat, readlink, df, sum   look\n"
-            "  cat                           read\n"
+            "  cat, write                    to standard output, and from standard input\n"
             "  mkdir, ln, truncate           make and cut\n"
             "  mv, cp, rm                    move, copy, remove\n"
             "  chmod, chown                  modes and owners\n"

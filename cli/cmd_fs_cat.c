@@ -4,14 +4,14 @@
 #include "cli/fs.h"
 
 static const struct options_spec specs[] = {
-
     FS_USER,
     {0},
 };
 
 static void one(struct fs *f, const char *path)
 {
-	const int r = file_out(&f->session, fs_user(f), path);
+	static const struct file_out_options plain = {.progress = PROGRESS_NONE};
+	const int r = file_out(&f->session, fs_user(f), path, &plain);
 
 	if (r < 0)
 		fs_fail(f, path, &f->session.error);

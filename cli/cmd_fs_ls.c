@@ -23,12 +23,28 @@ static const struct options_spec specs[] = {
     {0},
 };
 
+#define FOLDERS_HELD ((size_t)64 << 20) /* bytes of names that wait to be listed, with -R */
+
+struct folder {
+	char *name;
+	struct telex_file_identity identity;
+};
+
+/* Folders that wait to be listed. */
+struct folders {
+	struct folder *all;
+	size_t n, room, bytes;
+};
+
 struct ls {
 	struct fs fs;
 	struct fs_list list;
-	const char *path; /* what is asked about */
-	bool is_folder;   /* what was looked at */
-	bool printed;     /* something was: a blank line goes before the next folder */
+	struct folders folders; /* of what is listed */
+	size_t waiting;         /* bytes of those of the folders above */
+	const char *path;       /* what is asked about */
+	bool named;             /* its name goes before its list */
+	bool is_folder;         /* what was looked at */
+	bool printed;           /* something was: a blank line goes before the next folder */
 };
 
 static void on_done(const struct telex_error *error, void *arg)
@@ -47,6 +63,43 @@ static void on_failure(struct ls *l, const char *path, const struct telex_file_f
 	fs_fail(&l->fs, path, &error);
 }
 
+/* The folders among what is held, before it is dropped. */
+static void keep_folders(struct ls *l)
+{
+	struct folders *f = &l->folders;
+
+	for (size_t i = 0; l->fs.on['R'] && i < l->list.n; i++) {
+		struct telex_file_identity identity;
+		const char *name = fs_list_folder(&l->list, i, &identity);
+
+		if (!name)
+			continue;
+		if (f->n == f->room) {
+			f->room = f->room ? 2 * f->room : 64;
+			f->all = xreallocarray(f->all, f->room, sizeof(*f->all));
+		}
+		f->all[f->n++] = (struct folder){xstrdup(name), identity};
+		f->bytes += strlen(name) + 64;
+	}
+}
+
+/* More than can be kept in mind. */
+static bool too_many(const struct ls *l)
+{
+	return l->waiting + l->folders.bytes > FOLDERS_HELD;
+}
+
+static void add(struct ls *l, const struct telex_file *file)
+{
+	if (too_many(l))
+		return; /* it is told at the end */
+	fs_list_add(&l->list, file, file->path);
+	if (l->list.bytes < FS_LIST_HELD)
+		return;
+	keep_folders(l);
+	(void)fs_list_print_part(&l->list, l->named ? l->path : NULL, l->printed);
+}
+
 static void on_entry(
     const struct telex_file *file, const struct telex_file_failure *failure, void *arg)
 {
@@ -58,40 +111,51 @@ static void on_entry(
 	else if (l->fs.session.json)
 		output_json(fs_words_json(file, path));
 	else
-		fs_list_add(&l->list, file, file->path);
+		add(l, file);
 	free(path);
 }
 
-static void list_folder(struct ls *l, const char *path, bool named);
+static void list_folder(
+    struct ls *l, const char *path, bool named, const struct telex_file_identity *only);
 
 /* The folders of the list that was printed, one after the other. */
 static void descend(struct ls *l, const char *path)
 {
-	char **folders = fs_list_folders(&l->list);
+	struct folders folders = l->folders;
 
-	fs_list_clear(&l->list);
-	for (size_t i = 0; folders[i]; i++) {
-		char *below = fs_words_join(path, folders[i]);
+	if (too_many(l))
+		fs_refuse(&l->fs, path,
+		    "there are more folders in it than are kept in mind; list parts of it, or with "
+		    "--json");
+	l->folders = (struct folders){0};
+	l->waiting += folders.bytes;
+	for (size_t i = 0; i < folders.n; i++) {
+		char *below = fs_words_join(path, folders.all[i].name);
 
 		if (!fs_stops(&l->fs))
-			list_folder(l, below, true);
+			list_folder(l, below, true, &folders.all[i].identity);
 		free(below);
-		free(folders[i]);
+		free(folders.all[i].name);
 	}
-	free(folders);
+	free(folders.all);
+	l->waiting -= folders.bytes;
 }
 
-static void list_folder(struct ls *l, const char *path, bool named)
+/* only: which one it must be, whatever has its name by now; NULL: any. */
+static void list_folder(
+    struct ls *l, const char *path, bool named, const struct telex_file_identity *only)
 {
 	const bool json = l->fs.session.json, all = l->fs.on['R'];
 	const struct telex_list_options options = {
 	    .hidden = l->fs.on['a'] || l->fs.on['A'],
 	    .depth = all && json ? UINT32_MAX : 1,
 	    .sorted = !(all && json),
+	    .only = only ? *only : (struct telex_file_identity){0},
 	};
 	struct session *s = &l->fs.session;
 
 	l->path = path;
+	l->named = named;
 	if (fs_wait(&l->fs, path,
 	        telex_file_list(s->client, fs_user(&l->fs), path, &options, 0, on_entry, on_done, l,
 	            &s->error)) < 0)
@@ -99,9 +163,10 @@ static void list_folder(struct ls *l, const char *path, bool named)
 	else if (!json)
 		fs_list_print_folder(&l->list, named ? path : NULL, l->printed);
 	l->printed = true;
+	keep_folders(l);
+	fs_list_clear(&l->list);
 	if (all && !json)
 		descend(l, path);
-	fs_list_clear(&l->list);
 }
 
 /* ---- the operands ---- */
@@ -145,7 +210,7 @@ static void list_all(struct ls *l, const char *const *paths, size_t n)
 	fs_list_print(&l->list);
 	fs_list_clear(&l->list);
 	for (size_t i = 0; i < n_folders && !fs_stops(&l->fs); i++)
-		list_folder(l, folders[i], n > 1 || l->fs.on['R']);
+		list_folder(l, folders[i], n > 1 || l->fs.on['R'], NULL);
 	free(folders);
 }
 

@@ -9,6 +9,7 @@ static const struct options_spec specs[] = {
     {'R', 'R', NULL, false},
     {'f', 'f', "force", false},
     {'d', 'd', "dir", false},
+    {'m', '\0', "across-mounts", false},
     FS_USER,
     {0},
 };
@@ -40,12 +41,30 @@ static int spare_folder(struct fs *f, const char *path)
 	return folder ? -1 : 0;
 }
 
+/* rm(1) refuses these, too: of a relative path it would be the user's home folder. */
+static bool is_no_name(const char *path)
+{
+	size_t len = strlen(path), from;
+
+	while (len > 0 && path[len - 1] == '/')
+		len--;
+	for (from = len; from > 0 && path[from - 1] != '/'; from--)
+		;
+	return (len - from == 1 && path[from] == '.') ||
+	       (len - from == 2 && path[from] == '.' && path[from + 1] == '.');
+}
+
 static void one(struct fs *f, const char *path)
 {
-	const struct telex_remove_options options = {
-	    .recursive = f->on['r'] || f->on['R'], .force = f->on['f']};
+	const struct telex_remove_options options = {.recursive = f->on['r'] || f->on['R'],
+	    .force = f->on['f'],
+	    .across_mounts = f->on['m']};
 	struct session *s = &f->session;
 
+	if (is_no_name(path)) {
+		fs_refuse(f, path, "'.' and '..' are not removed: name the folder");
+		return;
+	}
 	if (!options.recursive && !f->on['d'] && spare_folder(f, path) < 0)
 		return;
 	fs_wait(f, path,
@@ -67,19 +86,27 @@ const struct cli_verb cmd_fs_rm = {
     .name = "fs rm",
     .summary = "remove files and folders on the agent",
     .specs = specs,
-    .help = "Examples:\n"
-            "  telex fs rm old.log\n"
-            "  telex fs rm -rf build\n"
-            "\n"
-            "Usage: telex fs rm [-r] [-f] [-d] [-u USER] PATH…\n"
-            "\n"
-            "What is mounted below a folder is not removed, and then the folder is not either.\n"
-            "\n"
-            "  -r, --recursive   folders with all in them\n"
-            "  -f, --force       what is not there is no error\n"
-            "  -d, --dir         empty folders, too\n" FS_USER_HELP "\n"
-            "Exit status: 1 when one of them failed (the others were done), 125 when the agent "
-            "could not\n"
-            "be asked.\n",
+    .help =
+        "Examples:\n"
+        "  telex fs rm old.log\n"
+        "  telex fs rm -rf build\n"
+        "\n"
+        "Usage: telex fs rm [-r] [-f] [-d] [--across-mounts] [-u USER] PATH…\n"
+        "\n"
+        "A relative PATH begins in the home folder of the user on the agent. A path that ends in\n"
+        "'.' or '..' is refused.\n"
+        "\n"
+        "What is mounted below a folder is not removed, and then the folder is not either;\n"
+        "with --across-mounts what is in it is removed, but what it is mounted on cannot be.\n"
+        "\n"
+        "  -r, --recursive   folders with all in them\n"
+        "  -f, --force       what is not there is no error\n"
+        "  -d, --dir         empty folders, too\n"
+        "      --across-mounts\n"
+        "                    also what is in file systems that are mounted below\n" FS_USER_HELP
+        "\n"
+        "Exit status: 1 when one of them failed (the others were done), 125 when the agent "
+        "could not\n"
+        "be asked.\n",
     .run = run,
 };

@@ -16,6 +16,7 @@
 #include "cli/paths.h"
 #include "cli/policy_file.h"
 #include "cli/say.h"
+#include "cli/subverbs.h"
 #include "cli/verbs.h"
 #include "common/mem.h"
 #include "common/policy.h"
@@ -259,32 +260,12 @@ const struct cli_verb cmd_policy_init = {
 static const struct cli_verb *const words[] = {
     &cmd_policy_check, &cmd_policy_explain, &cmd_policy_init};
 static const char *const names[] = {"check", "explain", "init", NULL};
-#define WORDS (sizeof(words) / sizeof(words[0]))
+_Static_assert(
+    sizeof(names) / sizeof(names[0]) == sizeof(words) / sizeof(words[0]) + 1, "a name for each");
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	struct options o;
-	const char *value;
-
-	options_start(&o, cli, &cmd_policy, NULL, argc, argv);
-	o.stop_at_operand = true;
-	if (options_next(&o, &value) < 0)
-		return options_end(&o);
-	if (o.n_operands == 0) {
-		options_usage(&o, "say what to do: check, explain or init");
-		return options_end(&o);
-	}
-	for (size_t i = 0; i < WORDS; i++) {
-		int at = argc - (int)o.n_operands;
-
-		if (strcmp(names[i], o.operands[0]) != 0)
-			continue;
-		options_end(&o);
-		return words[i]->run(cli, argc - at, argv + at);
-	}
-	options_usage(
-	    &o, "unknown word '%s'%s", o.operands[0], options_nearest(o.operands[0], names, WORDS));
-	return options_end(&o);
+	return subverbs_run(cli, &cmd_policy, words, argc, argv);
 }
 
 const struct cli_verb cmd_policy = {
@@ -300,7 +281,7 @@ const struct cli_verb cmd_policy = {
         "Usage: telex policy check [FILE]\n"
         "       telex policy explain [OPTIONS] IDENTITY run [RUN OPTIONS] [--] COMMAND [ARG…]\n"
         "       telex policy explain [OPTIONS] IDENTITY METHOD | VERB\n"
-        "       telex policy explain [OPTIONS] IDENTITY read|write|watch PATH\n"
+        "       telex policy explain [OPTIONS] IDENTITY read|write PATH\n"
         "       telex policy init [--file FILE] [--identity IDENTITY] [--force]\n"
         "\n"
         "A policy is a file of the agent's: /etc/telex/policy.conf. telex-policy(5) describes it.\n"

@@ -169,10 +169,10 @@ static int explain_run(struct asking *a, int argc, char **argv)
 
 static bool is_path_act(const char *word, enum policy_act *act)
 {
-	static const char *const words[] = {"read", "write", "watch"};
-	static const enum policy_act acts[] = {POLICY_FILE_READ, POLICY_FILE_WRITE, POLICY_WATCH};
+	static const char *const words[] = {"read", "write"};
+	static const enum policy_act acts[] = {POLICY_FILE_READ, POLICY_FILE_WRITE};
 
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < 2; i++) {
 		if (strcmp(word, words[i]) == 0) {
 			*act = acts[i];
 			return true;
@@ -290,9 +290,9 @@ const struct cli_verb cmd_policy_explain = {
         "\n"
         "Usage: telex policy explain [OPTIONS] IDENTITY run [RUN OPTIONS] [--] COMMAND [ARG…]\n"
         "       telex policy explain [OPTIONS] IDENTITY METHOD | VERB\n"
-        "       telex policy explain [OPTIONS] IDENTITY put|get|sync [-u USER] PATH…\n"
+        "       telex policy explain [OPTIONS] IDENTITY put|get|sync|watch [-u USER] PATH…\n"
         "       telex policy explain [OPTIONS] IDENTITY fs VERB [-u USER] PATH…\n"
-        "       telex policy explain [OPTIONS] IDENTITY read|write|watch PATH\n"
+        "       telex policy explain [OPTIONS] IDENTITY read|write PATH\n"
         "\n"
         "  --file FILE        the policy; default: that of `telex dev` where there is one, else\n"
         "                     the installed agent's\n"

@@ -125,6 +125,13 @@ out:
 	return r;
 }
 
+int context_path(const char *name, char **path, struct err *e)
+{
+	int r = check_name(name, e);
+
+	return r < 0 ? r : place(name, path, e);
+}
+
 /* A string member that must be there and not be empty. */
 static int member(json_t *root, const char *path, const char *name, char **out, struct err *e)
 {

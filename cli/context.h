@@ -30,6 +30,8 @@ bool context_name_valid(const char *name);
 /* Writes it, whole or not at all. TX_EEXIST when there is one of that name and `replace` is false.
  */
 int context_save(const struct context *c, bool replace, struct err *e);
+/* Where the context of that name is kept; the caller's to free. */
+int context_path(const char *name, char **path, struct err *e);
 /* TX_ENOENT: none of that name; the sentence names the nearest. *out is filled only on success. */
 int context_load(const char *name, struct context *out, struct err *e);
 /* The name of the current one, the caller's to free. TX_ENOENT: none was chosen. */

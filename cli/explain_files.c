@@ -6,34 +6,36 @@
 
 #include "common/glob.h"
 
-#define SERVICE "telex.v1.FileService/"
+#define FILES "telex.v1.FileService/"
 
-/* How a path is used: by its place among the operands, 'r' or 'w'; the last letter is for all that
- * follow. "=" : what is at the first comes to be at the second. */
+/* How a path is used: by its place among the operands, 'r', 'w' or 'x' (it is watched); the last
+ * letter is for all that follow. "=" : what is at the first comes to be at the second. */
 static const struct row {
 	const char *verb, *method, *uses;
 } rows[] = {
-    {"put", "PutTree", "w"},
-    {"get", "GetTree", "r"},
-    {"sync", "PutTree", "w"},
-    {"ls", "List", "r"},
-    {"stat", "Stat", "r"},
-    {"cat", "Read", "r"},
-    {"sum", "Checksum", "r"},
-    {"df", "StatFilesystem", "r"},
-    {"readlink", "ReadLink", "r"},
-    {"mkdir", "MakeDirectory", "w"},
-    {"rm", "Remove", "w"},
-    {"mv", "Move", "=w"},
-    {"cp", "Copy", "rw"},
-    {"ln", "Link", "=w"},
-    {"chmod", "SetAttributes", "w"},
-    {"chown", "SetAttributes", "w"},
-    {"touch", "SetAttributes", "w"},
-    {"truncate", "Truncate", "w"},
+    {"put", FILES "PutTree", "w"},
+    {"get", FILES "GetTree", "r"},
+    {"sync", FILES "PutTree", "w"},
+    {"watch", "telex.v1.WatchService/Watch", "x"},
+    {"ls", FILES "List", "r"},
+    {"stat", FILES "Stat", "r"},
+    {"cat", FILES "Read", "r"},
+    {"sum", FILES "Checksum", "r"},
+    {"df", FILES "StatFilesystem", "r"},
+    {"readlink", FILES "ReadLink", "r"},
+    {"mkdir", FILES "MakeDirectory", "w"},
+    {"rm", FILES "Remove", "w"},
+    {"mv", FILES "Move", "=w"},
+    {"cp", FILES "Copy", "rw"},
+    {"ln", FILES "Link", "=w"},
+    {"chmod", FILES "SetAttributes", "w"},
+    {"chown", FILES "SetAttributes", "w"},
+    {"touch", FILES "SetAttributes", "w"},
+    {"truncate", FILES "Truncate", "w"},
+    {"write", FILES "Write", "w"},
 };
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))
-#define PLAIN  3 /* of them, verbs of telex itself; the others are fs's */
+#define PLAIN  4 /* of them, verbs of telex itself; the others are fs's */
 
 bool explain_files_is(const char *word)
 {
@@ -75,6 +77,8 @@ static int add_path(struct explain_files *e, struct policy_request *r, struct op
 	}
 	if (use == 'r')
 		e->reads[r->n_reads++] = path;
+	else if (use == 'x')
+		e->watches[r->n_watches++] = path;
 	else
 		e->writes[r->n_writes++] = path;
 	return 0;
@@ -135,11 +139,12 @@ int explain_files_take(struct explain_files *e, struct policy_request *r, struct
 		options_usage(o, "%s takes a path of the agent's", row->verb);
 		return o->status;
 	}
-	snprintf(e->method, sizeof(e->method), SERVICE "%s", row->method);
+	snprintf(e->method, sizeof(e->method), "%s", row->method);
 	r->act = POLICY_FILES;
 	r->user = e->user != NULL ? e->user : agent_user;
 	r->default_user = e->user == NULL;
 	r->reads = e->reads;
 	r->writes = e->writes;
+	r->watches = e->watches;
 	return add_paths(e, r, o, row, kept + first, n - first);
 }

@@ -15,11 +15,12 @@
 struct explain_files {
 	const char *user; /* NULL: the agent's own */
 	const char *reads[EXPLAIN_PATHS_MAX], *writes[EXPLAIN_PATHS_MAX];
+	const char *watches[EXPLAIN_PATHS_MAX];
 	char method[80];
 	char what[256];
 };
 
-/* Whether it is such a verb: "put", "get", "sync", "fs". */
+/* Whether it is such a verb: "put", "get", "sync", "watch", "fs". */
 bool explain_files_is(const char *word);
 /*
  * Fills *r's act, lists and user from the words, of which the first is the verb; e keeps what it

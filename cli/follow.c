@@ -386,7 +386,7 @@ int follow(struct session *session, const struct follow_how *how,
 	int status;
 
 	f.streams = run_streams_new(session->base, session->json, &streams_ops, &f);
-	f.loss = loss_new(session);
+	f.loss = loss_new(session, "the process goes on");
 	f.redraw = redraw_new(session->base);
 	f.lost_timer = evtimer_new(session->base, on_lost_timer, &f);
 	if (!f.lost_timer)

@@ -130,16 +130,17 @@ void follow_words_lost(const char *address, const char *id)
 	    id, address, id);
 }
 
-void follow_words_interrupted(const struct session *s, const struct telex_error *why)
+void follow_words_interrupted(
+    const struct session *s, const struct telex_error *why, const char *meanwhile)
 {
 	static const char same[] = " is lost: "; /* what is said already */
 	const int64_t ms = s->reconnect_ms ? s->reconnect_ms : RECONNECT_MS;
 	const char *reason = strstr(why->message, same);
 	char time[48];
 
-	say_note("lost the connection to %s (%s); trying to come back for %s; the process goes on",
-	    s->address, reason ? reason + sizeof(same) - 1 : why->message,
-	    duration_format(time, sizeof(time), ms * NS_PER_MS));
+	say_note("lost the connection to %s (%s); trying to come back for %s; %s", s->address,
+	    reason ? reason + sizeof(same) - 1 : why->message,
+	    duration_format(time, sizeof(time), ms * NS_PER_MS), meanwhile);
 }
 
 void follow_words_queued(const struct telex_group *group, void *arg)

@@ -22,7 +22,9 @@ void follow_words_signal(const char *id, int signo, bool waits);
 void follow_words_unsure(int signo);
 /* The agent was not to be reached any more. */
 void follow_words_lost(const char *address, const char *id);
-void follow_words_interrupted(const struct session *s, const struct telex_error *why);
+/* meanwhile: what becomes of what it was for. */
+void follow_words_interrupted(
+    const struct session *s, const struct telex_error *why, const char *meanwhile);
 /* For telex_group_get: why what was started waits. */
 void follow_words_queued(const struct telex_group *group, void *arg);
 void follow_words_skipped(enum telex_stream stream, uint64_t from, uint64_t to);

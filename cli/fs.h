@@ -14,7 +14,7 @@
 
 extern const struct cli_verb cmd_fs_cat, cmd_fs_chmod, cmd_fs_chown, cmd_fs_cp, cmd_fs_df,
     cmd_fs_ln, cmd_fs_ls, cmd_fs_mkdir, cmd_fs_mv, cmd_fs_readlink, cmd_fs_rm, cmd_fs_stat,
-    cmd_fs_sum, cmd_fs_truncate;
+    cmd_fs_sum, cmd_fs_truncate, cmd_fs_write;
 
 #define FS_USER                                                                                    \
 	{                                                                                          \

@@ -19,6 +19,7 @@ struct fs_list_row {
 	char *shown;        /* as it is printed, a link's target with -l */
 	char *cells[CELLS]; /* with -l */
 	bool folder;
+	struct telex_file_identity identity;
 };
 
 static char *device_or_size(const struct fs_list *l, const struct telex_file *f)
@@ -45,6 +46,17 @@ static void fill_long(const struct fs_list *l, struct fs_list_row *row, const st
 	    xstrdup(fs_words_date(text, sizeof(text), f->modified_ns, clock_realtime_ns()));
 }
 
+/* About what it takes of memory. */
+static size_t size_of(const struct fs_list_row *row)
+{
+	size_t size = sizeof(*row) + strlen(row->name) + strlen(row->shown) + 32;
+
+	for (size_t c = 0; c < CELLS; c++)
+		if (row->cells[c])
+			size += strlen(row->cells[c]) + 16;
+	return size;
+}
+
 void fs_list_add(struct fs_list *l, const struct telex_file *f, const char *name)
 {
 	struct fs_list_row *row;
@@ -58,11 +70,11 @@ void fs_list_add(struct fs_list *l, const struct telex_file *f, const char *name
 	row->name = xstrdup(name);
 	row->shown = fs_words_name(name, l->terminal);
 	row->folder = f->type == TELEX_FILE_DIRECTORY;
+	row->identity = (struct telex_file_identity){f->inode, f->device_major, f->device_minor};
 	l->blocks += f->blocks;
-	if (!l->is_long)
-		return;
-	fill_long(l, row, f);
-	if (f->type == TELEX_FILE_SYMLINK) {
+	if (l->is_long)
+		fill_long(l, row, f);
+	if (l->is_long && f->type == TELEX_FILE_SYMLINK) {
 		char *target = fs_words_name(f->link_target, l->terminal);
 		char *both = xasprintf("%s -> %s", row->shown, target);
 
@@ -70,9 +82,10 @@ void fs_list_add(struct fs_list *l, const struct telex_file *f, const char *name
 		free(target);
 		row->shown = both;
 	}
+	l->bytes += size_of(row);
 }
 
-void fs_list_clear(struct fs_list *l)
+static void drop_rows(struct fs_list *l)
 {
 	for (size_t i = 0; i < l->n; i++) {
 		free(l->rows[i].name);
@@ -82,8 +95,14 @@ void fs_list_clear(struct fs_list *l)
 	}
 	free(l->rows);
 	l->rows = NULL;
-	l->n = l->room = 0;
+	l->n = l->room = l->bytes = 0;
+}
+
+void fs_list_clear(struct fs_list *l)
+{
+	drop_rows(l);
 	l->blocks = 0;
+	l->begun = false;
 }
 
 /* Characters, each of one column. */
@@ -172,30 +191,45 @@ void fs_list_print(const struct fs_list *l)
 			puts(l->rows[i].shown);
 }
 
-void fs_list_print_folder(const struct fs_list *l, const char *name, bool blank)
+static void print_name(const struct fs_list *l, const char *name, bool blank)
 {
-	char text[32], *shown;
+	char *shown;
 
 	if (blank)
 		putchar('\n');
-	if (name) {
-		shown = fs_words_name(name, l->terminal);
-		printf("%s:\n", shown);
-		free(shown);
-	}
-	if (l->is_long)
+	if (!name)
+		return;
+	shown = fs_words_name(name, l->terminal);
+	printf("%s:\n", shown);
+	free(shown);
+}
+
+void fs_list_print_folder(const struct fs_list *l, const char *name, bool blank)
+{
+	char text[32];
+
+	if (!l->begun)
+		print_name(l, name, blank);
+	if (l->is_long && !l->begun)
 		printf("total %s\n", fs_words_size(text, sizeof(text),
 		                         l->human ? l->blocks * 512 : l->blocks / 2, l->human));
 	fs_list_print(l);
 }
 
-char **fs_list_folders(const struct fs_list *l)
+bool fs_list_print_part(struct fs_list *l, const char *name, bool blank)
 {
-	char **folders = xcalloc(l->n + 1, sizeof(*folders));
-	size_t n = 0;
+	if (l->bytes < FS_LIST_HELD)
+		return false;
+	if (!l->begun)
+		print_name(l, name, blank);
+	fs_list_print(l);
+	drop_rows(l);
+	l->begun = true;
+	return true;
+}
 
-	for (size_t i = 0; i < l->n; i++)
-		if (l->rows[i].folder)
-			folders[n++] = xstrdup(l->rows[i].name);
-	return folders;
+const char *fs_list_folder(const struct fs_list *l, size_t n, struct telex_file_identity *identity)
+{
+	*identity = l->rows[n].identity;
+	return l->rows[n].folder ? l->rows[n].name : NULL;
 }

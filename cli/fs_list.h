@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files as ls(1) lists them: names in columns or one a line, or -l. */
+/* Files as ls(1) lists them: names in columns or one a line, or -l. A list that is too long to be
+ * held is printed in parts: each has widths of its own, and of a folder there is no total. */
 #ifndef TX_CLI_FS_LIST_H
 #define TX_CLI_FS_LIST_H
 
@@ -17,16 +18,22 @@ struct fs_list {
 	bool columns;  /* else one a line */
 	struct fs_list_row *rows;
 	size_t n, room;
+	size_t bytes; /* that are held */
 	uint64_t blocks;
+	bool begun; /* a part of the folder was printed */
 };
+
+#define FS_LIST_HELD ((size_t)16 << 20) /* bytes; more is printed in parts */
 
 /* Copies it. */
 void fs_list_add(struct fs_list *l, const struct telex_file *file, const char *name);
 void fs_list_print(const struct fs_list *l);
 /* With "name:" before it (NULL: not), a blank line before that, and with -l its total. */
 void fs_list_print_folder(const struct fs_list *l, const char *name, bool blank);
-/* The names of the folders in it, NULL-terminated; all the caller's to free. */
-char **fs_list_folders(const struct fs_list *l);
+/* Where more is held than should be, prints it as a part, and drops it. Whether it did. */
+bool fs_list_print_part(struct fs_list *l, const char *name, bool blank);
+/* The nth row's name, and which folder it is; NULL: none. */
+const char *fs_list_folder(const struct fs_list *l, size_t n, struct telex_file_identity *identity);
 void fs_list_clear(struct fs_list *l);
 
 #endif

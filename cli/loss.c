@@ -12,6 +12,7 @@ static const struct timeval patience = {.tv_sec = 1};
 
 struct loss {
 	const struct session *session;
+	const char *meanwhile;
 	struct event *timer;
 	struct telex_error why;
 	bool now, said;
@@ -20,7 +21,7 @@ struct loss {
 static void say_lost(struct loss *l)
 {
 	l->said = true;
-	follow_words_interrupted(l->session, &l->why);
+	follow_words_interrupted(l->session, &l->why, l->meanwhile);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -30,11 +31,12 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	say_lost(arg);
 }
 
-struct loss *loss_new(const struct session *session)
+struct loss *loss_new(const struct session *session, const char *meanwhile)
 {
 	struct loss *l = xcalloc(1, sizeof(*l));
 
 	l->session = session;
+	l->meanwhile = meanwhile;
 	l->timer = evtimer_new(session->base, on_timer, l);
 	if (!l->timer)
 		abort();

@@ -14,8 +14,9 @@
 
 struct loss;
 
-/* session lives as long as it does. */
-struct loss *loss_new(const struct session *session);
+/* session and meanwhile live as long as it does; meanwhile: "the process goes on", which is said,
+ * too. */
+struct loss *loss_new(const struct session *session, const char *meanwhile);
 /* NULL is allowed. Nothing is said any more. */
 void loss_free(struct loss *l);
 /* From telex_run_ops.interrupted. */

@@ -18,6 +18,9 @@
 #include "common/mem.h"
 #include "common/signals.h"
 
+#define KEPT_FREE                                                                                  \
+	((size_t)16 << 20) /* what a transfer has on its way comes and goes with each turn */
+
 /* A descriptor that was closed at start must not become a socket of ours: what is written to
  * "stdout" would go there. */
 static void hold_standard_fds(void)
@@ -47,7 +50,7 @@ int main(int argc, char **argv)
 	const char *value, *context = getenv("TELEX_CONTEXT");
 	int id, status;
 
-	mem_keep_freed();
+	mem_keep_freed(KEPT_FREE);
 	hold_standard_fds();
 	signals_ignore(SIGPIPE);
 	if (context && context[0])

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fd_io.h"
 #include "common/mem.h"
 
 /* HOME, or what the password file says. */
@@ -99,34 +100,22 @@ int paths_make_folder(const char *path, struct err *e)
 	return r;
 }
 
-static int write_all(int fd, const char *text, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -1;
-		text += n;
-		len -= (size_t)n;
-	}
-	return fsync(fd);
-}
-
 int paths_write(const char *path, const char *text, size_t len, struct err *e)
 {
 	char *temporary = xasprintf("%s.XXXXXX", path);
-	int fd = mkostemp(temporary, O_CLOEXEC), r = 0; /* mode 0600 */
+	int fd = mkostemp(temporary, O_CLOEXEC), r = 0, error; /* mode 0600 */
 
 	if (fd < 0) {
 		r = err_sys(e, errno, "cannot write %s", path);
 		goto out;
 	}
-	if (write_all(fd, text, len) < 0)
-		r = err_sys(e, errno, "cannot write %s", path);
-	if (close(fd) < 0 && r == 0)
-		r = err_sys(e, errno, "cannot write %s", path);
+	error = fd_write_all(fd, text, len);
+	if (error == 0 && fsync(fd) < 0)
+		error = errno;
+	if (close(fd) < 0 && error == 0)
+		error = errno;
+	if (error != 0)
+		r = err_sys(e, error, "cannot write %s", path);
 	if (r == 0 && rename(temporary, path) < 0)
 		r = err_sys(e, errno, "cannot write %s", path);
 	if (r != 0)

@@ -17,7 +17,8 @@
 
 #define EVERY_NS       (NS_PER_S / 10)
 #define PATH_MAX_SHOWN 512
-#define BAR            20
+#define BAR_WIDEST     20
+#define PATH_LEAST     12 /* columns */
 
 struct progress {
 	enum progress_kind kind;
@@ -25,8 +26,10 @@ struct progress {
 	char path[PATH_MAX_SHOWN];
 	struct progress_state state;
 	int64_t begun_ns;
+	uint64_t sent;       /* bytes of content that went */
+	uint64_t made, same; /* of what is done: sizes of what was made, and was there */
 	/* The rate: of about the last three seconds. */
-	uint64_t mark_bytes;
+	uint64_t mark_sent;
 	int64_t mark_ns;
 	double rate;
 	bool changed, drawn;
@@ -42,28 +45,28 @@ static void add(char *out, size_t size, const char *text)
 		snprintf(out + len, size - len, "%s", text);
 }
 
-static void add_bar(char *out, size_t size, uint64_t done, uint64_t all)
+static void add_bar(char *out, size_t size, uint64_t done, uint64_t all, int width)
 {
-	char bar[BAR + 16];
-	unsigned full = all == 0 ? 0 : (unsigned)((double)done / (double)all * BAR);
+	double part = all == 0 ? 0 : (double)done / (double)all;
+	char bar[BAR_WIDEST + 16];
+	int full;
 
-	if (full > BAR)
-		full = BAR;
-	snprintf(bar, sizeof(bar), "[%.*s%.*s] %3u%%", (int)full, "####################",
-	    (int)(BAR - full), "                    ",
-	    all == 0 ? 0 : (unsigned)((double)done * 100 / (double)all));
+	if (part > 1)
+		part = 1;
+	full = (int)(part * width);
+	snprintf(bar, sizeof(bar), "  [%.*s%*s] %3u%%", full, "####################", width - full,
+	    "", (unsigned)(part * 100));
 	add(out, size, bar);
 }
 
 static void add_left(char *out, size_t size, const struct progress_state *s)
 {
-	uint64_t all = s->all_bytes != 0 ? s->all_bytes : s->size;
-	uint64_t done = s->all_bytes != 0 ? s->bytes : s->done, seconds;
+	uint64_t seconds;
 	char text[40];
 
-	if (s->rate == 0 || all <= done)
+	if (s->rate == 0 || s->counting || s->all_bytes <= s->bytes)
 		return;
-	seconds = (all - done) / s->rate;
+	seconds = (s->all_bytes - s->bytes) / s->rate;
 	if (seconds >= 3600)
 		snprintf(text, sizeof(text), "  %llu:%02llu:%02llu left",
 		    (unsigned long long)(seconds / 3600), (unsigned long long)(seconds / 60 % 60),
@@ -72,6 +75,44 @@ static void add_left(char *out, size_t size, const struct progress_state *s)
 		snprintf(text, sizeof(text), "  %llu:%02llu left",
 		    (unsigned long long)(seconds / 60), (unsigned long long)(seconds % 60));
 	add(out, size, text);
+}
+
+static void add_files(char *out, size_t size, const struct progress_state *s)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "  %llu", (unsigned long long)s->files);
+	add(out, size, text);
+	if (s->all_files > 0) {
+		snprintf(text, sizeof(text), "/%llu%s", (unsigned long long)s->all_files,
+		    s->counting ? "+" : "");
+		add(out, size, text);
+	}
+	add(out, size, " files");
+}
+
+/* All but the path. width: of a bar; file: with that of the file, where there are several. */
+static void tail_of(char *out, size_t size, const struct progress_state *s, int width, bool file)
+{
+	const bool several = s->all_files != 1;
+	char number[24];
+
+	out[0] = '\0';
+	if (s->size > 0 && (file || !several))
+		add_bar(out, size, s->done, s->size, width);
+	if (several) {
+		add_files(out, size, s);
+		if (s->all_bytes > 0 && !s->counting)
+			add_bar(out, size, s->bytes, s->all_bytes, width);
+	}
+	add(out, size, "  ");
+	add(out, size, output_bytes(number, sizeof(number), s->bytes));
+	if (s->rate > 0) {
+		add(out, size, "  ");
+		add(out, size, output_bytes(number, sizeof(number), s->rate));
+		add(out, size, "/s");
+	}
+	add_left(out, size, s);
 }
 
 /* What is cut is the path, from its left. */
@@ -94,26 +135,17 @@ static void add_path(char *out, size_t size, const char *path, size_t room)
 
 void progress_line(char *out, size_t size, const struct progress_state *s, unsigned columns)
 {
-	char tail[160] = "", number[24], line[64];
+	static const struct {
+		int width;
+		bool file;
+	} tries[] = {{BAR_WIDEST, true}, {10, true}, {6, true}, {10, false}, {6, false}};
+	char tail[256];
 
-	if (s->size > 0) {
-		add(tail, sizeof(tail), "  ");
-		add_bar(tail, sizeof(tail), s->done, s->size);
+	for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
+		tail_of(tail, sizeof(tail), s, tries[i].width, tries[i].file);
+		if (strlen(tail) + PATH_LEAST < columns)
+			break;
 	}
-	snprintf(line, sizeof(line), "  %llu", (unsigned long long)s->files);
-	add(tail, sizeof(tail), line);
-	if (s->all_files > 0) {
-		snprintf(line, sizeof(line), "/%llu", (unsigned long long)s->all_files);
-		add(tail, sizeof(tail), line);
-	}
-	add(tail, sizeof(tail), " files  ");
-	add(tail, sizeof(tail), output_bytes(number, sizeof(number), s->bytes));
-	if (s->rate > 0) {
-		add(tail, sizeof(tail), "  ");
-		add(tail, sizeof(tail), output_bytes(number, sizeof(number), s->rate));
-		add(tail, sizeof(tail), "/s");
-	}
-	add_left(tail, sizeof(tail), s);
 	out[0] = '\0';
 	if (strlen(tail) + 4 < columns)
 		add_path(out, size, s->path, columns - 1 - strlen(tail));
@@ -146,10 +178,10 @@ static void take_rate(struct progress *p)
 
 	if (seconds < 0.05)
 		return;
-	fresh = (double)(p->state.bytes - p->mark_bytes) / seconds;
+	fresh = (double)(p->sent - p->mark_sent) / seconds;
 	p->rate = p->rate == 0 ? fresh : p->rate * 0.8 + fresh * 0.2;
 	p->mark_ns = now;
-	p->mark_bytes = p->state.bytes;
+	p->mark_sent = p->sent;
 	p->state.rate = (uint64_t)p->rate;
 }
 
@@ -178,8 +210,10 @@ static void write_json(struct progress *p)
 		return;
 	if (s->all_bytes > 0)
 		json_object_set_new(o, "total_bytes", json_integer((json_int_t)s->all_bytes));
-	if (s->all_files > 0)
+	if (s->all_files > 0) {
 		json_object_set_new(o, "total_files", json_integer((json_int_t)s->all_files));
+		json_object_set_new(o, "counting", json_boolean(s->counting));
+	}
 	text = json_dumps(o, JSON_COMPACT | JSON_ENSURE_ASCII);
 	if (text != NULL) {
 		put(text);
@@ -222,14 +256,25 @@ static bool can_draw(void)
 	return isatty(STDERR_FILENO) && term != NULL && strcmp(term, "dumb") != 0;
 }
 
+static enum progress_kind kind_of(enum progress_kind kind)
+{
+	if (kind != PROGRESS_AUTO)
+		return kind;
+	return can_draw() ? PROGRESS_BAR : PROGRESS_NONE;
+}
+
+bool progress_shows(enum progress_kind kind)
+{
+	return kind_of(kind) != PROGRESS_NONE;
+}
+
 struct progress *progress_new(
     struct event_base *base, enum progress_kind kind, uint64_t total_files, uint64_t total_bytes)
 {
 	struct progress *p = xcalloc(1, sizeof(*p));
 	const struct timeval tv = duration_timeval(EVERY_NS);
 
-	if (kind == PROGRESS_AUTO)
-		kind = can_draw() ? PROGRESS_BAR : PROGRESS_NONE;
+	kind = kind_of(kind);
 	p->kind = kind;
 	p->state.path = p->path;
 	p->state.all_files = total_files;
@@ -245,6 +290,18 @@ struct progress *progress_new(
 	return p;
 }
 
+/* What is there by now: of what was made, more than was sent where only a difference was. */
+static void count(struct progress *p)
+{
+	struct progress_state *s = &p->state;
+
+	s->bytes = p->same + (p->sent > p->made ? p->sent : p->made);
+	if (s->all_bytes > 0 && !s->counting && s->bytes > s->all_bytes)
+		s->bytes = s->all_bytes; /* some of it went twice */
+	if (s->all_files > 0 && !s->counting && s->files > s->all_files)
+		s->all_files = s->files;
+}
+
 void progress_note(struct progress *p, const struct telex_transfer_note *note)
 {
 	p->changed = true;
@@ -256,22 +313,25 @@ void progress_note(struct progress *p, const struct telex_transfer_note *note)
 		break;
 	case TELEX_TRANSFER_BYTES:
 		p->state.done += note->bytes;
-		p->state.bytes += note->bytes;
+		p->sent += note->bytes;
 		break;
 	case TELEX_TRANSFER_DONE:
+		p->state.files += !note->folder;
+		p->made += note->folder ? 0 : note->size;
+		break;
 	case TELEX_TRANSFER_UNCHANGED:
 		p->state.files += !note->folder;
-		if (note->event == TELEX_TRANSFER_UNCHANGED && !note->folder)
-			p->state.all_bytes -=
-			    note->size < p->state.all_bytes ? note->size : p->state.all_bytes;
+		p->same += note->folder ? 0 : note->size;
 		break;
 	case TELEX_TRANSFER_TOTALS:
 		p->state.all_files = note->files;
 		p->state.all_bytes = note->bytes;
+		p->state.counting = !note->complete;
 		break;
 	default:
 		break;
 	}
+	count(p);
 }
 
 void progress_free(struct progress *p)
@@ -281,6 +341,11 @@ void progress_free(struct progress *p)
 	if (p->kind == PROGRESS_BAR) {
 		wipe(p);
 		say_through(NULL, NULL);
+	}
+	/* Who reads it learns how far it came. */
+	if (p->kind == PROGRESS_JSON && p->changed) {
+		take_rate(p);
+		write_json(p);
 	}
 	if (p->timer != NULL)
 		event_free(p->timer);

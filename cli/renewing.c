@@ -114,13 +114,12 @@ int renewing_do(const struct context *c, bool only_due, int64_t *not_after, stru
 		    c->name);
 	rc = take_lock(c, &lock, e);
 	if (rc == 0)
-		rc = tls_read_file(c->certificate, &f.certificate, &f.certificate_len, e);
+		rc = tls_read_pair(c->certificate, &f.certificate, &f.certificate_len, c->key,
+		    &f.key, &f.key_len, e);
 	if (rc == 0)
 		rc = dates_of(f.certificate, f.certificate_len, c->certificate, &due, not_after, e);
 	if (rc == 0 && !(only_due && (int64_t)time(NULL) < due)) {
-		rc = tls_read_file(c->key, &f.key, &f.key_len, e);
-		if (rc == 0)
-			rc = tls_read_file(c->ca, &f.ca, &f.ca_len, e);
+		rc = tls_read_file(c->ca, &f.ca, &f.ca_len, e);
 		if (rc == 0)
 			rc = fetch(c, &f, not_after, e);
 	}

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli/end.h"
 #include "cli/field_words.h"
@@ -94,23 +93,11 @@ static int choose(struct session *s, const struct cli *cli, struct telex_error *
 	return r < 0 ? usage(error, &e) : 0;
 }
 
-/* Who has the key can be this user. */
-static void check_key(const char *path)
-{
-	struct stat st;
-
-	if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 07) != 0)
-		say_note("anyone on this machine may read or write your key %s (mode %04o); type: "
-		         "chmod 600 %s",
-		    path, (unsigned)st.st_mode & 07777, path);
-}
-
 int session_try(struct session *s, const struct cli *cli, struct telex_error *error)
 {
 	*s = (struct session){.json = cli->json, .reconnect_ms = cli->reconnect_ms};
 	if (choose(s, cli, error) < 0 || start(s, cli->on, error) < 0)
 		return -1;
-	check_key(s->context.key);
 	renewing_aside(&s->context, cli->verbosity < 0);
 	say_detail("context %s, agent %s", s->context.name, s->address);
 	return 0;

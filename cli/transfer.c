@@ -14,6 +14,8 @@
 #include "cli/output.h"
 #include "cli/say.h"
 #include "cli/session.h"
+#include "cli/transfer_stream.h"
+#include "cli/transfer_summary.h"
 #include "common/duration.h"
 #include "common/mem.h"
 #include "common/signame.h"
@@ -22,6 +24,7 @@
 struct transfer {
 	struct session s;
 	const char *verb;
+	bool put;
 	const struct transfer_options *options;
 	struct telex_transfer *going;
 	struct progress *progress;
@@ -43,8 +46,12 @@ static void on_note(const struct telex_transfer_note *note, void *arg)
 {
 	struct transfer *t = arg;
 	const bool loud = t->options->o.dry_run;
+	struct telex_transfer_note named = *note;
 
-	progress_note(t->progress, note);
+	/* The tree itself, or the one file. */
+	if (named.path != NULL && named.path[0] == '\0')
+		named.path = t->options->o.sources[0];
+	progress_note(t->progress, &named);
 	switch (note->event) {
 	case TELEX_TRANSFER_FAILED:
 		say_error("%s: %s", t->verb, note->message);
@@ -97,38 +104,12 @@ static void on_signal(evutil_socket_t signo, short what, void *arg)
 
 /* ---- its end ---- */
 
-static void say_summary(const struct transfer *t)
+/* Of put: what is not there can only be the target's, as sources are ours. */
+static const char *way_out(const struct transfer *t)
 {
-	const struct telex_transfer_summary *m = &t->summary;
-	double seconds = (double)(clock_monotonic_ns() - t->begun_ns) / (double)NS_PER_S;
-	uint64_t saved = m->bytes > m->sent ? m->bytes - m->sent : 0;
-	char bytes[24], rate[24], less[24], more[160] = "";
-	size_t used = 0;
+	const bool missing = t->put && strcmp(t->error.reason, "NO_SUCH_FILE") == 0;
 
-	if (t->s.json) {
-		output_json(json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "dry_run",
-		    t->options->o.dry_run, "files", (json_int_t)m->files, "unchanged",
-		    (json_int_t)m->unchanged, "removed", (json_int_t)m->removed, "failed",
-		    (json_int_t)m->failed, "bytes", (json_int_t)m->bytes, "sent_bytes",
-		    (json_int_t)m->sent, "saved_bytes", (json_int_t)saved, "seconds", seconds));
-		return;
-	}
-	output_bytes(bytes, sizeof(bytes), m->bytes);
-	output_bytes(rate, sizeof(rate), (uint64_t)((double)m->bytes / (seconds + 1e-9)));
-	if (m->unchanged > 0)
-		used += (size_t)snprintf(more + used, sizeof(more) - used, ", %llu unchanged",
-		    (unsigned long long)m->unchanged);
-	if (m->removed > 0)
-		used += (size_t)snprintf(more + used, sizeof(more) - used, ", %llu removed",
-		    (unsigned long long)m->removed);
-	if (m->failed > 0)
-		used += (size_t)snprintf(more + used, sizeof(more) - used, ", %llu failed",
-		    (unsigned long long)m->failed);
-	if (saved > 0)
-		snprintf(more + used, sizeof(more) - used, ", %s saved",
-		    output_bytes(less, sizeof(less), saved));
-	say_note("%s%llu file%s, %s%s in %.2f s (%s/s)", t->options->o.dry_run ? "dry run: " : "",
-	    (unsigned long long)m->files, m->files == 1 ? "" : "s", bytes, more, seconds, rate);
+	return missing && !t->options->o.parents ? TRANSFER_IF_MISSING : "";
 }
 
 /* What the person named, and the agent or this machine refuses, is no failure of telex's. */
@@ -137,7 +118,7 @@ static int end_failed(const struct transfer *t)
 	const struct telex_error *e = &t->error;
 
 	if (e->kind == TELEX_ERROR_STATUS || e->kind == TELEX_ERROR_SYSTEM) {
-		say_error("%s: %s", t->verb, e->message);
+		say_error("%s: %s%s", t->verb, e->message, way_out(t));
 		if (t->s.json)
 			output_json(json_pack("{s:o}", "error", end_error_json(e)));
 		return CLI_FAILED;
@@ -179,23 +160,26 @@ static int wait_for_end(struct transfer *t)
 		return end_interrupted(t);
 	if (t->failed)
 		return end_failed(t);
-	say_summary(t);
+	transfer_summary(&t->summary, t->begun_ns, t->options->o.dry_run, t->s.json);
 	return t->summary.failed > 0 ? CLI_FAILED : CLI_OK;
 }
 
 int transfer_run(
     struct cli *cli, const char *verb, const struct transfer_options *options, bool put)
 {
-	struct transfer t = {.verb = verb, .options = options, .begun_ns = clock_monotonic_ns()};
+	struct transfer t = {
+	    .verb = verb, .put = put, .options = options, .begun_ns = clock_monotonic_ns()};
 	const struct telex_transfer_ops ops = {.note = on_note, .done = on_done};
+	struct telex_transfer_options o = options->o;
 	int status = session_open(&t.s, cli), rc;
 
 	if (status != CLI_OK)
 		return status;
 	tree_more_files();
 	t.progress = progress_new(t.s.base, options->progress, 0, 0);
-	rc = put ? telex_put_tree(t.s.client, &t.going, &options->o, &ops, &t, &t.error)
-	         : telex_get_tree(t.s.client, &t.going, &options->o, &ops, &t, &t.error);
+	o.totals = progress_shows(options->progress);
+	rc = put ? telex_put_tree(t.s.client, &t.going, &o, &ops, &t, &t.error)
+	         : telex_get_tree(t.s.client, &t.going, &o, &ops, &t, &t.error);
 	if (rc < 0) {
 		progress_free(t.progress);
 		status = end_failed(&t);
@@ -226,6 +210,12 @@ int transfer_verb(struct cli *cli, const struct cli_verb *verb, bool put, int ar
 	if (id != 0) {
 		transfer_options_clear(&t);
 		return options_end(&o);
+	}
+	if (transfer_stream_wanted(put, &o)) {
+		status = transfer_stream(cli, &t, put, &o);
+		transfer_options_clear(&t);
+		options_end(&o);
+		return status;
 	}
 	sources = xcalloc(o.n_operands, sizeof(*sources));
 	for (size_t i = 0; i + 1 < o.n_operands; i++)

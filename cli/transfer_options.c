@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/transfer.h"
+#include "cli/transfer_options.h"
 #include "cli/values.h"
 #include "common/mem.h"
 

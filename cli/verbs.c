@@ -8,8 +8,8 @@
 
 const struct cli_verb *const cli_verbs[] = {&cmd_dev, &cmd_run, &cmd_attach, &cmd_logs, &cmd_wait,
     &cmd_ps, &cmd_inspect, &cmd_kill, &cmd_rm, &cmd_update, &cmd_put, &cmd_get, &cmd_sync, &cmd_fs,
-    &cmd_info, &cmd_health, &cmd_context, &cmd_cert, &cmd_policy, &cmd_audit, &cmd_completion,
-    &cmd_help, &cmd_version, NULL};
+    &cmd_watch, &cmd_info, &cmd_health, &cmd_context, &cmd_cert, &cmd_policy, &cmd_audit,
+    &cmd_completion, &cmd_help, &cmd_version, NULL};
 
 const struct cli_verb *verbs_find(const char *name)
 {

@@ -18,6 +18,6 @@ void verbs_list(FILE *to);
 
 extern const struct cli_verb cmd_attach, cmd_audit, cmd_cert, cmd_completion, cmd_context, cmd_dev,
     cmd_fs, cmd_get, cmd_health, cmd_help, cmd_info, cmd_inspect, cmd_kill, cmd_logs, cmd_policy,
-    cmd_ps, cmd_put, cmd_rm, cmd_run, cmd_sync, cmd_update, cmd_version, cmd_wait;
+    cmd_ps, cmd_put, cmd_rm, cmd_run, cmd_sync, cmd_update, cmd_version, cmd_wait, cmd_watch;
 
 #endif

@@ -27,6 +27,7 @@
 struct audit {
 	int fd;
 	int syslog; /* -1: not asked for, or not there */
+	int head;   /* the note of the end; -1: none */
 	struct audit_options o;
 	uint64_t seq;
 	uint8_t hash[AUDIT_HASH_SIZE]; /* of the last record */
@@ -44,7 +45,8 @@ struct audit {
 };
 
 /* What is kept free for the tail. */
-#define ROOM_MAX (AUDIT_RECORD_MAX - LINE_TAIL_SIZE - sizeof(LINE_CUT))
+#define AFTER_SIZE (sizeof(LINE_AFTER) + AUDIT_HEX)
+#define ROOM_MAX   (AUDIT_RECORD_MAX - LINE_TAIL_SIZE - sizeof(LINE_CUT) - AFTER_SIZE)
 /* What a long list leaves for the members after it. */
 #define LIST_KEEPS_FREE (2 * AUDIT_TEXT_MAX)
 
@@ -202,28 +204,44 @@ static void to_syslog(struct audit *a, size_t len)
 		log_warn("audit: the syslog does not take it: %s", strerror(errno));
 }
 
-/* Writes the line that is there, from its head to its last member. */
-static int write_line(struct audit *a, struct err *e)
+static char *put_after(char *p, const uint8_t after[AUDIT_HASH_SIZE])
 {
-	uint8_t hash[AUDIT_HASH_SIZE];
+	memcpy(p, LINE_AFTER, sizeof(LINE_AFTER) - 1);
+	p = hex_of(p + sizeof(LINE_AFTER) - 1, after, AUDIT_HASH_SIZE);
+	*p++ = '"';
+	return p;
+}
+
+/* Makes the rest of the line that is there from its head to its last member. Its length. */
+static size_t complete(struct audit *a, const uint8_t *after, uint8_t hash[AUDIT_HASH_SIZE])
+{
 	char *p = a->line + a->used;
 	SHA2_CTX sha;
-	ssize_t n;
-	size_t len;
 
 	if (a->cut) {
 		memcpy(p, LINE_CUT, sizeof(LINE_CUT) - 1);
 		p += sizeof(LINE_CUT) - 1;
 	}
+	if (after != NULL)
+		p = put_after(p, after);
 	memcpy(p, LINE_PREV, sizeof(LINE_PREV) - 1);
 	p = hex_of(p + sizeof(LINE_PREV) - 1, a->hash, sizeof(a->hash));
 	SHA256Init(&sha);
 	SHA256Update(&sha, (const uint8_t *)a->line, (size_t)(p - a->line));
 	SHA256Final(hash, &sha);
 	memcpy(p, LINE_HASH, sizeof(LINE_HASH) - 1);
-	p = hex_of(p + sizeof(LINE_HASH) - 1, hash, sizeof(hash));
+	p = hex_of(p + sizeof(LINE_HASH) - 1, hash, AUDIT_HASH_SIZE);
 	memcpy(p, LINE_END, sizeof(LINE_END) - 1);
-	len = (size_t)(p - a->line) + sizeof(LINE_END) - 1;
+	return (size_t)(p - a->line) + sizeof(LINE_END) - 1;
+}
+
+/* Writes the line that is there, from its head to its last member. */
+static int append(struct audit *a, const uint8_t *after, struct err *e)
+{
+	uint8_t hash[AUDIT_HASH_SIZE];
+	size_t len = complete(a, after, hash);
+	ssize_t n;
+
 	do
 		n = write(a->fd, a->line, len);
 	while (n < 0 && errno == EINTR);
@@ -235,6 +253,8 @@ static int write_line(struct audit *a, struct err *e)
 		return err_sys(e, errno, "the audit record cannot be written");
 	a->seq++;
 	memcpy(a->hash, hash, sizeof(hash));
+	if (a->head >= 0)
+		audit_head_put(a->head, hash);
 	if (a->syslog >= 0)
 		to_syslog(a, len);
 	/* It is in the file; whether on the disk, nobody knows. EINVAL: no file, nothing to sync.
@@ -244,6 +264,28 @@ static int write_line(struct audit *a, struct err *e)
 	if (a->o.fsync && fdatasync(a->fd) != 0 && errno != EINVAL && errno != EROFS)
 		return err_sys(e, errno, "the audit record cannot be brought to the disk");
 	return 0;
+}
+
+/* What it follows can be seen only while nobody else can write. */
+static int write_line(struct audit *a, struct err *e)
+{
+	uint8_t after[AUDIT_HASH_SIZE] = {0};
+	bool cut;
+	int rc;
+
+	if (!a->o.shared)
+		return append(a, NULL, e);
+	rc = audit_lock(a->fd, e);
+	if (rc != 0)
+		return rc;
+	rc = audit_tail_noted(a->fd, a->head, after, &cut, e);
+	if (rc >= 0 && cut)
+		log_error("audit: the record that was noted as the last one is not in the log any "
+		          "more: its end was cut off");
+	if (rc >= 0)
+		rc = append(a, after, e);
+	audit_unlock(a->fd);
+	return rc;
 }
 
 static void begin_line(struct audit *a, const char *event)
@@ -289,6 +331,9 @@ static int write_begin(struct audit *a, struct err *e)
 	begin_line(a, "begin");
 	audit_text(a, "program", a->o.program);
 	audit_number(a, "pid", getpid());
+	if (a->o.link != AUDIT_LINK_NONE)
+		audit_hex(a, a->o.link == AUDIT_LINK_AFTER ? "after" : "begun", a->o.linked,
+		    sizeof(a->o.linked));
 	if (end_line(a, e) != 0)
 		return TX_ESYS;
 	a->begun = true;
@@ -327,7 +372,9 @@ int audit_new(struct audit **out, int fd, const struct audit_options *o, struct 
 	a->fd = fd;
 	a->o = *o;
 	a->second = -1;
-	a->syslog = -1;
+	a->syslog = a->head = -1;
+	if (o->head_path != NULL && (a->head = audit_head_open(o->head_path, e)) < 0)
+		log_warn("audit: %s; where the log ends is not noted", e->message);
 	if (o->syslog) {
 		const char *path = o->syslog_path != NULL ? o->syslog_path : "/dev/log";
 
@@ -352,6 +399,8 @@ void audit_leave(struct audit *a)
 	close(a->fd);
 	if (a->syslog >= 0)
 		close(a->syslog);
+	if (a->head >= 0)
+		close(a->head);
 	free(a);
 }
 
@@ -404,6 +453,17 @@ void audit_number(struct audit *a, const char *key, int64_t number)
 	if (number < 0)
 		put(a, "-", 1);
 	put_u64(a, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
+}
+
+void audit_time(struct audit *a, const char *key, int64_t ns)
+{
+	time_t seconds = (time_t)(ns / NS_PER_S);
+	char text[32];
+	struct tm tm;
+
+	gmtime_r(&seconds, &tm);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	audit_text(a, key, text);
 }
 
 void audit_flag(struct audit *a, const char *key, bool flag)

@@ -10,6 +10,11 @@
  * (exec.log: each exec, each worker's begin and end, and, by KM_PONG, how far each worker's chain
  * was), so what is cut off the end of the workers' file is missed there.
  *
+ * Chains are tied to each other, so that none can be left out as a whole: the keeper's begin has
+ * the hash of the record before it in its file, or of the file before (`after`; 64 zeros in the
+ * very first), a worker's that of the keeper's worker-begin for it (`begun`). Where writers do not
+ * know of each other (`shared`), every record has the hash of the line before it.
+ *
  * Names and texts from peers are in escape.h's printable form, as JSON strings: no line can be
  * forged, and none harms a terminal. Payloads, environment values and secrets are never here.
  * doc/AUDIT has the line's layout and every event.
@@ -27,11 +32,19 @@
 #include "common/err.h"
 
 #define AUDIT_HASH_SIZE 32
+/* After a log's name: that of the note of its end (audit_head_open). */
+#define AUDIT_HEAD_SUFFIX ".head"
 /* A record with more is cut, text by text, and says so ("cut":true). */
 #define AUDIT_RECORD_MAX ((size_t)64 << 10)
 #define AUDIT_TEXT_MAX   ((size_t)4 << 10) /* of one text */
 
 struct audit;
+
+enum audit_link {
+	AUDIT_LINK_NONE,
+	AUDIT_LINK_AFTER, /* the record before it in the file; zeros: there is none */
+	AUDIT_LINK_BEGUN, /* the keeper's record of this worker's begin */
+};
 
 struct audit_options {
 	uint64_t writer;     /* less than 2^53 */
@@ -44,12 +57,21 @@ struct audit_options {
 	 */
 	uint64_t seq;
 	uint8_t hash[AUDIT_HASH_SIZE];
+	/* What "begin" names as before it. Without one the chain is of the older format. */
+	enum audit_link link;
+	uint8_t linked[AUDIT_HASH_SIZE];
+	/* Several processes write whole chains to the file, one perhaps while another's is open.
+	 * fd is O_RDWR. */
+	bool shared;
+	const char *head_path; /* the note of the file's end (audit_head_open); NULL: none */
 };
 
 /*
  * Takes fd (O_WRONLY|O_APPEND), on success. Writes "begin"; where that cannot be written it is
  * tried again before each record. Opens the syslog's socket; that it is not there is logged. From
- * then on only write(2), fdatasync(2), sendto(2) and clock_gettime(2) are used. TX_ENOMEM.
+ * then on only write(2), fdatasync(2), sendto(2) and clock_gettime(2) are used; with a note
+ * pwrite(2), and where it is shared fcntl(2), fstat(2) and pread(2). A note that cannot be opened
+ * is logged, and none is made. TX_ENOMEM.
  */
 int audit_new(struct audit **out, int fd, const struct audit_options *o, struct err *e);
 /* Writes "end", unless it is written. Nothing may be written afterwards, but the end of the chain
@@ -72,6 +94,8 @@ void audit_text(struct audit *a, const char *key, const char *text); /* NULL: le
 void audit_bytes(
     struct audit *a, const char *key, const void *bytes, size_t len); /* need not be UTF-8 */
 void audit_number(struct audit *a, const char *key, int64_t number);
+/* A time since the epoch, as "2026-01-31T12:00:00Z". */
+void audit_time(struct audit *a, const char *key, int64_t ns);
 void audit_flag(struct audit *a, const char *key, bool flag);
 void audit_list(struct audit *a, const char *key, char *const *texts, size_t n);
 /* In hexadecimal. */
@@ -94,6 +118,54 @@ void audit_hash(const struct audit *a, uint8_t out[AUDIT_HASH_SIZE]);
 uint64_t audit_lost(const struct audit *a);
 bool audit_drops(const struct audit *a);
 
+/* ---- the end of a file ---- */
+
+/*
+ * Which record is the last, who may append the next, and the note of it in a file of its own
+ * ("exec.log.head": the hash of the last record, 64 hexadecimal digits and a newline). By the note
+ * a log of which whole chains were cut off the end is told from a whole one, and a log that was
+ * moved away while nobody ran is gone on from.
+ *
+ * Locks are of open files (fcntl(2), F_OFD_SETLK): they end with the last descriptor, however its
+ * process ends.
+ */
+
+/* The hash of the last whole record in fd, which is open for reading. 1; 0: it has none, or is no
+ * file; TX_ESYS, TX_ENOMEM. */
+int audit_tail(int fd, uint8_t hash[AUDIT_HASH_SIZE], struct err *e);
+
+/*
+ * What the next record in fd follows: 1: its last one. But where the noted one (`head` of
+ * audit_head_open; -1: none) is not in the file any more, *cut is set, and it is that one: so a
+ * reader finds that something is missing behind the last one here. 0: it has none; *hash is the
+ * noted one's, or as it was where nothing is noted. TX_ESYS, TX_ENOMEM.
+ */
+int audit_tail_noted(int fd, int head, uint8_t hash[AUDIT_HASH_SIZE], bool *cut, struct err *e);
+
+/* A chain that has no end yet among a file's last records: its last one there. */
+struct audit_open {
+	uint64_t writer, seq;
+	uint8_t hash[AUDIT_HASH_SIZE];
+};
+
+/* Of the last MiB of fd those chains, `max` at most. How many; TX_ESYS, TX_ENOMEM. */
+int audit_tail_open(int fd, struct audit_open *out, size_t max, struct err *e);
+
+/* The note beside a log, made where there is none. A descriptor, or TX_ESYS. */
+int audit_head_open(const char *path, struct err *e);
+/* 1: *hash is filled; 0: nothing is noted. */
+int audit_head_get(int fd, uint8_t hash[AUDIT_HASH_SIZE]);
+/* One that cannot be written stays as it was: older, and as true. */
+void audit_head_put(int fd, const uint8_t hash[AUDIT_HASH_SIZE]);
+
+/* Waits until nobody else has it (fd is open for writing). TX_ESYS. */
+int audit_lock(int fd, struct err *e);
+void audit_unlock(int fd);
+/* The same, without waiting. */
+bool audit_lock_try(int fd);
+/* Whether somebody else has it; fd may be open for reading. */
+bool audit_locked(int fd);
+
 /* ---- reading ---- */
 
 struct audit_finding {
@@ -108,9 +180,11 @@ struct audit_finding {
 struct audit_result {
 	uint64_t records, writers, findings;
 	uint64_t open_writers; /* whose chain has no "end": running, or killed */
-	uint64_t lost;         /* as the records say */
-	uint64_t torn; /* pieces of records that were being written when the disk was full or the
-	                  writer died */
+	uint64_t older; /* chains of the format that did not tie them to others; of all files */
+	bool earlier;   /* the first record here follows one in an older file */
+	uint64_t lost;  /* as the records say */
+	uint64_t torn;  /* pieces of records that were being written when the disk was full or the
+	                   writer died */
 	/* Of the last whole record: to be noted elsewhere. */
 	uint64_t head_writer, head_seq;
 	char head[2 * AUDIT_HASH_SIZE + 1]; /* "": no record */
@@ -120,6 +194,10 @@ struct audit_result {
 struct audit_source {
 	const char *name;
 	FILE *file;
+	/* The note of its end, and whether its writer has it locked (audit_locked), as both were
+	 * before the file was read. */
+	char head[2 * AUDIT_HASH_SIZE + 1]; /* "": there is none */
+	bool running;
 };
 
 struct audit_check {

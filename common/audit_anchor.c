@@ -4,31 +4,84 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Room for one more. */
+static void *grow(void *list, size_t n, size_t *room, size_t size)
+{
+	size_t more = *room > 0 ? *room * 2 : 64;
+	void *grown;
+
+	if (n < *room)
+		return list;
+	grown = realloc(list, more * size);
+	if (grown != NULL)
+		*room = more;
+	return grown;
+}
+
+static int add_run(struct audit_anchors *as, const struct audit_line *l)
+{
+	struct audit_run *runs = grow(as->runs, as->n_runs, &as->room_runs, sizeof(*runs));
+
+	if (runs == NULL)
+		return TX_ENOMEM;
+	as->runs = runs;
+	runs[as->n_runs++] =
+	    (struct audit_run){.writer = l->writer, .older = audit_scan_hash(l, "after") == NULL};
+	return 0;
+}
+
+/* Whether it was of the keeper's own life; then *rc is what came of it. */
+static bool take_own(struct audit_anchors *as, const struct audit_line *l, int *rc)
+{
+	struct audit_run *last = as->n_runs > 0 ? &as->runs[as->n_runs - 1] : NULL;
+
+	*rc = 0;
+	if (audit_scan_is(l, "begin"))
+		*rc = add_run(as, l);
+	else if (audit_scan_is(l, "end") && last != NULL)
+		last->over = true;
+	else if (audit_scan_is(l, "rotated") && last != NULL)
+		last->rotated = true;
+	else
+		return false;
+	return true;
+}
+
+static int add_ended(struct audit_anchors *as, uint64_t writer)
+{
+	uint64_t *ended = grow(as->ended, as->n_ended, &as->room_ended, sizeof(*ended));
+
+	if (ended == NULL)
+		return TX_ENOMEM;
+	as->ended = ended;
+	ended[as->n_ended++] = writer;
+	return 0;
+}
+
 int audit_anchors_take(struct audit_anchors *as, const struct audit_line *l)
 {
-	struct audit_anchor a = {0};
+	const bool begins = audit_scan_is(l, "worker-begin"), ends = audit_scan_is(l, "worker-end");
+	struct audit_anchor a = {.run = as->n_runs > 0 ? as->n_runs - 1 : 0};
+	struct audit_anchor *list;
 	const char *hash;
+	int rc;
 
-	if (!audit_scan_is(l, "anchor") && !audit_scan_is(l, "worker-end") &&
-	    !audit_scan_is(l, "worker-begin"))
+	if (take_own(as, l, &rc))
+		return rc;
+	if ((!audit_scan_is(l, "anchor") && !begins && !ends) ||
+	    !audit_scan_number(l, "worker", &a.writer))
 		return 0;
-	if (!audit_scan_number(l, "worker", &a.writer))
+	if (ends && add_ended(as, a.writer) != 0)
+		return TX_ENOMEM;
+	hash = begins ? l->hash : audit_scan_hash(l, "worker_hash");
+	if (hash == NULL || (!begins && !audit_scan_number(l, "worker_seq", &a.seq)))
 		return 0;
-	hash = audit_scan_hash(l, "worker_hash");
-	if (hash != NULL && audit_scan_number(l, "worker_seq", &a.seq))
-		memcpy(a.hash, hash, sizeof(a.hash));
-	else if (!audit_scan_is(l, "worker-begin"))
-		return 0;
-	if (as->n == as->room) {
-		size_t room = as->room > 0 ? as->room * 2 : 64;
-		struct audit_anchor *list = realloc(as->list, room * sizeof(*list));
-
-		if (list == NULL)
-			return TX_ENOMEM;
-		as->list = list;
-		as->room = room;
-	}
-	as->list[as->n++] = a;
+	memcpy(a.hash, hash, sizeof(a.hash));
+	list = grow(as->list, as->n, &as->room, sizeof(*list));
+	if (list == NULL)
+		return TX_ENOMEM;
+	as->list = list;
+	list[as->n++] = a;
 	return 0;
 }
 
@@ -41,10 +94,36 @@ static int compare(const void *x, const void *y)
 	return a->seq == b->seq ? 0 : a->seq < b->seq ? -1 : 1;
 }
 
+static int compare_writers(const void *x, const void *y)
+{
+	const uint64_t *a = x, *b = y;
+
+	return *a == *b ? 0 : *a < *b ? -1 : 1;
+}
+
 void audit_anchors_sort(struct audit_anchors *as)
 {
 	if (as->n > 1)
 		qsort(as->list, as->n, sizeof(*as->list), compare);
+	if (as->n_ended > 1)
+		qsort(as->ended, as->n_ended, sizeof(*as->ended), compare_writers);
+}
+
+bool audit_anchors_ended(const struct audit_anchors *as, uint64_t writer)
+{
+	return as->n_ended > 0 && bsearch(&writer, as->ended, as->n_ended, sizeof(*as->ended),
+	                              compare_writers) != NULL;
+}
+
+enum audit_fate audit_anchors_fate(
+    const struct audit_anchors *as, size_t run, const struct audit_run **last)
+{
+	while (run + 1 < as->n_runs && as->runs[run].over && as->runs[run].rotated)
+		run++;
+	*last = &as->runs[run];
+	if ((*last)->over)
+		return (*last)->rotated ? AUDIT_ELSEWHERE : AUDIT_ENDED;
+	return run + 1 < as->n_runs ? AUDIT_KILLED : AUDIT_RUNS;
 }
 
 const struct audit_anchor *audit_anchors_of(
@@ -63,11 +142,13 @@ const struct audit_anchor *audit_anchors_of(
 	for (to = from; to < as->n && as->list[to].writer == writer; to++)
 		;
 	*n = to - from;
-	return as->list + from;
+	return as->n > 0 ? as->list + from : NULL;
 }
 
 void audit_anchors_clear(struct audit_anchors *as)
 {
 	free(as->list);
+	free(as->ended);
+	free(as->runs);
 	*as = (struct audit_anchors){0};
 }

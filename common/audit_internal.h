@@ -20,6 +20,7 @@
 #define LINE_HASH  "\",\"hash\":\""
 #define LINE_END   "\"}\n"
 #define LINE_CUT   ",\"cut\":true"
+#define LINE_AFTER ",\"after\":\"" /* AUDIT_HEX digits and a quote follow */
 /* From `prev` on. */
 #define LINE_TAIL_SIZE                                                                             \
 	(sizeof(LINE_PREV) - 1 + AUDIT_HEX + sizeof(LINE_HASH) - 1 + AUDIT_HEX +                   \

@@ -8,49 +8,21 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "common/audit.h"
-#include "common/audit_anchor.h"
-#include "common/audit_internal.h"
+#include "common/audit_verify_internal.h"
 
 /* A line that is being written may be seen in part, in a file. */
 #define PATIENCE_TIMES 5
-#define PATIENCE_US    20000
+#define PATIENCE_NS    20000000
 
-struct chain {
-	TAILQ_ENTRY(chain) link;
-	uint64_t writer, last;
-	char hash[AUDIT_HEX]; /* of the last */
-	bool unsure;          /* the last was changed: its hash is none */
-	bool ended;
-	uint64_t gap_from, gap_to; /* the last that were missing */
-	uint64_t torn;             /* the number of a record of which a piece is there; 0: none */
-	const struct audit_anchor *anchors; /* those that are not met yet */
-	size_t n_anchors;
-};
-
-struct verifier {
-	struct audit_result *result; /* of these files */
-	uint64_t *findings;          /* of all */
-	void (*found)(const struct audit_finding *f, void *arg);
-	void *arg;
-	const char *expect;
-	struct audit_anchors *into;       /* an exec log's: they are taken; else NULL */
-	const struct audit_anchors *from; /* a log's: they are held against it; else NULL */
-	TAILQ_HEAD(, chain) chains;       /* the last used first */
-	const char *name;
-	uint64_t line;
-};
+#define tell audit_verify_tell
 
 /* ---- findings ---- */
 
-static void tell(struct verifier *v, uint64_t line, uint64_t writer, uint64_t seq, const char *what,
-    const char *fmt, ...) __attribute__((format(printf, 6, 7)));
-
-static void tell(struct verifier *v, uint64_t line, uint64_t writer, uint64_t seq, const char *what,
-    const char *fmt, ...)
+void audit_verify_tell(struct verifier *v, uint64_t line, uint64_t writer, uint64_t seq,
+    const char *what, const char *fmt, ...)
 {
 	struct audit_finding f = {
 	    .file = v->name, .line = line, .writer = writer, .seq = seq, .what = what};
@@ -65,11 +37,9 @@ static void tell(struct verifier *v, uint64_t line, uint64_t writer, uint64_t se
 	v->found(&f, v->arg);
 }
 
-typedef unsigned long long ull;
-
 /* ---- chains ---- */
 
-static struct chain *find_chain(struct verifier *v, uint64_t writer)
+struct chain *audit_verify_chain(struct verifier *v, uint64_t writer)
 {
 	struct chain *c;
 
@@ -152,6 +122,41 @@ static void check_place(struct verifier *v, struct chain *c, const struct audit_
 	}
 }
 
+/* What it says was before it has to be the record before it here. */
+static void check_after(struct verifier *v, const struct audit_line *l)
+{
+	const char *after = audit_scan_hash(l, "after");
+
+	if (after == NULL)
+		return;
+	if (v->result->head[0] == '\0')
+		v->result->earlier = strspn(after, "0") < AUDIT_HEX;
+	else if (memcmp(after, v->result->head, AUDIT_HEX) != 0)
+		tell(v, v->line, l->writer, l->seq, "a record is missing",
+		    "record %llu of writer %llu follows another one than that before it here: what "
+		    "was between was left out, or this one was put in or moved",
+		    (ull)l->seq, (ull)l->writer);
+}
+
+/* Whether the chain is tied to others. */
+static void check_tie(struct verifier *v, struct chain *c, const struct audit_line *l)
+{
+	const char *begun = audit_scan_hash(l, "begun");
+
+	if (begun != NULL)
+		memcpy(c->begun, begun, AUDIT_HEX);
+	c->tied = begun != NULL || audit_scan_hash(l, "after") != NULL;
+	if (c->tied)
+		v->tied = true;
+	else if (!v->tied)
+		v->result->older++;
+	else
+		tell(v, v->line, l->writer, 1, "a writer is not tied",
+		    "writer %llu is of the older format and comes after newer ones: it was put in, "
+		    "or an older telex wrote it",
+		    (ull)l->writer);
+}
+
 static void check_event(struct verifier *v, struct chain *c, const struct audit_line *l)
 {
 	uint64_t lost = 0;
@@ -164,6 +169,9 @@ static void check_event(struct verifier *v, struct chain *c, const struct audit_
 		    "written is not said",
 		    (ull)c->torn, (ull)l->writer);
 	c->torn = 0;
+	check_after(v, l);
+	if (l->seq == 1)
+		check_tie(v, c, l);
 	if (l->seq == 1 && !audit_scan_is(l, "begin"))
 		tell(v, v->line, l->writer, 1, "a record was changed",
 		    "the first record of writer %llu is no begin", (ull)l->writer);
@@ -172,7 +180,7 @@ static void check_event(struct verifier *v, struct chain *c, const struct audit_
 
 static int take_record(struct verifier *v, const struct audit_line *l)
 {
-	struct chain *c = find_chain(v, l->writer);
+	struct chain *c = audit_verify_chain(v, l->writer);
 	bool whole = audit_scan_whole(l);
 
 	if (c == NULL && (c = new_chain(v, l->writer)) == NULL)
@@ -183,6 +191,8 @@ static int take_record(struct verifier *v, const struct audit_line *l)
 		    "record %llu of writer %llu was changed", (ull)l->seq, (ull)l->writer);
 	if (v->expect != NULL && memcmp(v->expect, l->hash, AUDIT_HEX) == 0)
 		v->result->expected |= whole;
+	if (memcmp(v->file->head, l->hash, AUDIT_HEX) == 0)
+		v->noted |= whole;
 	if (c->last != 0 && l->seq <= c->last) {
 		bool late = l->seq >= c->gap_from && l->seq <= c->gap_to;
 
@@ -229,7 +239,7 @@ static void take_piece(struct verifier *v, const char *text, size_t len)
 		return;
 	}
 	v->result->torn++;
-	if (!audit_scan_head(&l, text, len) || (c = find_chain(v, l.writer)) == NULL)
+	if (!audit_scan_head(&l, text, len) || (c = audit_verify_chain(v, l.writer)) == NULL)
 		return;
 	if (l.seq == c->last + 1)
 		c->torn = l.seq;
@@ -281,10 +291,11 @@ static ssize_t read_line(FILE *in, struct buffer *b)
 
 	for (int i = fileno(in) >= 0 ? 0 : PATIENCE_TIMES;
 	     len > 0 && b->text[len - 1] != '\n' && i < PATIENCE_TIMES; i++) {
+		static const struct timespec pause = {0, PATIENCE_NS};
 		ssize_t n;
 
 		clearerr(in);
-		usleep(PATIENCE_US);
+		(void)nanosleep(&pause, NULL);
 		n = getline(&more.text, &more.room, in);
 		if (n <= 0)
 			continue;
@@ -313,6 +324,7 @@ static int read_file(struct verifier *v, const struct audit_source *s, struct er
 	int rc = 0;
 
 	v->name = s->name;
+	v->file = s;
 	clearerr(s->file);
 	while (rc == 0 && (errno = 0, len = read_line(s->file, &b)) >= 0) {
 		if (b.text[len - 1] == '\n')
@@ -334,49 +346,19 @@ static int read_files(struct verifier *v, const struct audit_source *files, size
 
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		v->line = 0;
+		v->noted = files[i].head[0] == '\0';
 		rc = read_file(v, &files[i], e);
+		if (rc == 0 && !v->noted)
+			tell(v, 0, 0, 0, "the end is cut off",
+			    "the record that was noted as the last, with hash %.16s and so on, is "
+			    "not "
+			    "there",
+			    files[i].head);
 	}
 	return rc;
 }
 
 /* ---- the whole ---- */
-
-/* What the keeper noted and the log does not have: the last of each writer says it all. */
-static void check_cut(struct verifier *v, const struct audit_anchors *as)
-{
-	for (size_t i = 0; i < as->n; i++) {
-		const bool begun = as->list[i].seq == 0;
-		const struct audit_anchor *a;
-		struct chain *c;
-
-		while (i + 1 < as->n && as->list[i + 1].writer == as->list[i].writer)
-			i++;
-		a = &as->list[i];
-		c = find_chain(v, a->writer);
-		if (a->seq == 0 || (c == NULL && !begun) || (c != NULL && c->last >= a->seq))
-			continue;
-		tell(v, 0, a->writer, a->seq, "the end is cut off",
-		    "the keeper noted record %llu of writer %llu, and %s", (ull)a->seq,
-		    (ull)a->writer,
-		    c == NULL ? "none of its records is here" : "it ends before that");
-	}
-}
-
-static void check_strangers(struct verifier *v, const struct audit_anchors *as)
-{
-	struct chain *c;
-	size_t n;
-
-	TAILQ_FOREACH(c, &v->chains, link)
-	{
-		const struct audit_anchor *a = audit_anchors_of(as, c->writer, &n);
-
-		if (n == 0 || a->seq != 0)
-			tell(v, 0, c->writer, 0, "a writer is not the keeper's",
-			    "writer %llu is none of the workers that the keeper began",
-			    (ull)c->writer);
-	}
-}
 
 static void count_open(struct verifier *v)
 {
@@ -399,9 +381,7 @@ static int compare_both(struct verifier *logs, struct verifier *execs, const str
 		as->list[i].seq = 0; /* what is noted later may be of records later still */
 	audit_anchors_sort(as);
 	if (rc == 0)
-		check_cut(logs, as);
-	if (rc == 0 && execs->result->lost == 0)
-		check_strangers(logs, as);
+		audit_check(logs, execs, as, last->running);
 	return rc;
 }
 
@@ -434,6 +414,8 @@ int audit_verify(const struct audit_check *c, struct audit_result *result,
 	if (rc == 0)
 		count_open(&logs);
 	result->expected |= of_execs.expected;
+	result->older += of_execs.older;
+	result->earlier |= of_execs.earlier;
 	free_chains(&logs);
 	free_chains(&execs);
 	audit_anchors_clear(&as);

@@ -17,7 +17,7 @@
 
 #include "common/err.h"
 
-#define CA_CONTROL_VERSION 1
+#define CA_CONTROL_VERSION 2
 #define CA_CONTROL_FD      3
 #define CA_TEXT_SIZE       256
 
@@ -32,6 +32,9 @@ struct ca_control {
 	uint8_t log_level, log_json;
 	uint8_t audit_fsync, audit_syslog, audit_drop;
 	uint8_t pad[3];
+	/* audit_budget.h; of refusals. 0: its defaults. */
+	uint32_t audit_per_source, audit_total;
+	int64_t audit_interval_ns;
 	char text[CA_TEXT_SIZE];
 };
 

@@ -7,6 +7,7 @@
 #include "common/ceiling.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,30 @@ struct packed_head {
 void ceiling_init(struct ceiling *c)
 {
 	*c = (struct ceiling){.root = true, .any_process = true, .files = true};
+}
+
+bool ceiling_is_open(const struct ceiling *c)
+{
+	return c->root && c->any_process && c->files && c->n_users == 0 && c->n_programs == 0 &&
+	       c->n_groups == 0 && c->n_folders == 0;
+}
+
+void ceiling_describe(const struct ceiling *c, char *out, size_t size)
+{
+	const struct {
+		bool bounded;
+		const char *word;
+	} all[] = {{!c->root, "no root"}, {c->n_users > 0, "users"}, {c->n_groups > 0, "groups"},
+	    {c->n_programs > 0, "programs"}, {!c->any_process, "own processes"},
+	    {!c->files, "no files"}, {c->n_folders > 0, "folders"}};
+	size_t used = 0;
+
+	snprintf(
+	    out, size, "telexd.conf has none, so what the policy allows is bounded by nothing");
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (all[i].bounded && used < size)
+			used += (size_t)snprintf(
+			    out + used, size - used, "%s%s", used > 0 ? ", " : "", all[i].word);
 }
 
 static void free_list(char **list, size_t n)
@@ -228,10 +253,10 @@ int ceiling_check_environment(const struct ceiling *c, char *const *env, size_t 
 	for (size_t i = 0; i < n && c->n_programs > 0; i++) {
 		size_t len = strcspn(env[i], "=");
 
-		if (loader_name(env[i], len))
+		if (program_name(env[i], len))
 			return err_set(e, TX_EPERM,
 			    "%.*s may not be set on this agent: its ceiling names the programs "
-			    "that may run, and by this variable they run others",
+			    "that may run, and by this variable they may run others",
 			    (int)(len < NAME_SIZE ? len : NAME_SIZE), env[i]);
 	}
 	return 0;

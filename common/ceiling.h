@@ -57,6 +57,11 @@ struct ceiling {
 void ceiling_init(struct ceiling *c);
 void ceiling_clear(struct ceiling *c);
 
+/* Whether it bounds nothing. */
+bool ceiling_is_open(const struct ceiling *c);
+/* What it bounds, in a few words: "no root, users, programs"; or that it bounds nothing. */
+void ceiling_describe(const struct ceiling *c, char *out, size_t size);
+
 /* Whether it may stand in `users` and `groups`. */
 bool ceiling_user_valid(const char *entry);
 
@@ -80,7 +85,7 @@ int ceiling_check_environment(const struct ceiling *c, char *const *env, size_t 
 int ceiling_check_files(const struct ceiling *c, const char *user, struct err *e);
 int ceiling_check_path(const struct ceiling *c, const char *path, struct err *e);
 /* The keeper's: the uid that the name has. */
-int ceiling_check_uid(const struct ceiling *c, const char *user, uint32_t uid, struct err *e);
+int ceiling_check_uid(const struct ceiling *c, const char *text, uint32_t uid, struct err *e);
 /* And the gid that the group of "USER:GROUP" has; `own`: the user database has the user in it. */
 int ceiling_check_gid(
     const struct ceiling *c, const char *group, uint32_t gid, bool own, struct err *e);

@@ -99,7 +99,7 @@ static int allow(scmp_filter_ctx filter, const char *name, int appended_fd)
 		return allow_others(filter, nr, (unsigned)appended_fd);
 	if (strcmp(name, "tgkill") == 0)
 		return seccomp_rule_add(
-		    filter, SCMP_ACT_ALLOW, nr, 1, SCMP_A0(SCMP_CMP_EQ, (uint64_t)getpid()));
+		    filter, SCMP_ACT_ALLOW, nr, 1, SCMP_A0(SCMP_CMP_EQ, (uint64_t)getpid(), 0));
 	if (strcmp(name, "mmap") == 0 || strcmp(name, "mprotect") == 0)
 		return seccomp_rule_add(
 		    filter, SCMP_ACT_ALLOW, nr, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));

@@ -76,6 +76,8 @@ int grpc_serve(struct h2_stream *s, struct event_base *base, size_t max_message,
 void grpc_call_set(struct grpc_call *c, const struct grpc_ops *ops, void *arg);
 /* One field more in the response's headers. Both texts must last until the call's end. */
 void grpc_respond_with(struct grpc_call *c, const char *name, const char *value);
+/* Of this call, in the place of grpc_serve's: from on_call, before anything came. */
+void grpc_set_max_message(struct grpc_call *c, size_t max_message);
 /* Whether the client has ended its half; it may be a while until on_half_close says so. */
 bool grpc_half_closed(const struct grpc_call *c);
 /* Ends the call: trailers after what is queued. Messages that come in later are dropped. Once;

@@ -36,6 +36,11 @@ struct grpc_call *grpc_call_new(struct event_base *base, bool server, size_t max
 	return c;
 }
 
+void grpc_set_max_message(struct grpc_call *c, size_t max_message)
+{
+	c->max_message = c->in.max = max_message;
+}
+
 void grpc_call_free(struct grpc_call *c)
 {
 	event_del(&c->timer);

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/duration.h"
 #include "common/h2_internal.h"
 
 #define ROUNDS      8 /* of callbacks and pumping, before others get their turn */
@@ -25,6 +26,7 @@
 static const struct timeval LINGER = {1, 0};
 static const struct timeval DRAIN_ANSWER = {1, 0};
 static const struct timeval SOON = {0, 0};
+static const struct timeval SLOWLY = {0, 10000};
 
 /* ---- the end ---- */
 
@@ -65,6 +67,8 @@ static void finish(struct h2_conn *c)
 	event_free(c->timer);
 	if (c->linger != NULL)
 		event_free(c->linger);
+	if (c->more != NULL)
+		event_free(c->more);
 	free(c->fields);
 	free(c->field_bufs);
 	free(c);
@@ -105,6 +109,10 @@ static void tear_down(struct h2_conn *c)
 	c->lingering = true;
 	event_del(c->turn);
 	bufferevent_setwatermark(c->bev, EV_WRITE, 0, 0);
+	/* What comes is thrown away: a close that leaves some of it unread would cost the GOAWAY.
+	 */
+	if (c->more_waits && !c->bev_gone)
+		bufferevent_enable(c->bev, EV_READ);
 	if (c->bev_gone || evbuffer_get_length(bufferevent_get_output(c->bev)) == 0 ||
 	    event_add(c->timer, &LINGER) != 0)
 		finish(c);
@@ -131,22 +139,68 @@ void h2_wake(struct h2_conn *c)
 		event_active(c->turn, EV_TIMEOUT, 0);
 }
 
+static void on_more(evutil_socket_t fd, short what, void *arg);
+
+/* What is left of the input waits until others have had their turn; longer for one that is on the
+ * way to be cut off. Nothing is read meanwhile. */
+static void wait_with_input(struct h2_conn *c)
+{
+	if (c->more == NULL)
+		c->more = event_new(c->base, -1, 0, on_more, c);
+	if (c->more == NULL || event_add(c->more, h2_limits_low(c) ? &SLOWLY : &SOON) != 0) {
+		h2_fail(c, H2_INTERNAL_ERROR, TX_ENOMEM, "out of memory");
+		return;
+	}
+	c->more_waits = true;
+	bufferevent_disable(c->bev, EV_READ);
+}
+
+/* Whether all was taken: otherwise the portion is over. */
+static bool feed_input(struct h2_conn *c, struct evbuffer *in)
+{
+	struct evbuffer_iovec v[8];
+	int n = evbuffer_peek(in, -1, NULL, v, 8);
+	size_t used = 0, taken = 1, given = 1;
+
+	if (n > 8)
+		n = 8;
+	for (int i = 0; i < n && !c->closing && taken == given; i++) {
+		given = v[i].iov_len;
+		taken = h2_session_feed(c, v[i].iov_base, given);
+		used += taken;
+	}
+	evbuffer_drain(in, used);
+	return taken == given;
+}
+
 static void take_input(struct h2_conn *c)
 {
 	struct evbuffer *in = bufferevent_get_input(c->bev);
-	struct evbuffer_iovec v[8];
+	int64_t begin = clock_monotonic_ns();
+
+	c->scan.frames = 0;
+	c->scan.until = H2_PORTION;
+	while (!c->closing && evbuffer_get_length(in) > 0) {
+		if (feed_input(c, in))
+			continue;
+		if (c->scan.frames >= H2_TURN_FRAMES ||
+		    clock_monotonic_ns() - begin >= H2_TURN_TIME) {
+			wait_with_input(c);
+			return;
+		}
+		c->scan.until = c->scan.frames + H2_PORTION;
+	}
+}
+
+/* Of one that has hung up: nobody waits for it. */
+static void take_last_input(struct h2_conn *c)
+{
+	struct evbuffer *in = bufferevent_get_input(c->bev);
 
 	while (!c->closing && evbuffer_get_length(in) > 0) {
-		int n = evbuffer_peek(in, -1, NULL, v, 8);
-		size_t used = 0;
-
-		if (n > 8)
-			n = 8;
-		for (int i = 0; i < n && !c->closing; i++) {
-			h2_session_feed(c, v[i].iov_base, v[i].iov_len);
-			used += v[i].iov_len;
-		}
-		evbuffer_drain(in, used);
+		c->scan.frames = 0;
+		c->scan.until = H2_TURN_FRAMES;
+		(void)feed_input(c, in);
 	}
 }
 
@@ -171,11 +225,26 @@ static void take_turn(struct h2_conn *c)
 		return;
 	}
 	c->depth++;
-	take_input(c);
+	if (!c->more_waits)
+		take_input(c);
 	work(c);
 	c->depth--;
 	if (c->closing)
 		event_active(c->turn, EV_TIMEOUT, 0);
+}
+
+static void on_more(evutil_socket_t fd, short what, void *arg)
+{
+	struct h2_conn *c = arg;
+
+	(void)fd;
+	(void)what;
+	c->more_waits = false;
+	if (c->closing)
+		return;
+	/* It may turn out to be too much again. */
+	bufferevent_enable(c->bev, EV_READ);
+	take_turn(c);
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
@@ -244,7 +313,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	c->bev_event = what;
 	if (c->depth == 0 && !c->lingering) { /* what came before the end */
 		c->depth++;
-		take_input(c);
+		take_last_input(c);
 		c->depth--;
 	}
 	if (!c->closing)

@@ -22,7 +22,10 @@
 #define H2_COPY_BELOW    4096  /* a smaller piece is copied rather than passed by reference */
 #define H2_MAX_FRAME_OUT ((uint32_t)256 * 1024)
 #define H2_LAZY_MIN      ((size_t)16 * 1024)
-#define H2_OWN_FIELDS    ((size_t)60 * 1024) /* of one field section that we send */
+#define H2_TURN_FRAMES   64u /* that one connection has before others have their turn */
+#define H2_TURN_TIME     ((int64_t)200 * 1000) /* ns, of which the same holds */
+#define H2_PORTION       4u                    /* frames between two looks at the clock */
+#define H2_OWN_FIELDS    ((size_t)60 * 1024)   /* of one field section that we send */
 
 struct event;
 
@@ -39,6 +42,8 @@ struct h2_scan {
 	size_t have;   /* of header */
 	uint64_t skip; /* bytes of preface or payload still to pass */
 	uint32_t continuations;
+	uint32_t frames; /* of this turn, but for the cheap ones */
+	uint32_t until;  /* how many of them may have been taken now */
 };
 
 /* Memory that was taken off a stream's queue to be sent in several frames. */
@@ -83,6 +88,8 @@ struct h2_conn {
 	struct bufferevent *bev;
 	nghttp2_session *session;
 	struct event *turn, *timer;
+	struct event *more;   /* made when input first has to wait */
+	bool more_waits;      /* reading is off until then */
 	struct event *linger; /* made when a stream first waits */
 	const struct h2_conn_ops *ops;
 	void *arg;
@@ -134,8 +141,9 @@ void h2_drain_final(struct h2_conn *c);
 
 /* ---- h2_session.c ---- */
 int h2_session_new(struct h2_conn *c, struct err *e);
-/* Feeds `len` bytes of the peer to nghttp2. Failures end the connection. */
-void h2_session_feed(struct h2_conn *c, const uint8_t *data, size_t len);
+/* Feeds bytes of the peer to nghttp2, up to `len` of them or to the turn's last frame. How many.
+ * Failures end the connection. */
+size_t h2_session_feed(struct h2_conn *c, const uint8_t *data, size_t len);
 /* The stream of an id, or NULL when nghttp2 or its user has done with it. */
 struct h2_stream *h2_stream_find(struct h2_conn *c, int32_t id);
 /* What stands in nghttp2 for a stream that its user has done with, until its RST_STREAM is sent. */
@@ -180,8 +188,11 @@ void h2_linger_remove(struct h2_stream *s);
 
 /* ---- h2_limits.c ---- */
 void h2_limits_init(struct h2_conn *c, const struct h2_limits *limits);
-/* Looks at the frame headers in the next `len` bytes. 0, or TX_ELIMIT: h2_fail was called. */
-int h2_limits_scan(struct h2_conn *c, const uint8_t *data, size_t len);
+/* Looks at the frame headers in the next `len` bytes; *taken: those up to the turn's last frame. 0,
+ * or TX_ELIMIT: h2_fail was called. */
+int h2_limits_scan(struct h2_conn *c, const uint8_t *data, size_t len, size_t *taken);
+/* Whether it has used up half of what it may do before it is cut off. */
+bool h2_limits_low(struct h2_conn *c);
 int h2_limits_reset(struct h2_conn *c, const char *what);
 
 #endif

@@ -39,20 +39,39 @@ static void bucket_init(struct h2_bucket *b, uint32_t burst, uint32_t rate)
 	b->since = now_ns();
 }
 
+static void bucket_fill(struct h2_bucket *b)
+{
+	int64_t now = now_ns();
+	uint64_t ms = (uint64_t)(now - b->since) / 1000000;
+	uint64_t until_full = (uint64_t)b->burst * 1000 / b->rate;
+	uint64_t earned = ms >= until_full ? b->burst : ms * b->rate / 1000;
+
+	if (earned == 0)
+		return;
+	b->tokens = earned < b->burst - b->tokens ? b->tokens + (uint32_t)earned : b->burst;
+	b->since = now;
+}
+
 static bool bucket_take(struct h2_bucket *b)
 {
-	if (b->tokens == 0) {
-		int64_t now = now_ns();
-		uint64_t ms = (uint64_t)(now - b->since) / 1000000;
-		uint64_t until_full = (uint64_t)b->burst * 1000 / b->rate;
-
-		b->tokens = ms >= until_full ? b->burst : (uint32_t)(ms * b->rate / 1000);
-		if (b->tokens == 0)
-			return false;
-		b->since = now;
-	}
+	if (b->tokens == 0)
+		bucket_fill(b);
+	if (b->tokens == 0)
+		return false;
 	b->tokens--;
 	return true;
+}
+
+static bool bucket_low(struct h2_bucket *b)
+{
+	if (b->tokens < b->burst / 2)
+		bucket_fill(b);
+	return b->tokens < b->burst / 2;
+}
+
+bool h2_limits_low(struct h2_conn *c)
+{
+	return bucket_low(&c->resets) || bucket_low(&c->pings);
 }
 
 void h2_limits_init(struct h2_conn *c, const struct h2_limits *limits)
@@ -134,8 +153,16 @@ static int scan_frame(struct h2_conn *c, uint32_t length, uint8_t type, uint8_t 
 	}
 }
 
-int h2_limits_scan(struct h2_conn *c, const uint8_t *data, size_t len)
+/* CONTINUATIONs are bounded by themselves: a flood of them is to be seen before nghttp2 sees it. */
+static bool is_cheap(uint8_t type)
 {
+	return type == NGHTTP2_DATA || type == NGHTTP2_WINDOW_UPDATE ||
+	       type == NGHTTP2_CONTINUATION;
+}
+
+int h2_limits_scan(struct h2_conn *c, const uint8_t *data, size_t len, size_t *taken)
+{
+	const uint8_t *begin = data;
 	struct h2_scan *s = &c->scan;
 
 	while (len > 0) {
@@ -147,6 +174,8 @@ int h2_limits_scan(struct h2_conn *c, const uint8_t *data, size_t len)
 			len -= n;
 			continue;
 		}
+		if (s->have == 0 && s->frames >= s->until)
+			break;
 		s->header[s->have++] = *data++;
 		len--;
 		if (s->have == H2_FRAME_HEADER) {
@@ -155,9 +184,11 @@ int h2_limits_scan(struct h2_conn *c, const uint8_t *data, size_t len)
 
 			s->have = 0;
 			s->skip = length;
+			s->frames += !is_cheap(h[3]);
 			if (scan_frame(c, length, h[3], h[4]) < 0)
 				return TX_ELIMIT;
 		}
 	}
+	*taken = (size_t)(data - begin);
 	return 0;
 }

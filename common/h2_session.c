@@ -245,13 +245,15 @@ static void receive_failed(struct h2_conn *c, int error)
 	}
 }
 
-void h2_session_feed(struct h2_conn *c, const uint8_t *data, size_t len)
+size_t h2_session_feed(struct h2_conn *c, const uint8_t *data, size_t len)
 {
+	size_t taken = 0;
 	ssize_t n;
 
-	if (h2_limits_scan(c, data, len) < 0)
-		return;
-	n = nghttp2_session_mem_recv(c->session, data, len);
+	if (h2_limits_scan(c, data, len, &taken) < 0)
+		return len;
+	n = nghttp2_session_mem_recv(c->session, data, taken);
 	if (n < 0)
 		receive_failed(c, (int)n);
+	return taken;
 }

@@ -73,7 +73,7 @@ static uint8_t *put_rlimits(uint8_t *p, const struct job_spec *spec)
 	for (size_t i = 0; i < spec->n_rlimits; i++) {
 		struct job_rlimit limit = spec->rlimits[i];
 
-		limit.pad = 0;
+		limit.at_most &= 1;
 		memcpy(p, &limit, sizeof(limit));
 		p += sizeof(limit);
 	}

@@ -15,7 +15,7 @@ static int check_rlimits(const struct job_spec *s, struct err *e)
 		const struct job_rlimit *l = &s->rlimits[i];
 		const char *name = l->resource < 32 ? job_rlimit_name((int)l->resource) : NULL;
 
-		if (l->pad != 0)
+		if (l->at_most > 1)
 			return err_set(e, TX_EPROTO, "a limit with unknown bits");
 		if (name == NULL)
 			return err_set(e, TX_EINVAL, "limit %u is unknown", l->resource);

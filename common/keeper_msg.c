@@ -53,7 +53,7 @@ const struct km_row km_table[] = {
     {KM_GROUP_REPLY, KM_KEEPER, 0, sizeof(struct km_group_reply), WORKING,  "group_reply", NONE},
     {KM_DETACHED,   KM_KEEPER, 0, sizeof(struct km_detached),   WORKING,    "detached",   NONE},
     {KM_FILES_REPLY, KM_KEEPER, 1, sizeof(struct km_files_reply), WORKING,  "files_reply", {STRING(km_files_reply, home)}},
-    {KM_FILE,       KM_KEEPER, 1, sizeof(struct km_file),       ANY,        "file",       NONE},
+    {KM_FILE,       KM_KEEPER, 1, sizeof(struct km_file),       ANY,        "file",       {STRING(km_file, name)}},
     {KM_READY,      KM_WORKER, 0, sizeof(struct km_ready),      CONFIGURED, "ready",      NONE},
     {KM_FAILED,     KM_WORKER, 0, sizeof(struct km_failed),     ANY,        "failed",     {STRING(km_failed, text)}},
     {KM_PONG,       KM_WORKER, 0, sizeof(struct km_pong),       AWAKE,      "pong",       NONE},
@@ -81,8 +81,8 @@ const size_t km_table_rows = sizeof(km_table) / sizeof(km_table[0]);
 _Static_assert(HDR == 16, "km_hdr");
 _Static_assert(
     sizeof(struct km_exit) == 8 + 4 * 8 + 9 * 8 + 8 + KM_IDENTITY_SIZE + KM_TEXT_SIZE, "km_exit");
-_Static_assert(
-    sizeof(struct km_config) == HDR + 40 + 24 + 8 + 24 + 8 + KM_USER_SIZE + KM_IDENTITY_SIZE,
+_Static_assert(sizeof(struct km_config) ==
+                   HDR + 40 + 24 + 8 + 40 + KM_HASH_SIZE + 8 + KM_USER_SIZE + KM_IDENTITY_SIZE,
     "km_config");
 _Static_assert(sizeof(struct km_listen) == HDR + 8 + KM_TEXT_SIZE, "km_listen");
 _Static_assert(
@@ -116,12 +116,13 @@ _Static_assert(sizeof(struct km_group) == HDR + 24 + KM_ID_SIZE + KM_IDENTITY_SI
 _Static_assert(sizeof(struct km_spool) == HDR + 16, "km_spool");
 _Static_assert(sizeof(struct km_detached) == HDR + 8, "km_detached");
 _Static_assert(sizeof(struct km_running) == HDR + 16, "km_running");
-_Static_assert(sizeof(struct km_file) == HDR + 8, "km_file");
-_Static_assert(sizeof(struct km_ready) == HDR + 16, "km_ready");
+_Static_assert(sizeof(struct km_file) == HDR + 8 + KM_TEXT_SIZE, "km_file");
+_Static_assert(sizeof(struct km_ready) == HDR, "km_ready");
 _Static_assert(sizeof(struct km_pong) == HDR + 8 + KM_HASH_SIZE, "km_pong");
 _Static_assert(
     sizeof(struct km_revocations) == HDR + 8 + REVOCATION_ISSUER_SIZE + 7, "km_revocations");
-_Static_assert(sizeof(struct km_files) == HDR + KM_IDENTITY_SIZE + KM_TEXT_SIZE, "km_files");
+_Static_assert(sizeof(struct km_files) == HDR + 8 + KM_HASH_SIZE + KM_IDENTITY_SIZE + KM_TEXT_SIZE,
+    "km_files");
 _Static_assert(sizeof(struct km_files_reply) == HDR + 8 + KM_HOME_SIZE, "km_files_reply");
 _Static_assert(sizeof(struct km_group_reply) == HDR + 24, "km_group_reply");
 

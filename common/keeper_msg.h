@@ -32,7 +32,7 @@
 #include "common/job_spec.h"
 #include "common/revocation_file.h"
 
-#define KM_VERSION       4
+#define KM_VERSION       7
 #define KM_ID_SIZE       65  /* process_id and its NUL */
 #define KM_IDENTITY_SIZE 256 /* an identity and its NUL */
 #define KM_TEXT_SIZE     256
@@ -84,7 +84,7 @@ enum km_type {
 	KM_GROUP = 78,  /* about a group */
 	KM_REVOCATIONS =
 	    79, /* newer revocations, which this worker has verified; fd: sealed memfd, PEM */
-	KM_FILES = 80, /* start a telex-files */
+	KM_FILES = 80, /* start a telex-files, or connect to one that watches */
 };
 /* clang-format on */
 
@@ -177,6 +177,7 @@ enum km_why {
 	KM_WHY_QUOTA,       /* the identity runs as many as it may: newest says how many */
 	KM_WHY_AUDIT,       /* the keeper's own record cannot be written */
 	KM_WHY_HELPERS,     /* too many telex-files run: newest says how many may */
+	KM_WHY_DIED, /* a telex-files that watches has just ended: asked again, there is another */
 };
 
 enum km_end_kind {
@@ -235,11 +236,15 @@ struct km_config {
 	/* Unique among all workers of this agent, also across its restarts: the `writer` of its
 	 * audit records (audit.h). */
 	uint64_t audit_writer;
-	int64_t revocations_max_age_ns; /* 0: any age will do */
+	uint8_t audit_begun[KM_HASH_SIZE]; /* of the keeper's record of its begin */
+	int64_t revocations_max_age_ns;    /* 0: any age will do */
+	/* What may be written of who has no certificate (audit_budget.h). 0: its defaults. */
+	int64_t audit_interval_ns;
+	uint32_t audit_per_source, audit_total;
 	uint8_t audit_fsync, audit_syslog;
 	uint8_t audit_full;        /* enum km_audit_full */
 	uint8_t revocations_stale; /* enum km_stale */
-	uint8_t pad[4];
+	uint32_t enroll_attempts;  /* of one source, a minute, in vain; 0: attempts.h's */
 	char default_user[KM_USER_SIZE];
 	/* The identity of a proxy that may speak for others ("": none): the identity of its calls
 	 * is in their header x-telex-identity. */
@@ -250,6 +255,7 @@ struct km_file {
 	struct km_hdr hdr;
 	uint32_t kind; /* enum km_file_kind */
 	uint32_t pad;
+	char name[KM_TEXT_SIZE]; /* what its problems call it, a path say; "": by its kind */
 };
 
 struct km_listen {
@@ -312,7 +318,8 @@ struct km_refused {
 	char text[KM_TEXT_SIZE];
 };
 
-/* The socket's other end is its descriptor FILES_FD; it ends with the socket. */
+/* The socket's other end is its descriptor FILES_FD, and it ends with the socket; or, of one that
+ * watches, is on its way to it: where it dies first, the socket ends. */
 struct km_files_reply {
 	struct km_hdr hdr;
 	uint32_t pid, uid;
@@ -395,8 +402,6 @@ struct km_ended {
 
 struct km_ready {
 	struct km_hdr hdr;
-	/* Of the agent's certificate: seconds since the epoch. The keeper renews by them. */
-	int64_t not_before, not_after;
 };
 
 struct km_failed {
@@ -580,9 +585,13 @@ struct km_revocations {
 	char pad[7];
 };
 
-/* A telex-files of its own, as this user. Answer: KM_FILES_REPLY. */
+/* A telex-files of its own, as this user; or with `watch` a connection to the one that watches for
+ * all calls of this owner, user and key, started where there is none. Answer: KM_FILES_REPLY. */
 struct km_files {
 	struct km_hdr hdr;
+	uint8_t watch; /* 0 or 1 */
+	uint8_t pad[7];
+	uint8_t key[KM_HASH_SIZE];    /* with `watch`: watch_control.h */
 	char owner[KM_IDENTITY_SIZE]; /* for whom */
 	char user[KM_TEXT_SIZE];      /* as job_spec's; "": the agent's own */
 };

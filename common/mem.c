@@ -13,7 +13,7 @@
 #include <malloc.h>
 #endif
 
-#define KEPT_FREE (2 << 20)
+#define MMAP_FROM (2 << 20)
 
 static void out_of_memory(void) __attribute__((noreturn));
 
@@ -88,10 +88,12 @@ char *xasprintf(const char *fmt, ...)
 	return text;
 }
 
-void mem_keep_freed(void)
+void mem_keep_freed(size_t most)
 {
 #ifdef __GLIBC__
-	(void)mallopt(M_MMAP_THRESHOLD, KEPT_FREE);
-	(void)mallopt(M_TRIM_THRESHOLD, KEPT_FREE);
+	(void)mallopt(M_MMAP_THRESHOLD, MMAP_FROM);
+	(void)mallopt(M_TRIM_THRESHOLD, (int)most);
+#else
+	(void)most;
 #endif
 }

@@ -16,9 +16,10 @@ char *xmemdup0(const void *p, size_t len); /* a copy with a NUL after it */
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * For programs that stream: freed memory stays with the process up to 2 MiB, as every message would
- * else take its pages from the kernel anew. Called once, before anything is allocated.
+ * For programs that stream: freed memory stays with the process up to `most` bytes (pieces of 2 MiB
+ * and more do not), as every message would else take its pages from the kernel anew. Called once,
+ * before anything is allocated.
  */
-void mem_keep_freed(void);
+void mem_keep_freed(size_t most);
 
 #endif

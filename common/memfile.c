@@ -9,9 +9,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "common/fd_io.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
@@ -37,21 +40,6 @@ int memfile_seal(int fd, int seals, struct err *e)
 	return 0;
 }
 
-static int write_all(int fd, const uint8_t *p, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 int memfile_freeze(const char *name, const void *data, size_t len, int *fd, struct err *e)
 {
 	int n = -1;
@@ -60,7 +48,7 @@ int memfile_freeze(const char *name, const void *data, size_t len, int *fd, stru
 
 	if (r < 0)
 		return r;
-	sys = write_all(n, data, len);
+	sys = fd_write_all(n, data, len);
 	r = sys != 0 ? err_sys(e, sys, "memfd %s", name)
 	             : memfile_seal(n, MEMFILE_FROZEN | F_SEAL_SEAL, e);
 	if (r < 0) {
@@ -71,30 +59,53 @@ int memfile_freeze(const char *name, const void *data, size_t len, int *fd, stru
 	return 0;
 }
 
-static int read_all(int fd, uint8_t *p, size_t len, struct err *e)
+static int freeze_private(
+    const char *name, const uint8_t *data, size_t len, mode_t mode, int *fd, struct err *e)
 {
-	size_t done = 0;
+	int n = -1;
+	int rc = memfile_freeze(name, data, len, &n, e);
 
-	while (done < len) {
-		ssize_t n = pread(fd, p + done, len - done, (off_t)done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_sys(e, errno, "cannot read a memfd");
-		if (n == 0)
-			return err_set(e, TX_EPROTO, "a memfd is shorter than it says");
-		done += (size_t)n;
+	if (rc == 0 && fchmod(n, mode) != 0) {
+		rc = err_sys(e, errno, "memfd %s", name);
+		close(n);
 	}
-	return 0;
+	if (rc == 0)
+		*fd = n;
+	return rc;
+}
+
+int memfile_copy(const char *name, int from, size_t max, mode_t mode, int *fd, struct err *e)
+{
+	struct stat st;
+	uint8_t *data;
+	size_t size, len = 0;
+	int rc, sys;
+
+	if (fstat(from, &st) != 0)
+		return err_sys(e, errno, "it cannot be read");
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, TX_EINVAL, "it is not a regular file");
+	if ((uintmax_t)st.st_size > max)
+		return err_set(e, TX_ETOOBIG, "it is longer than %zu bytes", max);
+	size = (size_t)st.st_size;
+	data = malloc(size + 1);
+	if (data == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	sys = fd_read_all(from, data, size, &len);
+	rc = sys != 0 ? err_sys(e, sys, "it cannot be read")
+	              : freeze_private(name, data, len, mode, fd, e);
+	explicit_bzero(data, size);
+	free(data);
+	return rc;
 }
 
 int memfile_load(int fd, size_t max, uint8_t **data, size_t *len, struct err *e)
 {
 	int seals = fcntl(fd, F_GET_SEALS);
 	struct stat st;
+	size_t got = 0;
 	uint8_t *p;
-	int r;
+	int r, sys;
 
 	if (seals < 0)
 		return err_set(e, TX_EPROTO, "the descriptor is not a memfd");
@@ -109,7 +120,10 @@ int memfile_load(int fd, size_t max, uint8_t **data, size_t *len, struct err *e)
 	p = malloc((size_t)st.st_size);
 	if (p == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
-	r = read_all(fd, p, (size_t)st.st_size, e);
+	sys = fd_read_all(fd, p, (size_t)st.st_size, &got);
+	r = sys == 0 ? 0 : err_sys(e, sys, "cannot read a memfd");
+	if (r == 0 && got < (size_t)st.st_size)
+		r = err_set(e, TX_EPROTO, "a memfd is shorter than it says");
 	if (r < 0) {
 		free(p);
 		return r;

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "common/err.h"
 
@@ -22,6 +23,10 @@ int memfile_seal(int fd, int seals, struct err *e);
 
 /* A memfd that holds a copy of data[0..len), frozen and sealed for ever. *fd is the caller's. */
 int memfile_freeze(const char *name, const void *data, size_t len, int *fd, struct err *e);
+
+/* The same with a copy of a regular file's first `max` bytes at most, of this mode; what was copied
+ * stays nowhere else in our memory. TX_EINVAL: it is no regular file; TX_ETOOBIG: it is longer. */
+int memfile_copy(const char *name, int from, size_t max, mode_t mode, int *fd, struct err *e);
 
 /*
  * Copies the content of a foreign memfd that must be frozen and hold 1 to `max` bytes; *data is the

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "common/job_spec.h"
 
 #define POLICY_MAX_BYTES ((size_t)1 << 20)
 #define POLICY_RULE_SIZE 160
@@ -48,12 +49,8 @@ enum policy_act {
 	POLICY_PROCESS,   /* something with a process or group that is there: any, signal, limits */
 	POLICY_FILE_READ, /* path */
 	POLICY_FILE_WRITE, /* path */
-	POLICY_WATCH,      /* path */
-	POLICY_FILES,      /* a call about files: user, reads, writes, carries */
+	POLICY_FILES,      /* a call about files: user, reads, writes, watches, carries */
 };
-
-struct job_rlimit;
-struct job_spec;
 
 struct policy_request {
 	const char *identity;
@@ -75,12 +72,12 @@ struct policy_request {
 	uint32_t cpu_millis; /* new limits; 0: not changed */
 	const struct job_rlimit *rlimits;
 	size_t n_rlimits;
-	/* POLICY_FILE_…, POLICY_WATCH: absolute and plain (glob.h) */
+	/* POLICY_FILE_…: absolute and plain (glob.h) */
 	const char *path;
 	/* POLICY_FILES: absolute and plain. */
 	bool default_user; /* the client named no user */
-	const char *const *reads, *const *writes;
-	size_t n_reads, n_writes;
+	const char *const *reads, *const *writes, *const *watches;
+	size_t n_reads, n_writes, n_watches;
 	/* What is at writes[0] comes to be at writes[1], too: where that may be read, it must have
 	 * been allowed to be. With `exchanges` also the other way round. */
 	bool carries, exchanges;
@@ -102,6 +99,13 @@ struct policy_decision {
 	uint64_t memory, pids;
 	uint32_t cpu_millis;
 	int64_t run_timeout_ns;
+	/* The most that an output buffer may have where the request leaves its size to the agent,
+	 * in bytes; 0: no limit. */
+	uint64_t max_output_buffer;
+	/* The role's maxima of what the request does not set: each is to be the process's hard
+	 * limit, where what it would inherit is not lower. */
+	struct job_rlimit rlimits[JOB_RLIMITS_MAX];
+	size_t n_rlimits;
 	/* POLICY_FILES, allowed: which of policy_file_roles'. */
 	uint32_t role;
 };
@@ -114,6 +118,7 @@ void policy_decide(
 struct policy_file_role {
 	const char *const *read, *const *write, *const *watch;
 	uint64_t max_upload, max_upload_files; /* bytes, files; 0: no limit */
+	uint64_t max_unfinished;               /* in one folder; 0: not said */
 };
 /* Those of an identity's roles that allow this user, in their order. How many; out[max] may be
  * fewer.

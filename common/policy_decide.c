@@ -137,7 +137,7 @@ static bool check_variable(
 	if (role->environment.set)
 		names = (const char *const *)role->environment.items;
 	snprintf(name, size, "%.*s", (int)(len < size ? len : size - 1), variable);
-	return variable[len] == '=' && len < size && policy_variable_allowed(names, name);
+	return len < size && variable[len] == '=' && policy_variable_allowed(names, name);
 }
 
 static bool check_environment(const struct job_spec *s, struct answer *a)
@@ -293,14 +293,11 @@ static bool check_root(
 
 static enum stage check_path(const struct policy_request *r, struct answer *a)
 {
-	const struct policy_list *roots = r->act == POLICY_FILE_READ    ? &a->role->read
-	                                  : r->act == POLICY_FILE_WRITE ? &a->role->write
-	                                                                : &a->role->watch;
-	const char *word = r->act == POLICY_FILE_READ    ? "read"
-	                   : r->act == POLICY_FILE_WRITE ? "written"
-	                                                 : "watched";
+	bool reads = r->act == POLICY_FILE_READ;
+	const struct policy_list *roots = reads ? &a->role->read : &a->role->write;
 
-	return check_root(a, roots, word, r->path) ? STAGE_ALLOWED : STAGE_COMMAND;
+	return check_root(a, roots, reads ? "read" : "written", r->path) ? STAGE_ALLOWED
+	                                                                 : STAGE_COMMAND;
 }
 
 /* Nothing comes to be readable by being moved. */
@@ -325,6 +322,9 @@ static enum stage check_files(const struct policy_request *r, struct answer *a)
 			return STAGE_USER;
 	for (size_t i = 0; i < r->n_writes; i++)
 		if (!check_root(a, &a->role->write, "written", r->writes[i]))
+			return STAGE_USER;
+	for (size_t i = 0; i < r->n_watches; i++)
+		if (!check_root(a, &a->role->watch, "watched", r->watches[i]))
 			return STAGE_USER;
 	if (r->carries && r->n_writes == 2 &&
 	    (!check_carried(a, r->writes[0], r->writes[1]) ||
@@ -363,7 +363,6 @@ static void hold_against(
 		return;
 	case POLICY_FILE_READ:
 	case POLICY_FILE_WRITE:
-	case POLICY_WATCH:
 		a->stage = check_path(r, a);
 		return;
 	case POLICY_FILES:
@@ -414,6 +413,29 @@ static void tell_rule(
 		snprintf(out->rule + used, sizeof(out->rule) - (size_t)used, ", forced_command");
 }
 
+static bool sets(const struct job_spec *s, uint32_t resource)
+{
+	for (size_t i = 0; i < s->n_rlimits; i++)
+		if (s->rlimits[i].resource == resource)
+			return true;
+	return false;
+}
+
+/* Who asks for no limit has not got none. */
+static void impose_rlimits(
+    struct policy_decision *out, const struct policy_role *role, const struct job_spec *s)
+{
+	for (uint32_t i = 0; i < POLICY_RESOURCES; i++) {
+		uint64_t max = role->rlimits[i];
+
+		if (max == 0 || max == UINT64_MAX || sets(s, i) ||
+		    out->n_rlimits == JOB_RLIMITS_MAX)
+			continue;
+		out->rlimits[out->n_rlimits++] =
+		    (struct job_rlimit){.resource = i, .at_most = 1, .soft = max, .hard = max};
+	}
+}
+
 static void allow_run(
     struct policy_decision *out, const struct policy_role *role, const struct job_spec *s)
 {
@@ -426,6 +448,8 @@ static void allow_run(
 	out->pids = s->pids != 0 ? s->pids : role->max_pids;
 	out->cpu_millis = s->cpu_millis != 0 ? s->cpu_millis : (uint32_t)role->max_cpu;
 	out->run_timeout_ns = s->run_timeout_ns != 0 ? s->run_timeout_ns : role->max_run_timeout_ns;
+	out->max_output_buffer = role->max_output_buffer;
+	impose_rlimits(out, role, s);
 }
 
 void policy_decide(
@@ -480,7 +504,8 @@ size_t policy_file_roles(const struct policy *p, const char *identity, const cha
 			        .write = (const char *const *)role->write.items,
 			        .watch = (const char *const *)role->watch.items,
 			        .max_upload = role->max_upload,
-			        .max_upload_files = role->max_upload_files};
+			        .max_upload_files = role->max_upload_files,
+			        .max_unfinished = role->max_unfinished};
 		n++;
 	}
 	return n;

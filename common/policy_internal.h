@@ -43,6 +43,7 @@ struct policy_role {
 	uint64_t rlimits[POLICY_RESOURCES]; /* the highest hard limit; 0: may not be set */
 	uint64_t max_running, calls_per_second, concurrent_calls; /* 0: no limit */
 	uint64_t max_upload, max_upload_files;                    /* bytes, files; 0: no limit */
+	uint64_t max_unfinished;                                  /* in one folder; 0: not said */
 };
 
 struct policy_grant {

@@ -45,6 +45,7 @@ const char *const policy_methods[] = {
     "telex.v1.FileService/Truncate",
     "telex.v1.FileService/PutTree",
     "telex.v1.FileService/GetTree",
+    "telex.v1.WatchService/Watch",
     "telex.v1.SystemService/GetInfo",
     "telex.v1.CertificateService/Enroll",
     "telex.v1.CertificateService/Renew",

@@ -54,6 +54,7 @@ static const struct policy_key role_keys[] = {
     ROLE(concurrent_calls, COUNT, 1, 1000000),
     ROLE(max_upload, SIZE, 1, UINT64_C(1) << 60),
     ROLE(max_upload_files, COUNT, 1, UINT64_C(1) << 50),
+    ROLE(max_unfinished, COUNT, 1, 1000000),
 };
 static const struct policy_key command_keys[] = {
     {"arguments", POLICY_KIND_ARGUMENTS, offsetof(struct policy_command, arguments), 0, 0},

@@ -56,6 +56,16 @@ bool revocation_next(const char *text, size_t len, size_t *at, struct revocation
 	return true;
 }
 
+bool revocation_is_bare(const struct revocation_record *r)
+{
+	static const char begin[] = "-----BEGIN ";
+	const char *first = memmem(r->pem, r->len, begin, sizeof(begin) - 1);
+	const char *rest = first == NULL ? NULL : first + 1;
+
+	return rest == NULL ||
+	       memmem(rest, r->len - (size_t)(rest - r->pem), begin, sizeof(begin) - 1) == NULL;
+}
+
 static char *put_record(char *at, const struct revocation_record *r)
 {
 	if (r->issuer[0] != '\0')
@@ -64,30 +74,49 @@ static char *put_record(char *at, const struct revocation_record *r)
 	return at + r->len;
 }
 
-int revocation_merge(char **out, size_t *out_len, const char *text, size_t len,
-    const struct revocation_record *r, struct err *e)
+/* How many bytes of the file stay beside r: what r replaces is no part of the new one. */
+static int measure(
+    size_t *stays, const char *text, size_t len, const struct revocation_record *r, struct err *e)
 {
 	struct revocation_record other;
 	size_t at = 0, n = 1;
-	char *merged, *to;
 
-	while (revocation_next(text, len, &at, &other)) {
-		if (strcmp(other.issuer, r->issuer) != 0)
+	*stays = 0;
+	for (size_t from = 0; revocation_next(text, len, &at, &other); from = at) {
+		if (strcmp(other.issuer, r->issuer) != 0) {
 			n++;
-		else if (other.number > r->number)
+			*stays += at - from;
+		} else if (other.number > r->number) {
 			return err_set(e, TX_ESTATE,
 			    "number %" PRId64 " of that authority's revocation list is kept, and "
 			    "this is number %" PRId64,
 			    other.number, r->number);
+		} else if (revocation_is_bare(r) && !revocation_is_bare(&other)) {
+			return err_set(e, TX_ESTATE,
+			    "that authority's revocation list is kept with who signed it, and this "
+			    "one is without");
+		}
 	}
-	if (n > REVOCATION_ISSUERS_MAX || len + r->len + LINE_MAX_ > REVOCATION_FILE_MAX)
+	if (n > REVOCATION_ISSUERS_MAX || *stays + r->len + LINE_MAX_ > REVOCATION_FILE_MAX)
 		return err_set(
 		    e, TX_ELIMIT, "there are too many revocation lists, or too long ones");
-	merged = malloc(len + r->len + LINE_MAX_);
+	return 0;
+}
+
+int revocation_merge(char **out, size_t *out_len, const char *text, size_t len,
+    const struct revocation_record *r, struct err *e)
+{
+	struct revocation_record other;
+	size_t at = 0, stays;
+	char *merged, *to;
+	int rc = measure(&stays, text, len, r, e);
+
+	if (rc != 0)
+		return rc;
+	merged = malloc(stays + r->len + LINE_MAX_);
 	if (merged == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
 	to = put_record(merged, r);
-	at = 0;
 	/* What nobody has dated comes last: it has no length. */
 	while (revocation_next(text, len, &at, &other))
 		if (strcmp(other.issuer, r->issuer) != 0)

@@ -16,6 +16,10 @@
 
 #include "common/err.h"
 
+/* Bytes of one list, for all who make, send, take or keep one: what is made can be spread. */
+#define REVOCATION_LIST_MAX ((size_t)8 << 20)
+/* Of a message with one in it. */
+#define REVOCATION_MESSAGE_MAX (REVOCATION_LIST_MAX + 4096)
 #define REVOCATION_ISSUER_SIZE 65                 /* with its NUL; crl.h says what it is */
 #define REVOCATION_ISSUERS_MAX 16                 /* in one file */
 #define REVOCATION_FILE_MAX    ((size_t)32 << 20) /* bytes */
@@ -33,9 +37,13 @@ bool revocation_issuer_valid(const char issuer[REVOCATION_ISSUER_SIZE]);
 /* The record at *at, which is moved on; it points into text. False: there is no more. */
 bool revocation_next(const char *text, size_t len, size_t *at, struct revocation_record *out);
 
+/* Whether it is a list and nothing beside it, no certificate above all: so were they once. */
+bool revocation_is_bare(const struct revocation_record *r);
+
 /*
  * The file with r in its issuer's place; *out is the caller's to free. TX_ESTATE: there is one with
- * a higher number. TX_ELIMIT: it would have too many lists, or too long ones. TX_ENOMEM.
+ * a higher number, or one that has its signer's certificate beside it, and r is bare. TX_ELIMIT: it
+ * would have too many lists, or too long ones. TX_ENOMEM.
  */
 int revocation_merge(char **out, size_t *out_len, const char *text, size_t len,
     const struct revocation_record *r, struct err *e);

@@ -45,6 +45,7 @@ struct rpc_method {
 	const ProtobufCMessageDescriptor *request, *response;
 	bool client_stream, server_stream;
 	bool manual_credit;               /* the method calls rpc_credit itself */
+	size_t max_message;               /* of a request; 0: the server's */
 	void (*open)(struct rpc_call *c); /* may be NULL */
 	void (*message)(struct rpc_call *c, const ProtobufCMessage *msg);
 	void (*raw)(struct rpc_call *c, const uint8_t *msg, size_t len); /* may be NULL */
@@ -72,6 +73,8 @@ struct rpc_server_config {
 	/* Each call's end, for the log; of one that is refused before it is answered. May be NULL.
 	 */
 	void (*finished)(struct rpc_call *c, const char *path, const struct rpc_status *status);
+	/* Said after "there is no service …": what else this is. May be NULL. */
+	const char *hint;
 	/* What rpc_server_context gives the methods. */
 	void *context;
 };

@@ -237,8 +237,9 @@ static void no_such_method(const struct rpc_server *s, const char *path, struct 
 		    "service %s has no method \"%.128s\"", service, slash + 1);
 		return;
 	}
-	rpc_status_set(refuse, RPC_UNIMPLEMENTED, "NO_SUCH_METHOD", "there is no service \"%.*s\"",
-	    (int)(len < 128 ? len : 128), name);
+	rpc_status_set(refuse, RPC_UNIMPLEMENTED, "NO_SUCH_METHOD",
+	    "there is no service \"%.*s\"%s%s", (int)(len < 128 ? len : 128), name,
+	    s->config.hint != NULL ? ": " : "", s->config.hint != NULL ? s->config.hint : "");
 }
 
 static void add_id(const struct rpc_call *c, struct rpc_status *status)
@@ -272,6 +273,8 @@ static int on_call(struct grpc_call *g, const char *path, struct rpc_status *ref
 	}
 	c->path = route->path;
 	grpc_call_set(g, &call_ops, c);
+	if (c->method->max_message > 0)
+		grpc_set_max_message(g, c->method->max_message);
 	if (c->method->open != NULL)
 		c->method->open(c);
 	return 0;

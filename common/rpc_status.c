@@ -99,6 +99,16 @@ int rpc_status_set(struct rpc_status *s, int code, const char *reason, const cha
 	return code;
 }
 
+void rpc_status_add(struct rpc_status *s, const char *fmt, ...)
+{
+	const size_t used = strlen(s->message);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(s->message + used, sizeof(s->message) - used, fmt, ap);
+	va_end(ap);
+}
+
 void rpc_status_meta(struct rpc_status *s, const char *key, const char *fmt, ...)
 {
 	va_list ap;

@@ -47,6 +47,9 @@ struct rpc_status {
 /* Fills *s with no metadata and domain "telex". reason may be NULL. Returns code. */
 int rpc_status_set(struct rpc_status *s, int code, const char *reason, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* Adds to the sentence; what does not fit is cut. */
+void rpc_status_add(struct rpc_status *s, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Adds a metadata pair; what does not fit is cut, a seventh is dropped. */
 void rpc_status_meta(struct rpc_status *s, const char *key, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

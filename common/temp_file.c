@@ -19,10 +19,11 @@
 #include <unistd.h>
 
 #include "common/beneath.h"
+#include "common/parts.h"
 
 #define PREFIX     ".telex-"
 #define SUFFIX     ".part"
-#define DIGITS     32
+#define DIGITS     PARTS_ID_MAX
 #define RETRIES    16
 #define WRITE_BACK ((uint64_t)8 << 20) /* is started for each so many bytes */
 #define RESERVE    ((uint64_t)1 << 20) /* less is not worth it */
@@ -61,18 +62,6 @@ int temp_file_id_make(char out[TEMP_FILE_ID_SIZE])
 void temp_file_name(char out[TEMP_FILE_NAME_SIZE], const char *id)
 {
 	snprintf(out, TEMP_FILE_NAME_SIZE, PREFIX "%.*s" SUFFIX, DIGITS, id);
-}
-
-bool temp_file_is_name(const char *name)
-{
-	size_t n = 0;
-
-	if (strncmp(name, PREFIX, strlen(PREFIX)) != 0)
-		return false;
-	name += strlen(PREFIX);
-	while (is_digit(name[n]))
-		n++;
-	return n > 0 && n <= DIGITS && strcmp(name + n, SUFFIX) == 0;
 }
 
 /* ---- opening ---- */
@@ -118,6 +107,7 @@ static int lock(int fd)
 /* One try: 0, or ESTALE (again), or an errno. */
 static int open_once(struct temp_file *t, struct stat *st)
 {
+	bool made = false;
 	int error;
 
 	t->fd = open_in(t->dir_fd, t->name, O_RDWR);
@@ -125,6 +115,7 @@ static int open_once(struct temp_file *t, struct stat *st)
 		t->fd = open_in(t->dir_fd, t->name, O_RDWR | O_CREAT | O_EXCL);
 		if (t->fd < 0)
 			return errno == EEXIST ? ESTALE : errno;
+		made = true;
 	}
 	if (t->fd < 0 && errno != EACCES && errno != ELOOP && errno != ENXIO && errno != EISDIR)
 		return errno;
@@ -135,6 +126,9 @@ static int open_once(struct temp_file *t, struct stat *st)
 	error = lock(t->fd);
 	if (error == 0 && (fstat(t->fd, st) != 0 || !has_name(t->dir_fd, t->name, st)))
 		error = ESTALE;
+	/* Nobody will look for it. Whoever has locked it is at it. */
+	if (made && error != 0 && error != ESTALE && error != EWOULDBLOCK)
+		(void)unlinkat(t->dir_fd, t->name, 0);
 	if (error != 0)
 		temp_file_keep(t);
 	return error;
@@ -142,7 +136,7 @@ static int open_once(struct temp_file *t, struct stat *st)
 
 int temp_file_open(struct temp_file *t, int dir_fd, const char *id, uint64_t *size)
 {
-	struct stat st;
+	struct stat st = {.st_size = 0};
 	int error = ESTALE;
 
 	*t = (struct temp_file)TEMP_FILE_INIT;
@@ -317,6 +311,14 @@ void temp_file_keep(struct temp_file *t)
 	t->fd = -1;
 }
 
+void temp_file_keep_among(struct temp_file *t, unsigned most)
+{
+	if (t->fd < 0 || parts_keep(t->dir_fd, t->name, most))
+		temp_file_keep(t);
+	else
+		temp_file_drop(t);
+}
+
 void temp_file_drop(struct temp_file *t)
 {
 	struct stat st;
@@ -384,7 +386,7 @@ unsigned temp_file_reap(int dir_fd, struct temp_file_reaped *memory)
 	if (d == NULL && fd >= 0)
 		close(fd);
 	while (d != NULL && (entry = readdir(d)) != NULL)
-		if (temp_file_is_name(entry->d_name))
+		if (parts_is_name(entry->d_name))
 			gone += reap_one(dir_fd, entry->d_name, now);
 	if (d != NULL)
 		closedir(d);

@@ -42,8 +42,6 @@ bool temp_file_id_valid(const char *id);
 int temp_file_id_make(char out[TEMP_FILE_ID_SIZE]);
 /* The name that an id gives. */
 void temp_file_name(char out[TEMP_FILE_NAME_SIZE], const char *id);
-/* Whether a folder's entry is called like one: to be passed over by what lists or copies. */
-bool temp_file_is_name(const char *name);
 
 /*
  * Opens the temporary of this id, or makes it, and locks it. *size: what is there already.
@@ -76,6 +74,8 @@ enum {
 int temp_file_commit(struct temp_file *t, const char *name, int flags);
 /* Closes it, and leaves it for whoever goes on. None open: nothing is done. */
 void temp_file_keep(struct temp_file *t);
+/* The same, unless nothing is in it, or so many others wait there: then it is removed. */
+void temp_file_keep_among(struct temp_file *t, unsigned most);
 /* Removes it. None open: nothing is done. */
 void temp_file_drop(struct temp_file *t);
 

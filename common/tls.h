@@ -59,10 +59,9 @@ int tls_bare_client_ctx_new(struct tls_ctx **out, const struct tls_trust *t, str
 
 void tls_ctx_free(struct tls_ctx *ctx); /* connections keep what they need */
 const char *tls_ctx_identity(const struct tls_ctx *ctx);
-/* notBefore and notAfter of our own certificate, seconds since the epoch. */
-int64_t tls_ctx_begins(const struct tls_ctx *ctx);
 /* The key exchange groups that it offers, best first, with ':' between them. */
 const char *tls_ctx_groups(const struct tls_ctx *ctx);
+/* notAfter of our own certificate, seconds since the epoch. */
 int64_t tls_ctx_expires(const struct tls_ctx *ctx);
 
 /*
@@ -80,6 +79,10 @@ int tls_read_fd(int fd, const char *name, char **text, size_t *len, struct err *
 /* The same, for what is secret. TX_EPERM when others than its owner may read or write it; the
  * message says the chmod to type. */
 int tls_read_key_fd(int fd, const char *name, char **text, size_t *len, struct err *e);
+/* A certificate and its key, which belong together whatever a writer was doing (file_put.h): both
+ * are the caller's then. The key as by tls_read_key_fd. */
+int tls_read_pair(const char *certificate_path, char **certificate, size_t *certificate_len,
+    const char *key_path, char **key, size_t *key_len, struct err *e);
 void tls_text_free(char *text, size_t len);
 
 /* The server's side of an accepted socket. The bufferevent owns fd, also when this fails. Handshake

@@ -408,11 +408,6 @@ const char *tls_ctx_identity(const struct tls_ctx *ctx)
 	return ctx->identity;
 }
 
-int64_t tls_ctx_begins(const struct tls_ctx *ctx)
-{
-	return ctx->not_before;
-}
-
 void tls_ctx_set_revoked(
     struct tls_ctx *ctx, int (*revoked)(const char *serial, void *arg, struct err *e), void *arg)
 {

@@ -8,36 +8,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fd_io.h"
+#include "common/file_put.h"
 #include "common/tls.h"
 
 #define SIZE_MAX_OF_FILE ((size_t)1 << 20)
-
-/* pread: the keeper gives the same open file to several workers, which share its offset. */
-static int read_all(int fd, const char *name, char *text, size_t size, size_t *len, struct err *e)
-{
-	size_t done = 0;
-
-	while (done < size) {
-		ssize_t n = pread(fd, text + done, size - done, (off_t)done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_sys(e, errno, "cannot read %s", name);
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	*len = done;
-	return 0;
-}
 
 int tls_read_fd(int fd, const char *name, char **text, size_t *len, struct err *e)
 {
 	struct stat st;
 	char *buffer;
 	size_t size, got = 0;
-	int rc;
+	int error;
 
 	if (fstat(fd, &st) != 0)
 		return err_sys(e, errno, "cannot read %s", name);
@@ -49,10 +31,10 @@ int tls_read_fd(int fd, const char *name, char **text, size_t *len, struct err *
 	buffer = malloc(size + 1);
 	if (buffer == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
-	rc = read_all(fd, name, buffer, size, &got, e);
-	if (rc != 0) {
+	error = fd_read_all(fd, buffer, size, &got);
+	if (error != 0) {
 		tls_text_free(buffer, size);
-		return rc;
+		return err_sys(e, error, "cannot read %s", name);
 	}
 	buffer[got] = '\0';
 	*text = buffer;
@@ -84,6 +66,30 @@ int tls_read_file(const char *path, char **text, size_t *len, struct err *e)
 	rc = tls_read_fd(fd, path, text, len, e);
 	close(fd);
 	return rc;
+}
+
+int tls_read_pair(const char *certificate_path, char **certificate, size_t *certificate_len,
+    const char *key_path, char **key, size_t *key_len, struct err *e)
+{
+	char *text = NULL;
+	size_t len = 0;
+	int fds[2];
+	int rc = file_open_pair(certificate_path, key_path, fds, e);
+
+	if (rc != 0)
+		return rc;
+	rc = tls_read_fd(fds[0], certificate_path, &text, &len, e);
+	if (rc == 0)
+		rc = tls_read_key_fd(fds[1], key_path, key, key_len, e);
+	close(fds[0]);
+	close(fds[1]);
+	if (rc != 0) {
+		tls_text_free(text, len);
+		return rc;
+	}
+	*certificate = text;
+	*certificate_len = len;
+	return 0;
 }
 
 void tls_text_free(char *text, size_t len)

@@ -138,11 +138,10 @@ int tls_verify_peer(int ok, X509_STORE_CTX *store)
 		return 0;
 	if (ok != 1)
 		say(conn, store, x, &e);
-	else if (X509_STORE_CTX_get_error_depth(store) == 0 &&
-	         tls_cert_check_leaf(
-	             x, !conn->ctx->server, &id, subject_of(conn), &x509_error, &e) != 0)
-		X509_STORE_CTX_set_error(store, x509_error);
-	else if (check_revoked(conn, x, &x509_error, &e) != 0)
+	else if ((X509_STORE_CTX_get_error_depth(store) == 0 &&
+	             tls_cert_check_leaf(
+	                 x, !conn->ctx->server, &id, subject_of(conn), &x509_error, &e) != 0) ||
+	         check_revoked(conn, x, &x509_error, &e) != 0)
 		X509_STORE_CTX_set_error(store, x509_error);
 	else
 		return 1;

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/file_room.h"
 #include "telex/v1/file.pb-c.h"
 
 #define TREE_PATH_MAX    4095            /* bytes of an entry's path */
@@ -45,20 +46,26 @@ bool tree_excluded(const Telex__V1__TreeOptions *options, const char *path, bool
 
 /* ---- failures ---- */
 
-/* Of one entry, for TreeFailed: code, reason and a sentence ("cannot WHAT PATH: No space left on
- * device"), allocated; NULLs where memory is short. tree_failure_clear frees. */
-void tree_failure(Telex__V1__FileError *out, int sys_errno, const char *what, const char *path);
+/* A path as it may stand in a sentence; the empty one is called `title`: what the person typed for
+ * it, or NULL: "the target". Returns out. */
+#define TREE_SHOWN_SIZE 512
+const char *tree_shown(char out[TREE_SHOWN_SIZE], const char *title, const char *path);
+/* Of one entry, for TreeFailed: code, reason and a sentence ("cannot WHAT SHOWN: No space left on
+ * device (8192 bytes are free)"), allocated; NULLs where memory is short. tree_failure_clear frees.
+ * room: what is left where it was to go; NULL: not known. */
+void tree_failure(Telex__V1__FileError *out, int sys_errno, const char *what, const char *shown,
+    const struct file_room *room);
 /* The same for what no errno says. */
 void tree_failure_words(Telex__V1__FileError *out, int code, const char *reason, const char *fmt,
     ...) __attribute__((format(printf, 4, 5)));
-/* A path as it may stand in a sentence: "the target" for the empty one. Returns out. */
-#define TREE_SHOWN_SIZE 512
-const char *tree_shown(char out[TREE_SHOWN_SIZE], const char *path);
+/* The policy's limit of bytes is reached. */
+void tree_failure_limit(Telex__V1__FileError *out, const char *shown, uint64_t max_bytes);
 void tree_failure_clear(Telex__V1__FileError *e);
 
 /* ---- messages ---- */
 
 #define TREE_DATA_HEAD_MAX 64
+#define TREE_HOLE_MAX      ((uint64_t)256 << 20) /* what one message may pass over: it is digested */
 
 /* TreeSend { data { index, offset, data } } without its bytes. The head's length. */
 size_t tree_data_head(

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the receiver answers: gathered, so that many answers make one message. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "common/beneath.h"
 #include "common/rpc_status.h"
 #include "common/tree_receive_internal.h"
 
-#define ANSWERS_MAX 512u
-#define ANSWER_SIZE ((size_t)65536)
+#define ANSWERS_MAX   512u
+#define ANSWER_SIZE   ((size_t)65536)
+#define TENTATIVE_MAX 1024u /* more fail at once */
 
 void tree_note(struct tree_receiver *r, enum tree_note_kind kind, const char *path, uint64_t size)
 {
@@ -121,6 +127,11 @@ int tree_answer_done(struct tree_receiver *r, uint64_t index, const char *path, 
 	return add_done(r, index, say ? path : NULL, unchanged, false);
 }
 
+int tree_answer_link(struct tree_receiver *r, uint64_t index, const char *path)
+{
+	return add_done(r, index, path, false, false);
+}
+
 int tree_answer_removed(struct tree_receiver *r, const char *path)
 {
 	r->summary.removed++;
@@ -128,17 +139,23 @@ int tree_answer_removed(struct tree_receiver *r, const char *path)
 	return add_done(r, 0, path, false, true);
 }
 
-int tree_answer_failed(
-    struct tree_receiver *r, uint64_t index, const char *path, Telex__V1__FileError *error)
+static void tell(struct tree_receiver *r, const char *path, const Telex__V1__FileError *error)
 {
-	Telex__V1__TreeReceive *a = &r->answer;
 	struct tree_note note = {.kind = TREE_NOTE_FAILED, .path = path, .error = error};
-	Telex__V1__TreeFailed *f = NULL;
-	Telex__V1__FileError *own = malloc(sizeof(*own));
 
 	r->summary.failed++;
 	if (r->cfg.note != NULL)
 		r->cfg.note(&note, r->cfg.arg);
+}
+
+/* Takes *error. */
+static int add_failed(
+    struct tree_receiver *r, uint64_t index, const char *path, Telex__V1__FileError *error)
+{
+	Telex__V1__TreeReceive *a = &r->answer;
+	Telex__V1__TreeFailed *f = NULL;
+	Telex__V1__FileError *own = malloc(sizeof(*own));
+
 	if (own != NULL && room_for((void ***)&a->failed, a->n_failed))
 		f = malloc(sizeof(*f));
 	if (f == NULL) {
@@ -162,12 +179,124 @@ int tree_answer_failed(
 	return added(r, f->path.len + 300);
 }
 
+/* For hard links to it. */
+static int keep_failed(struct tree_receiver *r, const char *path)
+{
+	if ((r->failed == NULL && tree_set_new(&r->failed) < 0) ||
+	    tree_set_add(r->failed, path) < 0)
+		return TX_ENOMEM;
+	return 0;
+}
+
+int tree_answer_failed(
+    struct tree_receiver *r, uint64_t index, const char *path, Telex__V1__FileError *error)
+{
+	tell(r, path, error);
+	if (index != 0 && keep_failed(r, path) < 0) {
+		tree_failure_clear(error);
+		return TX_ENOMEM;
+	}
+	return add_failed(r, index, path, error);
+}
+
+static bool has_tried(struct tree_receiver *r, const char *path)
+{
+	return r->tried != NULL && tree_set_has(r->tried, path);
+}
+
+int tree_answer_tentative(
+    struct tree_receiver *r, uint64_t index, const char *path, Telex__V1__FileError *error)
+{
+	struct tree_tentative *t;
+
+	if (r->n_tentative == TENTATIVE_MAX || has_tried(r, path))
+		return tree_answer_failed(r, index, path, error);
+	if (r->tentative == NULL)
+		r->tentative = calloc(TENTATIVE_MAX, sizeof(*r->tentative));
+	if (r->tentative == NULL || (r->tried == NULL && tree_set_new(&r->tried) < 0) ||
+	    tree_set_add(r->tried, path) < 0) {
+		tree_failure_clear(error);
+		return TX_ENOMEM;
+	}
+	t = &r->tentative[r->n_tentative];
+	tree_failure_words(&t->error, (int)error->code, error->reason, "%s", error->message);
+	t->path = strdup(path);
+	r->n_tentative++;
+	return add_failed(r, index, path, error);
+}
+
+static void forget(struct tree_receiver *r, size_t i)
+{
+	free(r->tentative[i].path);
+	tree_failure_clear(&r->tentative[i].error);
+	r->tentative[i] = r->tentative[--r->n_tentative];
+}
+
+void tree_answer_arrived(struct tree_receiver *r, const char *path)
+{
+	for (size_t i = 0; i < r->n_tentative; i++)
+		if (r->tentative[i].path == NULL || strcmp(r->tentative[i].path, path) == 0) {
+			forget(r, i);
+			return;
+		}
+}
+
+int tree_answer_settle(struct tree_receiver *r)
+{
+	int rc = 0;
+
+	while (r->n_tentative > 0) {
+		const struct tree_tentative *t = &r->tentative[r->n_tentative - 1];
+
+		if (!r->failing && t->path != NULL) {
+			tell(r, t->path, &t->error);
+			rc |= keep_failed(r, t->path);
+		}
+		forget(r, r->n_tentative - 1);
+	}
+	return rc < 0 ? TX_ENOMEM : 0;
+}
+
+const char *tree_answer_shown(
+    const struct tree_receiver *r, char out[TREE_SHOWN_SIZE], const char *path)
+{
+	return tree_shown(out, r->cfg.title, path);
+}
+
+/* What is left where the path lies. */
+static bool look_at_room(const struct tree_receiver *r, const char *path, struct file_room *out)
+{
+	const char *name = tree_path_name(path);
+	char folder[TREE_PATH_MAX + 1];
+	bool known;
+	int fd;
+
+	if (r->target_fd < 0 || name == path)
+		return file_room_of(out, r->target_fd >= 0 ? r->target_fd : r->cfg.parent_fd);
+	snprintf(folder, sizeof(folder), "%.*s", (int)(name - path) - 1, path);
+	fd = open_beneath(r->target_fd, folder, O_PATH | O_DIRECTORY);
+	known = file_room_of(out, fd >= 0 ? fd : r->target_fd);
+	if (fd >= 0)
+		close(fd);
+	return known;
+}
+
+void tree_answer_error(const struct tree_receiver *r, const char *path, int sys_errno,
+    const char *what, Telex__V1__FileError *out)
+{
+	char shown[TREE_SHOWN_SIZE];
+	struct file_room room;
+	const bool known = sys_errno == ENOSPC && look_at_room(r, path, &room);
+
+	tree_failure(out, sys_errno, what, tree_answer_shown(r, shown, path), known ? &room : NULL);
+}
+
 int tree_answer_errno(
     struct tree_receiver *r, uint64_t index, const char *path, int sys_errno, const char *what)
 {
 	Telex__V1__FileError error;
 
-	tree_failure(&error, sys_errno, what, path);
+	tree_answer_error(r, path, sys_errno, what, &error);
 	return tree_answer_failed(r, index, path, &error);
 }
 

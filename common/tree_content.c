@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/beneath.h"
+#include "common/parts.h"
 #include "common/rpc_status.h"
 #include "common/tree_receive_internal.h"
 
@@ -22,6 +23,7 @@
 #define LOCK_WAIT_NS 50000000
 #define READ_SIZE    ((size_t)262144)
 #define PART_LIFE_S  86400
+#define WRITE_BACK   ((uint64_t)8 << 20) /* bytes that go to the disk while others come */
 
 /* ---- what is there ---- */
 
@@ -91,60 +93,109 @@ static void reap_parts(struct tree_folder *f)
 
 /* ---- wanting ---- */
 
+struct signing {
+	struct tree_receiver *r;
+	struct tree_wanted *w;
+};
+
 static int send_piece(const uint8_t *data, size_t len, void *arg)
 {
-	struct {
-		struct tree_receiver *r;
-		uint64_t index;
-	} *to = arg;
+	const struct signing *to = arg;
 
-	return tree_answer_signature(to->r, to->index, data, len, false);
+	to->w->signature += len;
+	to->r->signatures += len;
+	return tree_answer_signature(to->r, to->w->entry->index, data, len, false);
 }
 
 /* Asks for the difference to what is there. 1: asked; 0: that cannot be. */
-static int want_delta(struct tree_receiver *r, const Telex__V1__TreeEntry *e, struct tree_folder *f,
-    const char *name, const struct stat *there)
+static int want_delta(
+    struct tree_receiver *r, struct tree_wanted *w, const struct tree_folder *f, const char *name)
 {
-	struct {
-		struct tree_receiver *r;
-		uint64_t index;
-	} to = {r, e->index};
+	struct signing to = {r, w};
+	struct stat there;
 	int fd, rc;
 
-	if (!r->cfg.options->delta || r->cfg.unreadable || !S_ISREG(there->st_mode) ||
-	    e->size < TREE_DELTA_MIN || (uint64_t)there->st_size < TREE_DELTA_MIN)
+	if (!r->cfg.options->delta || r->cfg.unreadable || w->entry->size < TREE_DELTA_MIN ||
+	    (r->whole != NULL && tree_set_has(r->whole, w->path)))
 		return 0;
 	fd = open_beneath(f->fd, name, O_RDONLY | O_NONBLOCK);
 	if (fd < 0)
 		return 0;
-	rc = tree_signature(fd, (uint64_t)there->st_size, send_piece, &to);
+	if (fstat(fd, &there) != 0 || !S_ISREG(there.st_mode) ||
+	    (uint64_t)there.st_size < TREE_DELTA_MIN ||
+	    tree_signature_size((uint64_t)there.st_size) > TREE_SIGNATURES_MAX / 2) {
+		close(fd);
+		return 0;
+	}
+	rc = tree_signature(fd, (uint64_t)there.st_size, send_piece, &to);
 	close(fd);
 	if (rc == 0)
-		rc = tree_answer_signature(r, e->index, NULL, 0, true);
+		rc = tree_answer_signature(r, w->entry->index, NULL, 0, true);
 	/* Half a signature cannot be taken back: what is missing is told as the whole. */
 	return rc < 0 ? rc : 1;
 }
 
-int tree_content_want(struct tree_receiver *r, const Telex__V1__TreeEntry *e, const char *path,
-    struct tree_folder *f, const char *name, const struct stat *there)
+/* Asks for it: from where the part of an earlier try ends, or the difference, or all. What cannot
+ * be opened is told when its content comes. */
+static int ask(struct tree_receiver *r, struct tree_wanted *w)
 {
-	struct tree_wanted *w;
+	const char *name;
+	struct tree_folder *f = tree_folder_of(r, w->path, &name);
 	struct stat part;
 	int rc = 0;
+
+	if (f == NULL)
+		return tree_answer_want(r, w->entry->index, 0);
+	reap_parts(f);
+	if (fstatat(f->fd, w->temp, &part, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(part.st_mode) &&
+	    part.st_uid == geteuid() && (uint64_t)part.st_size <= w->entry->size)
+		w->offset = (uint64_t)part.st_size;
+	else
+		rc = want_delta(r, w, f, name);
+	tree_folder_put(r, f);
+	w->delta = rc == 1;
+	return rc == 0 ? tree_answer_want(r, w->entry->index, w->offset) : (rc < 0 ? rc : 0);
+}
+
+/* The sender holds the signatures: not of all files at once. */
+static int ask_more(struct tree_receiver *r)
+{
+	int rc = 0;
+
+	while (rc == 0 && r->to_ask != NULL && r->signatures < TREE_SIGNATURES_MAX / 2) {
+		struct tree_wanted *w = r->to_ask;
+
+		r->to_ask = w->next;
+		rc = ask(r, w);
+	}
+	return rc;
+}
+
+int tree_content_want(struct tree_receiver *r, const Telex__V1__TreeEntry *e, const char *path)
+{
+	Telex__V1__TreeEntry light = *e;
+	struct tree_wanted *w;
+	size_t size;
 
 	if (!tree_id_valid(e->upload_id)) {
 		char shown[TREE_SHOWN_SIZE];
 		Telex__V1__FileError error;
 
 		tree_failure_words(&error, RPC_INVALID_ARGUMENT, "BAD_REQUEST",
-		    "%s: upload_id: 16 to 32 of 0-9 a-f are needed", tree_shown(shown, path));
+		    "%s: upload_id: 16 to 32 of 0-9 a-f are needed",
+		    tree_answer_shown(r, shown, path));
 		return tree_answer_failed(r, e->index, path, &error);
 	}
+	light.content = light.sha256 = (ProtobufCBinaryData){0};
+	size = sizeof(*w) + sizeof(light) + telex__v1__tree_entry__get_packed_size(&light);
+	if (r->kept_bytes + size > TREE_KEPT_MAX)
+		return tree_answer_errno(r, e->index, path, ENOMEM, "write");
 	w = calloc(1, sizeof(*w));
 	if (w == NULL)
 		return TX_ENOMEM;
+	w->size = size;
 	w->fd = w->basis_fd = -1;
-	w->entry = tree_entry_copy(e);
+	w->entry = tree_entry_copy(&light);
 	w->path = strdup(path);
 	if (w->entry == NULL || w->path == NULL) {
 		free(w->path);
@@ -156,15 +207,11 @@ int tree_content_want(struct tree_receiver *r, const Telex__V1__TreeEntry *e, co
 	*r->wanted_end = w;
 	r->wanted_end = &w->next;
 	r->n_wanted++;
+	r->kept_bytes += size;
 	snprintf(w->temp, sizeof(w->temp), ".telex-%s.part", e->upload_id);
-	reap_parts(f);
-	if (fstatat(f->fd, w->temp, &part, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(part.st_mode) &&
-	    part.st_uid == geteuid() && (uint64_t)part.st_size <= e->size)
-		w->offset = (uint64_t)part.st_size;
-	else if (there != NULL)
-		rc = want_delta(r, e, f, name, there);
-	w->delta = rc == 1;
-	return rc == 0 ? tree_answer_want(r, e->index, w->offset) : (rc < 0 ? rc : 0);
+	if (r->to_ask == NULL)
+		r->to_ask = w;
+	return ask_more(r);
 }
 
 /* ---- the first in the queue ---- */
@@ -190,6 +237,10 @@ static void wanted_pop(struct tree_receiver *r)
 
 	r->wanted = w->next;
 	r->n_wanted--;
+	r->kept_bytes -= w->size;
+	r->signatures -= w->signature;
+	if (r->to_ask == w)
+		r->to_ask = w->next;
 	if (r->wanted == NULL)
 		r->wanted_end = &r->wanted;
 	wanted_close(r, w);
@@ -198,20 +249,25 @@ static void wanted_pop(struct tree_receiver *r)
 	free(w);
 }
 
-void tree_content_free(struct tree_receiver *r)
-{
-	while (r->wanted != NULL)
-		wanted_pop(r);
-}
-
 /* It is over for this one; what still comes of it is passed over. The part is removed. */
-static int give_up(struct tree_receiver *r, struct tree_wanted *w, Telex__V1__FileError *error)
+static void drop(struct tree_receiver *r, struct tree_wanted *w)
 {
 	if (w->fd >= 0 && w->folder != NULL)
 		unlinkat(w->folder->fd, w->temp, 0);
 	wanted_close(r, w);
 	w->opened = w->broken = true;
-	return tree_answer_failed(r, w->entry->index, w->path, error);
+}
+
+void tree_content_free(struct tree_receiver *r)
+{
+	struct tree_wanted *w = r->wanted;
+
+	/* Its part stays, to be gone on with. */
+	if (w != NULL && w->fd >= 0 && r->cfg.max_parts > 0 &&
+	    !parts_keep(w->folder->fd, w->temp, r->cfg.max_parts))
+		drop(r, w);
+	while (r->wanted != NULL)
+		wanted_pop(r);
 }
 
 static int give_up_errno(
@@ -220,21 +276,26 @@ static int give_up_errno(
 	char shown[TREE_SHOWN_SIZE];
 	Telex__V1__FileError error;
 
+	/* What is left is told without the part. */
+	drop(r, w);
+	tree_answer_shown(r, shown, w->path);
 	if (sys_errno == EWOULDBLOCK)
 		tree_failure_words(&error, RPC_ABORTED, "UPLOAD_BUSY",
 		    "%s: another transfer is writing this very file; try again when it has ended",
-		    tree_shown(shown, w->path));
+		    shown);
+	else if (sys_errno == EFBIG && r->cfg.max_bytes != 0 && r->total_bytes > r->cfg.max_bytes)
+		tree_failure_limit(&error, shown, r->cfg.max_bytes);
 	else
-		tree_failure(&error, sys_errno, what, w->path);
-	return give_up(r, w, &error);
+		tree_answer_error(r, w->path, sys_errno, what, &error);
+	return tree_answer_failed(r, w->entry->index, w->path, &error);
 }
 
-static int lock_part(int fd)
+static int lock_part(const struct tree_receiver *r, int fd)
 {
 	const struct timespec wait = {.tv_nsec = LOCK_WAIT_NS};
 
 	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
-		if (errno != EWOULDBLOCK || i == LOCK_TRIES)
+		if (errno != EWOULDBLOCK || !r->cfg.waits || i == LOCK_TRIES)
 			return -1;
 		nanosleep(&wait, NULL);
 	}
@@ -261,6 +322,24 @@ static int own_part(int dir_fd, const char *name)
 	return openat(dir_fd, name, flags | O_CREAT | O_EXCL, 0600);
 }
 
+/* Whether there is room for what is to come of it, as far as that is known before. */
+static bool has_room(const struct tree_wanted *w)
+{
+	struct file_room room;
+
+	return !w->entry->no_holes || !file_room_of(&room, w->fd) ||
+	       room.most >= w->entry->size - w->offset;
+}
+
+/* It is another transfer's, which needs it yet: it is not removed with this one's. */
+static int leave_part(struct tree_wanted *w)
+{
+	close(w->fd);
+	w->fd = -1;
+	errno = EWOULDBLOCK;
+	return -1;
+}
+
 /* Opens the part, and takes into account what is in it. errno on -1. */
 static int open_part(struct tree_receiver *r, struct tree_wanted *w)
 {
@@ -271,18 +350,28 @@ static int open_part(struct tree_receiver *r, struct tree_wanted *w)
 	if (w->folder == NULL)
 		return -1;
 	w->fd = own_part(w->folder->fd, w->temp);
-	if (w->fd < 0 || lock_part(w->fd) != 0 || fstat(w->fd, &st) != 0)
+	if (w->fd < 0)
+		return -1;
+	if (lock_part(r, w->fd) != 0)
+		return errno == EWOULDBLOCK ? leave_part(w) : -1;
+	if (fstat(w->fd, &st) != 0)
 		return -1;
 	/* The one who held it may have put it in its place meanwhile. */
-	if (fstatat(w->folder->fd, w->temp, &named, AT_SYMLINK_NOFOLLOW) != 0 ||
-	    named.st_ino != st.st_ino || !S_ISREG(st.st_mode) || st.st_nlink != 1) {
+	if (fstatat(w->folder->fd, w->temp, &named, AT_SYMLINK_NOFOLLOW) != 0) {
 		errno = EWOULDBLOCK;
 		return -1;
 	}
+	if (named.st_ino != st.st_ino || !S_ISREG(st.st_mode) || st.st_nlink != 1)
+		return leave_part(w);
 	w->sha = new_sha();
 	if (w->sha == NULL || ftruncate(w->fd, (off_t)w->offset) != 0)
 		return -1;
-	w->at = w->offset;
+	if (!has_room(w)) {
+		errno = ENOSPC;
+		return -1;
+	}
+	w->at = w->sent_back = w->offset;
+	r->total_bytes += w->offset;
 	if (digest_more(w->sha, w->fd, 0, w->offset, r->unpacked) != 0)
 		return -1;
 	if (!w->delta)
@@ -310,6 +399,17 @@ static int write_all(int fd, const uint8_t *data, size_t len, uint64_t at)
 	return 0;
 }
 
+/* The disk is at work while the rest comes, so that the fsync at the end has little left to wait
+ * for. What fails here fails there, too. */
+static void write_back(struct tree_wanted *w)
+{
+	if (w->at - w->sent_back < WRITE_BACK)
+		return;
+	(void)sync_file_range(
+	    w->fd, (off_t)w->sent_back, (off_t)(w->at - w->sent_back), SYNC_FILE_RANGE_WRITE);
+	w->sent_back = w->at;
+}
+
 /* Bytes at w->at. errno on -1. */
 static int put(struct tree_receiver *r, struct tree_wanted *w, const uint8_t *data, size_t len)
 {
@@ -327,6 +427,7 @@ static int put(struct tree_receiver *r, struct tree_wanted *w, const uint8_t *da
 		return -1;
 	}
 	w->at += len;
+	write_back(w);
 	return 0;
 }
 
@@ -365,7 +466,7 @@ static struct tree_wanted *first(struct tree_receiver *r, uint64_t index, int *r
 	struct tree_wanted *w = r->wanted;
 
 	*rc = 0;
-	if (w == NULL || w->entry->index != index) {
+	if (w == NULL || w == r->to_ask || w->entry->index != index) {
 		*rc = err_set(e, TX_EPROTO, "content of an entry whose turn it is not");
 		return NULL;
 	}
@@ -397,7 +498,8 @@ int tree_content_data(struct tree_receiver *r, const struct tree_data *d, struct
 			errno = EPROTO;
 		return rc < 0 ? give_up_errno(r, w, errno, "write") : 0;
 	}
-	if (d->offset < w->at || d->offset > w->entry->size || d->len > w->entry->size - d->offset)
+	if (d->offset < w->at || d->offset - w->at > TREE_HOLE_MAX || d->offset > w->entry->size ||
+	    d->len > w->entry->size - d->offset)
 		return err_set(e, TX_EPROTO, "content at an offset where it cannot be");
 	if ((d->offset > w->at && put_hole(r, w, d->offset) != 0) ||
 	    put(r, w, d->data, d->len) != 0)
@@ -414,8 +516,15 @@ static int refuse_sum(
 	Telex__V1__FileError error;
 
 	tree_failure_words(
-	    &error, RPC_DATA_LOSS, reason, "%s: %s", tree_shown(shown, w->path), words);
-	return give_up(r, w, &error);
+	    &error, RPC_DATA_LOSS, reason, "%s: %s", tree_answer_shown(r, shown, w->path), words);
+	if (error.reason == NULL || error.message == NULL ||
+	    (w->delta && ((r->whole == NULL && tree_set_new(&r->whole) < 0) ||
+	                     tree_set_add(r->whole, w->path) < 0))) {
+		tree_failure_clear(&error);
+		return TX_ENOMEM;
+	}
+	drop(r, w);
+	return tree_answer_tentative(r, w->entry->index, w->path, &error);
 }
 
 /* It is whole and right: to the store. */
@@ -441,8 +550,18 @@ static int complete(struct tree_receiver *r, struct tree_wanted *w)
 	w->fd = -1;
 	r->summary.saved_bytes += w->delta ? 0 : w->offset;
 	rc = tree_store_add(r, &whole);
-	/* Large ones do not wait for others. */
-	return rc == 0 && w->entry->size > TREE_ALONE ? tree_store_commit(r, true) : rc;
+	/* Large ones do not wait for others, and for the others that were gone on with the sender
+	 * waits. */
+	return rc == 0 && (w->entry->size > TREE_ALONE || (w->offset > 0 && !w->delta))
+	           ? tree_store_commit(r, true)
+	           : rc;
+}
+
+/* With the next one. */
+static int go_on(struct tree_receiver *r)
+{
+	wanted_pop(r);
+	return ask_more(r);
 }
 
 int tree_content_end(struct tree_receiver *r, const Telex__V1__TreeEnd *end, struct err *e)
@@ -451,11 +570,10 @@ int tree_content_end(struct tree_receiver *r, const Telex__V1__TreeEnd *end, str
 	int rc;
 	struct tree_wanted *w = first(r, end->index, &rc, e);
 
-	if (w == NULL) {
-		if (rc == 0)
-			wanted_pop(r);
-		return rc;
-	}
+	if (w == NULL)
+		return rc == 0 ? go_on(r) : rc;
+	if (!end->abandoned && !w->delta && w->entry->size - w->at > TREE_HOLE_MAX)
+		return err_set(e, TX_EPROTO, "a content ends long before its end");
 	if (end->abandoned)
 		rc = refuse_sum(r, w, "CHANGED", "the file was changed while it was read");
 	else if (w->delta && !tree_patch_done(w->patch))
@@ -471,7 +589,5 @@ int tree_content_end(struct tree_receiver *r, const Telex__V1__TreeEnd *end, str
 		    r, w, "CHECKSUM", "what came is not what was sent: its SHA-256 differs");
 	else
 		rc = complete(r, w);
-	if (rc == 0)
-		wanted_pop(r);
-	return rc;
+	return rc == 0 ? go_on(r) : rc;
 }

@@ -7,41 +7,9 @@
 #include <string.h>
 
 #include "common/escape.h"
+#include "common/file_errno.h"
 #include "common/rpc_status.h"
 #include "common/tree.h"
-
-static const struct {
-	int sys_errno;
-	const char *reason;
-} reasons[] = {
-    {ENOENT, "NO_SUCH_FILE"},
-    {EEXIST, "FILE_EXISTS"},
-    {ENOTDIR, "NOT_A_FOLDER"},
-    {EISDIR, "IS_A_FOLDER"},
-    {ENOTEMPTY, "NOT_EMPTY"},
-    {EROFS, "READ_ONLY"},
-    {EBUSY, "BUSY"},
-    {ETXTBSY, "BUSY"},
-    {EXDEV, "OUTSIDE_ROOT"},
-    {ELOOP, "LINK_LOOP"},
-    {EOPNOTSUPP, "NOT_SUPPORTED"},
-    {EACCES, "FILE_DENIED"},
-    {EPERM, "FILE_DENIED"},
-    {ENOSPC, "DISK_FULL"},
-    {EDQUOT, "QUOTA"},
-    {EMFILE, "TOO_MANY_FILES"},
-    {ENFILE, "TOO_MANY_FILES"},
-    {EFBIG, "UPLOAD_LIMIT"},
-    {ENAMETOOLONG, "NAME_TOO_LONG"},
-};
-
-static const char *reason_of(int sys_errno)
-{
-	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
-		if (reasons[i].sys_errno == sys_errno)
-			return reasons[i].reason;
-	return "SYSTEM";
-}
 
 void tree_failure_words(
     Telex__V1__FileError *out, int code, const char *reason, const char *fmt, ...)
@@ -57,27 +25,35 @@ void tree_failure_words(
 	va_end(ap);
 }
 
-const char *tree_shown(char out[TREE_SHOWN_SIZE], const char *path)
+const char *tree_shown(char out[TREE_SHOWN_SIZE], const char *title, const char *path)
 {
 	if (path[0] == '\0')
-		path = "the target";
+		path = title != NULL ? title : "the target";
 	escape_text(out, TREE_SHOWN_SIZE, path, strlen(path));
 	return out;
 }
 
-void tree_failure(Telex__V1__FileError *out, int sys_errno, const char *what, const char *path)
+void tree_failure(Telex__V1__FileError *out, int sys_errno, const char *what, const char *shown,
+    const struct file_room *room)
 {
-	char shown[TREE_SHOWN_SIZE];
-	int code = rpc_code_from_errno(sys_errno);
+	const struct file_errno *f = file_errno_find(sys_errno);
+	char words[256];
 
-	tree_shown(shown, path);
-	if (sys_errno == EROFS)
-		code = RPC_FAILED_PRECONDITION;
+	/* Of a name below a folder it says that a link on the way leads elsewhere. */
 	if (sys_errno == EXDEV)
-		code = RPC_PERMISSION_DENIED;
-	tree_failure_words(out, code, reason_of(sys_errno), "cannot %s %s: %s", what, shown,
-	    sys_errno == EXDEV ? "a link on the way leads out of the tree" : strerror(sys_errno));
+		tree_failure_words(out, RPC_PERMISSION_DENIED, "OUTSIDE_ROOT",
+		    "cannot %s %s: a link on the way leads out of the tree", what, shown);
+	else
+		tree_failure_words(out, f->code, f->reason, "cannot %s %s: %s", what, shown,
+		    file_errno_words(words, sizeof(words), sys_errno, room));
 	out->errno_value = sys_errno;
+}
+
+void tree_failure_limit(Telex__V1__FileError *out, const char *shown, uint64_t max_bytes)
+{
+	tree_failure_words(out, RPC_RESOURCE_EXHAUSTED, "UPLOAD_LIMIT",
+	    "%s: the policy lets one transfer write %llu bytes, and that is not enough", shown,
+	    (unsigned long long)max_bytes);
 }
 
 void tree_failure_clear(Telex__V1__FileError *e)

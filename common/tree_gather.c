@@ -13,8 +13,11 @@
 #include "common/rpc_status.h"
 #include "common/tree_send_internal.h"
 
-#define ZSTD_LEVEL     1
-#define LEAVE_ALONE    32u /* messages after one that did not get smaller */
+#define ZSTD_LEVEL  1
+#define LEAVE_ALONE 32u /* messages after one that did not get smaller */
+#define UNSIZED                                                                                    \
+	"it has no size before it is read, and then more than 64 KiB; it can be moved as a "       \
+	"stream, with - for the file on this side"
 #define COMPRESS_LEAST ((size_t)256)
 
 /* ---- messages ---- */
@@ -128,11 +131,12 @@ int tree_gather_trouble(struct tree_sender *s, const char *path, int sys_errno, 
 	if (rc < 0)
 		return rc;
 	s->errors++;
+	tree_shown(shown, s->cfg.title, path);
 	if (sys_errno != 0)
-		tree_failure(&error, sys_errno, what, path);
+		tree_failure(&error, sys_errno, what, shown, NULL);
 	else
-		tree_failure_words(&error, RPC_FAILED_PRECONDITION, "NOT_SUPPORTED", "%s: %s",
-		    tree_shown(shown, path), what);
+		tree_failure_words(
+		    &error, RPC_FAILED_PRECONDITION, "NOT_SUPPORTED", "%s: %s", shown, what);
 	if (s->cfg.note != NULL)
 		s->cfg.note(&note, s->cfg.arg);
 	failed.path.data = (uint8_t *)(uintptr_t)path;
@@ -165,8 +169,8 @@ static int copy_bytes(ProtobufCBinaryData *out, const char *text)
 static void upload_id(struct tree_sender *s, char out[33], const char *path, const struct stat *st)
 {
 	EVP_MD_CTX *sha = EVP_MD_CTX_new();
-	const uint64_t state[4] = {(uint64_t)st->st_dev, (uint64_t)st->st_ino,
-	    (uint64_t)st->st_size, (uint64_t)tree_mtime_ns(st)};
+	const uint64_t state[5] = {(uint64_t)st->st_dev, (uint64_t)st->st_ino,
+	    (uint64_t)st->st_size, (uint64_t)st->st_mtim.tv_sec, (uint64_t)st->st_mtim.tv_nsec};
 	uint8_t digest[EVP_MAX_MD_SIZE] = {0};
 
 	if (sha != NULL && EVP_DigestInit_ex(sha, EVP_sha256(), NULL) == 1) {
@@ -217,17 +221,30 @@ static int first_path(
 	while (s->inodes[at].ino != 0 &&
 	       (s->inodes[at].ino != st->st_ino || s->inodes[at].dev != st->st_dev))
 		at = (at + 1) & (s->inodes_room - 1);
-	if (s->inodes[at].ino != 0) {
-		*out = s->inodes[at].path;
-		return 0;
+	s->n_inodes += s->inodes[at].ino == 0;
+	s->inodes[at].dev = st->st_dev;
+	s->inodes[at].ino = st->st_ino;
+	*out = s->inodes[at].path;
+	if (*out == NULL)
+		s->inodes[at].path = strdup(path);
+	return s->inodes[at].path != NULL ? 0 : TX_ENOMEM;
+}
+
+/* It could not be told of: the next name of the same file is the first. */
+static void forget_first(struct tree_sender *s, const struct stat *st, const char *path)
+{
+	for (size_t at = (size_t)(st->st_ino * 0x9e3779b1u) & (s->inodes_room - 1);
+	     s->inodes_room > 0 && s->inodes[at].ino != 0; at = (at + 1) & (s->inodes_room - 1)) {
+		struct tree_inode *i = &s->inodes[at];
+
+		if (i->ino != st->st_ino || i->dev != st->st_dev)
+			continue;
+		if (i->path != NULL && strcmp(i->path, path) == 0) {
+			free(i->path);
+			i->path = NULL;
+		}
+		return;
 	}
-	s->inodes[at] = (struct tree_inode){st->st_dev, st->st_ino, strdup(path)};
-	if (s->inodes[at].path == NULL) {
-		s->inodes[at].ino = 0;
-		return TX_ENOMEM;
-	}
-	s->n_inodes++;
-	return 0;
 }
 
 static int read_link(const struct tree_name *n, Telex__V1__TreeEntry *e)
@@ -277,7 +294,7 @@ static int read_content(struct tree_sender *s, const struct tree_name *n, Telex_
 		return saved;
 	}
 	close(fd);
-	if (at != size || st.st_ino != n->st.st_ino || tree_mtime_ns(&st) != tree_mtime_ns(&n->st))
+	if (at != size || st.st_ino != n->st.st_ino || !tree_mtime_same(&st, &n->st))
 		return EAGAIN;
 	e->content = (ProtobufCBinaryData){size, to};
 	e->has_content = true;
@@ -285,6 +302,46 @@ static int read_content(struct tree_sender *s, const struct tree_name *n, Telex_
 	s->gathered += size;
 	s->bytes += size;
 	note.bytes = size;
+	if (s->cfg.note != NULL)
+		s->cfg.note(&note, s->cfg.arg);
+	return 0;
+}
+
+/* A file whose size is said to be 0 may have content all the same, as those of /proc do: it is read
+ * to its end, and what was read is its size. errno's; EFBIG: it is too much to come with its entry,
+ * and what has no size cannot come after it. */
+static int read_unsized(struct tree_sender *s, const struct tree_name *n, Telex__V1__TreeEntry *e)
+{
+	struct tree_note note = {.kind = TREE_NOTE_BYTES};
+	uint8_t *to = s->contents + s->contents_used;
+	int fd = open_file(s, n), failed = 0;
+	struct stat st = n->st;
+	ssize_t got = 1;
+	size_t at = 0;
+
+	if (fd < 0)
+		return errno;
+	while (failed == 0 && got != 0 && at <= TREE_INLINE_MAX) {
+		got = read(fd, to + at, TREE_INLINE_MAX + 1 - at);
+		if (got > 0)
+			at += (size_t)got;
+		else if (got < 0 && errno != EINTR)
+			failed = errno;
+	}
+	if (failed == 0 && fstat(fd, &st) != 0)
+		failed = errno;
+	close(fd);
+	if (failed != 0 || at > TREE_INLINE_MAX)
+		return failed != 0 ? failed : EFBIG;
+	if (at == 0)
+		return 0;
+	tree_mtime_put(e, &st);
+	e->size = note.bytes = at;
+	e->content = (ProtobufCBinaryData){at, to};
+	e->has_content = true;
+	s->contents_used += at;
+	s->gathered += at;
+	s->bytes += at;
 	if (s->cfg.note != NULL)
 		s->cfg.note(&note, s->cfg.arg);
 	return 0;
@@ -331,14 +388,15 @@ static int look_closer(struct tree_sender *s, const struct tree_name *n, Telex__
 	const char *first = NULL;
 	int rc = 0;
 
-	if (e->type == TELEX__V1__FILE_TYPE__FILE_TYPE_SYMLINK)
-		return read_link(n, e);
-	if (is_regular(e) && o->hard_links && n->st.st_nlink > 1) {
+	if (e->type != TELEX__V1__FILE_TYPE__FILE_TYPE_DIRECTORY && o->hard_links &&
+	    n->st.st_nlink > 1) {
 		if (first_path(s, &n->st, n->path, &first) < 0)
 			return ENOMEM;
 		if (first != NULL && strcmp(first, n->path) != 0)
 			return copy_bytes(&e->hard_link, first) < 0 ? ENOMEM : 0;
 	}
+	if (e->type == TELEX__V1__FILE_TYPE__FILE_TYPE_SYMLINK)
+		return read_link(n, e);
 	if (o->extended_attributes && tree_xattrs_read(n->dir_fd, n->name, &e->extended_attributes,
 	                                  &e->n_extended_attributes) < 0)
 		return errno;
@@ -349,7 +407,9 @@ static int look_closer(struct tree_sender *s, const struct tree_name *n, Telex__
 	if (rc == 0 && o->eager && !e->unless_same && !o->dry_run && n->st.st_size > 0 &&
 	    (size_t)n->st.st_size <= TREE_INLINE_MAX)
 		rc = read_content(s, n, e);
-	return rc == EAGAIN ? 0 : rc;
+	if (rc == EAGAIN)
+		rc = 0;
+	return rc == 0 && !o->dry_run && n->st.st_size == 0 ? read_unsized(s, n, e) : rc;
 }
 
 static void fill(const struct tree_name *n, Telex__V1__TreeEntry *e)
@@ -360,7 +420,7 @@ static void fill(const struct tree_name *n, Telex__V1__TreeEntry *e)
 	e->uid = n->st.st_uid;
 	e->gid = n->st.st_gid;
 	e->size = is_regular(e) ? (uint64_t)n->st.st_size : 0;
-	e->mtime_ns = tree_mtime_ns(&n->st);
+	tree_mtime_put(e, &n->st);
 	e->rdev_major = major(n->st.st_rdev);
 	e->rdev_minor = minor(n->st.st_rdev);
 }
@@ -377,9 +437,10 @@ static int remember(
 	    .path = strdup(n->path),
 	    .source = n->source,
 	    .size = e->size,
-	    .mtime_ns = e->mtime_ns,
+	    .mtime = n->st.st_mtim,
 	    .ino = n->st.st_ino,
-	    .content = is_regular(e) && e->hard_link.len == 0 && !e->has_content,
+	    /* An empty file has none: it may be answered after the end. */
+	    .content = is_regular(e) && e->hard_link.len == 0 && !e->has_content && e->size > 0,
 	    .folder = S_ISDIR(n->st.st_mode),
 	    .retried = retried};
 	if (p->content)
@@ -400,6 +461,19 @@ static void drop_entry(struct tree_sender *s)
 	telex__v1__tree_entry__init(e);
 }
 
+/* About its bytes in the message, without its content, which is counted when it is read. */
+static size_t size_of(const Telex__V1__TreeEntry *e)
+{
+	size_t size = 128 + e->path.len + e->link_target.len + e->hard_link.len + e->sha256.len;
+
+	for (size_t i = 0; i < e->n_extended_attributes; i++) {
+		const Telex__V1__ExtendedAttribute *x = e->extended_attributes[i];
+
+		size += 16 + x->name.len + x->value.len;
+	}
+	return size;
+}
+
 static int gather(struct tree_sender *s, const struct tree_name *n, bool retried)
 {
 	size_t i = s->message.n_entries;
@@ -415,17 +489,21 @@ static int gather(struct tree_sender *s, const struct tree_name *n, bool retried
 		rc = ENOMEM;
 	if (rc != 0) {
 		drop_entry(s);
+		forget_first(s, &n->st, n->path);
 		if (rc == ENOENT && n->path[0] != '\0')
 			return 0; /* it has just gone */
+		if (rc == EFBIG && n->st.st_size == 0)
+			return tree_gather_trouble(s, n->path, 0, UNSIZED);
 		return rc == ENOMEM ? TX_ENOMEM : tree_gather_trouble(s, n->path, rc, "read");
 	}
 	e->index = ++s->next_index;
 	if (is_regular(e) && !e->has_content && e->hard_link.len == 0) {
 		upload_id(s, s->ids[i], n->path, &n->st);
 		e->upload_id = s->ids[i];
+		e->no_holes = (uint64_t)n->st.st_blocks * 512 >= e->size;
 	}
 	s->message.n_entries++;
-	s->gathered += e->path.len + 64;
+	s->gathered += size_of(e);
 	s->files += is_regular(e);
 	rc = remember(s, n, e, retried);
 	if (rc < 0)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/duration.h"
+#include "common/file_room.h"
 
 #define LIST_MAX  ((size_t)65536)
 #define VALUE_MAX ((size_t)65536)
@@ -42,9 +43,42 @@ Telex__V1__FileType tree_type(mode_t mode)
 	}
 }
 
-int64_t tree_mtime_ns(const struct stat *st)
+#define NS_MOST (INT64_MAX / NS_PER_S - 1) /* seconds that are told in nanoseconds */
+
+void tree_mtime_put(Telex__V1__TreeEntry *e, const struct stat *st)
 {
-	return (int64_t)st->st_mtim.tv_sec * NS_PER_S + st->st_mtim.tv_nsec;
+	const int64_t s = st->st_mtim.tv_sec;
+	const bool fits = s >= -NS_MOST && s <= NS_MOST;
+
+	e->mtime_s = fits ? 0 : s;
+	e->mtime_ns = (fits ? s * NS_PER_S : 0) + st->st_mtim.tv_nsec;
+}
+
+/* What cannot be is the last time that can. */
+static struct timespec time_of(const Telex__V1__TreeEntry *e)
+{
+	int64_t seconds = e->mtime_ns / NS_PER_S, rest = e->mtime_ns % NS_PER_S;
+	time_t whole;
+
+	if (rest < 0) {
+		rest += NS_PER_S;
+		seconds--;
+	}
+	if (__builtin_add_overflow(seconds, e->mtime_s, &whole))
+		whole = e->mtime_s < 0 ? INT64_MIN : INT64_MAX;
+	return (struct timespec){.tv_sec = whole, .tv_nsec = rest};
+}
+
+bool tree_mtime_is(const Telex__V1__TreeEntry *e, const struct stat *st)
+{
+	const struct timespec t = time_of(e);
+
+	return t.tv_sec == st->st_mtim.tv_sec && t.tv_nsec == st->st_mtim.tv_nsec;
+}
+
+bool tree_mtime_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
 /* ---- extended attributes ---- */
@@ -66,14 +100,14 @@ static ssize_t value_of(const char *path, bool name, const char *key, void *valu
 	return name ? lgetxattr(path, key, value, size) : getxattr(path, key, value, size);
 }
 
-static bool is_wanted(const char *key)
+/* `all`: also those that give rights or belong to the system, which root alone can set. */
+static bool is_wanted(const char *key, bool all)
 {
-	if (strcmp(key, "security.selinux") == 0)
+	if (strcmp(key, "security.selinux") == 0 || strcmp(key, TREE_MARK_XATTR) == 0)
 		return false;
 	if (strncmp(key, "user.", 5) == 0 || strncmp(key, "system.posix_acl_", 17) == 0)
 		return true;
-	return geteuid() == 0 &&
-	       (strncmp(key, "trusted.", 8) == 0 || strncmp(key, "security.", 9) == 0);
+	return all && (strncmp(key, "trusted.", 8) == 0 || strncmp(key, "security.", 9) == 0);
 }
 
 void tree_xattrs_free(Telex__V1__ExtendedAttribute **list, size_t n)
@@ -120,7 +154,7 @@ static int read_one(const char *path, bool name, const char *key, uint8_t *value
 	return 0;
 }
 
-static int read_all(const char *path, bool name, const char *names, size_t len,
+static int read_all(const char *path, bool name, const char *names, size_t len, bool privileged,
     Telex__V1__ExtendedAttribute ***list, size_t *n)
 {
 	Telex__V1__ExtendedAttribute **all = calloc(TREE_XATTRS_MAX, sizeof(*all)), *one;
@@ -129,7 +163,7 @@ static int read_all(const char *path, bool name, const char *names, size_t len,
 	int rc = all == NULL || value == NULL ? -1 : 0;
 
 	for (const char *key = names; rc == 0 && key < names + len; key += strlen(key) + 1) {
-		if (!is_wanted(key))
+		if (!is_wanted(key, privileged))
 			continue;
 		if (count == TREE_XATTRS_MAX) {
 			errno = E2BIG;
@@ -153,7 +187,8 @@ static int read_all(const char *path, bool name, const char *names, size_t len,
 	return 0;
 }
 
-int tree_xattrs_read(int dir_fd, const char *name, Telex__V1__ExtendedAttribute ***list, size_t *n)
+static int read_list(
+    int dir_fd, const char *name, bool privileged, Telex__V1__ExtendedAttribute ***list, size_t *n)
 {
 	char path[PATH_MAX], *names;
 	ssize_t len;
@@ -174,9 +209,14 @@ int tree_xattrs_read(int dir_fd, const char *name, Telex__V1__ExtendedAttribute 
 	if (len < 0)
 		rc = -1;
 	else if (len > 0)
-		rc = read_all(path, name != NULL, names, (size_t)len, list, n);
+		rc = read_all(path, name != NULL, names, (size_t)len, privileged, list, n);
 	free(names);
 	return rc;
+}
+
+int tree_xattrs_read(int dir_fd, const char *name, Telex__V1__ExtendedAttribute ***list, size_t *n)
+{
+	return read_list(dir_fd, name, geteuid() == 0, list, n);
 }
 
 static const Telex__V1__ExtendedAttribute *find(
@@ -196,44 +236,97 @@ static bool same_value(const Telex__V1__ExtendedAttribute *a, const Telex__V1__E
 }
 
 /* A name as the system takes it: a text, and of those that we read ourselves. */
-static bool name_of(char out[256], const Telex__V1__ExtendedAttribute *x)
+static bool name_of(char out[256], const Telex__V1__ExtendedAttribute *x, bool privileged)
 {
 	if (x->name.len == 0 || x->name.len > 255 || memchr(x->name.data, 0, x->name.len) != NULL)
 		return false;
 	memcpy(out, x->name.data, x->name.len);
 	out[x->name.len] = '\0';
-	return is_wanted(out);
+	return is_wanted(out, privileged);
 }
 
-static int apply_xattrs(int fd, const Telex__V1__TreeEntry *e)
+/* security.capability is a set-user-ID bit by another name: it is kept where those are. */
+static bool takes_privileged(const struct tree_apply *a)
 {
-	Telex__V1__ExtendedAttribute **old = NULL;
-	size_t n = 0;
-	char name[256];
-	int rc = tree_xattrs_read(fd, NULL, &old, &n);
+	return a->special != 0 && geteuid() == 0;
+}
 
-	if (rc < 0 && (errno == EACCES || errno == EPERM))
-		rc = 0;
-	for (size_t i = 0; rc == 0 && i < n; i++)
-		if (find(e->extended_attributes, e->n_extended_attributes, old[i]) == NULL &&
-		    name_of(name, old[i]) && fremovexattr(fd, name) != 0 && errno != ENODATA)
-			rc = -1;
-	for (size_t i = 0; rc == 0 && i < e->n_extended_attributes; i++) {
+/* What a file has when it comes to its attributes. */
+struct had {
+	Telex__V1__ExtendedAttribute **list;
+	size_t n;
+};
+
+static bool is_acl(const char *key)
+{
+	return strncmp(key, "system.posix_acl_", 17) == 0;
+}
+
+/* Those of ACLs, or all others. */
+static int change_xattrs(const struct tree_apply *a, int fd, const Telex__V1__TreeEntry *e,
+    const struct had *had, bool acls)
+{
+	const bool privileged = takes_privileged(a);
+	char name[256];
+
+	for (size_t i = 0; i < had->n; i++)
+		if (find(e->extended_attributes, e->n_extended_attributes, had->list[i]) == NULL &&
+		    name_of(name, had->list[i], privileged) && is_acl(name) == acls &&
+		    fremovexattr(fd, name) != 0 && errno != ENODATA)
+			return -1;
+	for (size_t i = 0; i < e->n_extended_attributes; i++) {
 		const Telex__V1__ExtendedAttribute *x = e->extended_attributes[i];
 
-		if (!name_of(name, x) || same_value(find(old, n, x), x))
+		if (!name_of(name, x, privileged) || is_acl(name) != acls ||
+		    same_value(find(had->list, had->n, x), x))
 			continue;
-		rc = fsetxattr(fd, name, x->value.data, x->value.len, 0);
+		if (fsetxattr(fd, name, x->value.data, x->value.len, 0) != 0) {
+			errno = file_room_xattr_errno(errno, fd);
+			return -1;
+		}
 	}
-	if (rc < 0) {
-		int saved = errno;
-
-		tree_xattrs_free(old, n);
-		errno = saved;
-		return -1;
-	}
-	tree_xattrs_free(old, n);
 	return 0;
+}
+
+/* Attributes "user." are read and set by who may read and write the file, be it his own or not.
+ * Nobody else gets more than he had. errno on -1. */
+static int let_owner_in(int fd, mode_t *was)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return -1;
+	*was = st.st_mode & 07777;
+	return (*was & 0600) == 0600 ? 0 : fchmod(fd, *was | 0600);
+}
+
+/* All but ACLs, before the file has its mode; what there was of either goes to *had. */
+static int apply_xattrs(
+    const struct tree_apply *a, int fd, const Telex__V1__TreeEntry *e, struct had *had)
+{
+	const bool privileged = takes_privileged(a);
+	int rc = read_list(fd, NULL, privileged, &had->list, &had->n), saved;
+	bool shut = rc < 0 && (errno == EACCES || errno == EPERM);
+	mode_t was;
+
+	if (rc < 0 && !shut)
+		return -1;
+	if (rc == 0 && had->n + e->n_extended_attributes == 0)
+		return 0;
+	/* Who is not its owner may be let to set them all the same. */
+	if (let_owner_in(fd, &was) != 0)
+		return change_xattrs(a, fd, e, had, false);
+	if (shut && read_list(fd, NULL, privileged, &had->list, &had->n) < 0 && errno != EACCES &&
+	    errno != EPERM)
+		rc = -1;
+	else
+		rc = change_xattrs(a, fd, e, had, false);
+	if (rc != 0 && (was & 0600) != 0600) {
+		saved = errno;
+		(void)fchmod(fd, was);
+		errno = saved;
+	}
+	return rc;
 }
 
 /* ---- the rest ---- */
@@ -249,73 +342,92 @@ mode_t tree_mode(const struct tree_apply *a, const Telex__V1__TreeEntry *e)
 
 static void times_of(struct timespec ts[2], const Telex__V1__TreeEntry *e)
 {
-	int64_t seconds = e->mtime_ns / NS_PER_S, rest = e->mtime_ns % NS_PER_S;
-
-	if (rest < 0) {
-		rest += NS_PER_S;
-		seconds--;
-	}
 	ts[0] = (struct timespec){.tv_nsec = UTIME_OMIT};
-	ts[1] = (struct timespec){.tv_sec = seconds, .tv_nsec = rest};
+	ts[1] = time_of(e);
 }
 
 /* Users may give a file to a group of theirs; what is not allowed is no failure, as nobody
  * promised it. */
-static int set_owner(
-    const struct tree_apply *a, int fd, const char *name, const Telex__V1__TreeEntry *e)
+static int set_owner(const struct tree_apply *a, int fd, const Telex__V1__TreeEntry *e)
 {
 	uid_t uid = a->root ? e->uid : (uid_t)-1;
-	int flags = name[0] == '\0' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW;
 
 	if (!a->options->owner)
 		return 0;
-	if (fchownat(fd, name, uid, e->gid, flags) == 0 || (!a->root && errno == EPERM))
+	if (fchownat(fd, "", uid, e->gid, AT_EMPTY_PATH) == 0 || (!a->root && errno == EPERM))
 		return 0;
 	return -1;
+}
+
+static int apply_modes(const struct tree_apply *a, int fd, const Telex__V1__TreeEntry *e,
+    struct had *had, const char **what)
+{
+	const bool xattrs = a->options->extended_attributes;
+
+	*what = "set extended attributes of";
+	if (xattrs && apply_xattrs(a, fd, e, had) != 0)
+		return -1;
+	*what = "set the mode of";
+	if (fchmod(fd, tree_mode(a, e)) != 0)
+		return -1;
+	/* An ACL's mask is the mode's group part: it comes after the mode. */
+	*what = "set extended attributes of";
+	return xattrs ? change_xattrs(a, fd, e, had, true) : 0;
 }
 
 int tree_apply_fd(
     const struct tree_apply *a, int fd, const Telex__V1__TreeEntry *e, const char **what)
 {
 	struct timespec ts[2];
+	struct had had = {0};
+	int rc, saved;
 
 	*what = "set the owner of";
-	if (set_owner(a, fd, "", e) != 0)
+	if (set_owner(a, fd, e) != 0)
 		return -1;
-	/* An ACL's mask is the mode's group part: the mode first. */
-	*what = "set the mode of";
-	if (fchmod(fd, tree_mode(a, e)) != 0)
-		return -1;
-	*what = "set extended attributes of";
-	if (a->options->extended_attributes && apply_xattrs(fd, e) != 0)
+	rc = apply_modes(a, fd, e, &had, what);
+	saved = errno;
+	tree_xattrs_free(had.list, had.n);
+	errno = saved;
+	if (rc != 0)
 		return -1;
 	*what = "set the times of";
 	times_of(ts, e);
 	return a->options->no_times ? 0 : futimens(fd, ts);
 }
 
-int tree_apply_name(const struct tree_apply *a, int dir_fd, const char *name,
-    const Telex__V1__TreeEntry *e, const char **what)
+int tree_apply_path(
+    const struct tree_apply *a, int fd, const Telex__V1__TreeEntry *e, const char **what)
 {
 	struct timespec ts[2];
+	char path[40];
 
 	*what = "set the owner of";
-	if (set_owner(a, dir_fd, name, e) != 0)
+	if (set_owner(a, fd, e) != 0)
 		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	*what = "set the mode of";
+	if (e->type != TELEX__V1__FILE_TYPE__FILE_TYPE_SYMLINK && chmod(path, tree_mode(a, e)) != 0)
+		return -1;
+	/* The path of a descriptor leads to what it is, and not further, be it a link. */
 	*what = "set the times of";
 	times_of(ts, e);
-	return a->options->no_times ? 0 : utimensat(dir_fd, name, ts, AT_SYMLINK_NOFOLLOW);
+	return a->options->no_times ? 0 : utimensat(AT_FDCWD, path, ts, 0);
 }
 
-static bool xattrs_same(int dir_fd, const char *name, const Telex__V1__TreeEntry *e)
+static bool xattrs_same(
+    const struct tree_apply *a, int dir_fd, const char *name, const Telex__V1__TreeEntry *e)
 {
 	Telex__V1__ExtendedAttribute **list;
-	size_t n;
-	bool same;
+	bool privileged = takes_privileged(a), same;
+	size_t n, wanted = 0;
+	char key[256];
 
-	if (tree_xattrs_read(dir_fd, name, &list, &n) < 0)
+	if (read_list(dir_fd, name, privileged, &list, &n) < 0)
 		return false;
-	same = n == e->n_extended_attributes;
+	for (size_t i = 0; i < e->n_extended_attributes; i++)
+		wanted += name_of(key, e->extended_attributes[i], privileged);
+	same = n == wanted;
 	for (size_t i = 0; same && i < n; i++)
 		same =
 		    same_value(find(list, n, e->extended_attributes[i]), e->extended_attributes[i]);
@@ -335,7 +447,7 @@ bool tree_applied(const struct tree_apply *a, int dir_fd, const char *name, cons
 		return false;
 	if (o->owner && st->st_gid != e->gid && (a->root || group_member(e->gid)))
 		return false;
-	if (!o->no_times && tree_mtime_ns(st) != e->mtime_ns)
+	if (!o->no_times && !tree_mtime_is(e, st))
 		return false;
-	return link || !o->extended_attributes || xattrs_same(dir_fd, name, e);
+	return link || !o->extended_attributes || xattrs_same(a, dir_fd, name, e);
 }

@@ -15,12 +15,13 @@ static bool component_valid(const uint8_t *at, size_t len)
 
 bool tree_path_valid(const uint8_t *path, size_t len)
 {
-	const uint8_t *end = path + len, *at = path;
+	const uint8_t *at = path, *end;
 
 	if (len == 0)
 		return true;
 	if (len > TREE_PATH_MAX || memchr(path, 0, len) != NULL)
 		return false;
+	end = path + len;
 	for (;;) {
 		const uint8_t *slash = memchr(at, '/', (size_t)(end - at));
 		const uint8_t *to = slash != NULL ? slash : end;
@@ -52,22 +53,21 @@ static long depth_of(const char *path)
 
 bool tree_link_stays(const char *path, const char *target)
 {
-	/* The entry that is the tree itself lies beside others: its link may only name those below
-	 * nothing. */
-	long depth = path[0] == '\0' ? -1 : depth_of(path);
+	long depth = depth_of(path);
 	const char *at = target;
+	bool named = false;
 
-	if (target[0] == '/' || target[0] == '\0')
+	/* The entry that is the tree itself lies beside what is no part of it. */
+	if (path[0] == '\0' || target[0] == '/' || target[0] == '\0')
 		return false;
 	while (*at != '\0') {
 		size_t len = strcspn(at, "/");
 
-		if (len == 2 && at[0] == '.' && at[1] == '.')
-			depth--;
-		else if (len > 0 && !(len == 1 && at[0] == '.'))
-			depth++;
-		if (depth < 0)
+		/* The name before may be another link, and what is above it is elsewhere then. */
+		if (len == 2 && at[0] == '.' && at[1] == '.' && (named || --depth < 0))
 			return false;
+		named |= len > 2 || (len == 2 && (at[0] != '.' || at[1] != '.')) ||
+		         (len == 1 && at[0] != '.');
 		at += len;
 		at += strspn(at, "/");
 	}

@@ -26,7 +26,7 @@ enum tree_note_kind {
 	TREE_NOTE_UNCHANGED, /* was there; size */
 	TREE_NOTE_REMOVED,
 	TREE_NOTE_FAILED, /* error */
-	TREE_NOTE_TOTALS, /* of the sender's: files in `size`, bytes in `bytes` */
+	TREE_NOTE_TOTALS, /* the sender's: files in `size`, bytes in `bytes`, whether complete */
 };
 
 /* For whoever shows how it goes. */
@@ -34,7 +34,9 @@ struct tree_note {
 	enum tree_note_kind kind;
 	const char *path; /* in the tree */
 	bool folder;
+	bool link; /* one more name of a file that is counted under another */
 	uint64_t size, bytes;
+	bool complete; /* totals: that is all; else so far */
 	const Telex__V1__FileError *error;
 };
 
@@ -43,6 +45,9 @@ struct tree_receiver_config {
 	/* What the entry with the empty path becomes: `name` in parent_fd. -1: there is no such. */
 	int parent_fd;
 	const char *name;
+	/* What the empty path is called in messages: the target as a person knows it. NULL: "the
+	 * target". */
+	const char *title;
 	/* The folder that the others go into, where it is there already; else -1: the entry with
 	 * the empty path makes it. */
 	int target_fd;
@@ -60,16 +65,24 @@ struct tree_receiver_config {
 	/* The transfer's id (tree_id_valid), or NULL: a target folder that is made here is marked
 	 * with it until the end, so that another try knows it again (tree_marked). */
 	const char *marker;
+	/* Another transfer that writes a part may be one that was cut off and has not seen that: it
+	 * is waited for, some seconds. Not where the process has anything else to do: then the file
+	 * fails at once (UPLOAD_BUSY). */
+	bool waits;
 	uint64_t max_bytes, max_files; /* 0: no limit */
-	const struct tree_set *had;    /* these are treated as unless_same; may be NULL */
-	tree_emit *emit;               /* TreeReceive */
+	/* Parts of files that were cut, that may wait in one folder; one more is removed. 0: no
+	 * limit. */
+	unsigned max_parts;
+	const struct tree_set *had; /* these are treated as unless_same; may be NULL */
+	tree_emit *emit;            /* TreeReceive */
 	void (*note)(const struct tree_note *note, void *arg); /* may be NULL */
 	void *arg;
 };
 
 /* 16 to 32 of 0-9 a-f. */
 bool tree_id_valid(const char *id);
-/* Whether the folder was made by a try of this transfer that has not come to its end. */
+/* Whether the folder was made by a try of this transfer that has not come to its end, or to one at
+ * which something had failed. */
 bool tree_marked(int folder_fd, const char *id);
 
 /* Raises the process's limit of descriptors, as far as it may: more small files are made durable at

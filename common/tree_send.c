@@ -9,6 +9,9 @@
 #include "common/rpc_arena.h"
 #include "common/tree_send_internal.h"
 
+#define COUNT_NAMES 256u  /* of each step: as many as of the walk's own */
+#define COUNT_TOLD  4096u /* files, until it is told how many there are so far */
+
 int tree_sender_new(struct tree_sender **out, const struct tree_sender_config *cfg)
 {
 	struct tree_sender *s = calloc(1, sizeof(*s));
@@ -30,7 +33,9 @@ int tree_sender_new(struct tree_sender **out, const struct tree_sender_config *c
 	}
 	if (s->contents == NULL || s->buffer == NULL ||
 	    (cfg->options->compress && (s->compressed == NULL || s->zstd == NULL)) ||
-	    tree_walk_new(&s->walk, cfg->sources, cfg->n_sources, cfg->options) < 0) {
+	    tree_walk_new(&s->walk, cfg->sources, cfg->n_sources, cfg->options) < 0 ||
+	    (cfg->options->totals && tree_count_new(&s->count, cfg->sources, cfg->n_sources,
+	                                 cfg->options, cfg->allowed, cfg->arg) < 0)) {
 		tree_sender_free(s);
 		return TX_ENOMEM;
 	}
@@ -52,6 +57,7 @@ void tree_sender_free(struct tree_sender *s)
 	tree_supply_free(s);
 	tree_gather_clear(s);
 	tree_walk_free(s->walk);
+	tree_count_free(s->count);
 	for (size_t i = 0; i < TREE_UNANSWERED; i++)
 		tree_sender_forget(&s->pending[i]);
 	for (size_t i = 0; i < s->n_again; i++)
@@ -95,6 +101,46 @@ struct tree_pending *tree_sender_pending(struct tree_sender *s, uint64_t index)
 static bool room_for_one(const struct tree_sender *s)
 {
 	return s->pending[(s->next_index + 1) % TREE_UNANSWERED].index == 0;
+}
+
+static int tell_totals(struct tree_sender *s, const struct tree_counted *now)
+{
+	Telex__V1__TreeSend message = TELEX__V1__TREE_SEND__INIT;
+	Telex__V1__TreeTotals totals = TELEX__V1__TREE_TOTALS__INIT;
+	struct tree_note note = {.kind = TREE_NOTE_TOTALS,
+	    .size = now->files,
+	    .bytes = now->bytes,
+	    .complete = now->complete};
+	uint8_t packed[64];
+	struct tree_span span = {packed, 0};
+
+	totals.files = now->files;
+	totals.bytes = now->bytes;
+	totals.complete = now->complete;
+	message.totals = &totals;
+	span.len = telex__v1__tree_send__pack(&message, packed);
+	s->counted_files = now->files;
+	s->counted = now->complete;
+	if (s->cfg.note != NULL)
+		s->cfg.note(&note, s->cfg.arg);
+	return s->cfg.emit(&span, 1, s->cfg.arg);
+}
+
+/* Counts ahead. 1: there is more to count; 0; or what emit returned. */
+static int step_count(struct tree_sender *s)
+{
+	struct tree_counted now;
+	int rc;
+
+	if (s->count == NULL || s->counted)
+		return 0;
+	rc = tree_count_step(s->count, COUNT_NAMES);
+	if (rc < 0)
+		return rc;
+	now = tree_count_now(s->count);
+	if (now.complete || now.files - s->counted_files >= COUNT_TOLD)
+		rc = tell_totals(s, &now);
+	return rc < 0 ? rc : !now.complete;
 }
 
 static int step_walk(struct tree_sender *s)
@@ -151,23 +197,20 @@ static int send_finish(struct tree_sender *s)
 	return s->cfg.emit(&span, 1, s->cfg.arg);
 }
 
-/* Whether an entry is there whose content may be wanted yet: the end waits for these. Those that
- * need no content may be answered after it. */
+/* Whether an entry is there whose content may be wanted yet, now or once more: the end waits for
+ * these. The others may be answered after it. */
 static bool content_is_due(const struct tree_sender *s)
 {
 	for (size_t i = 0; i < TREE_UNANSWERED; i++)
-		if (s->pending[i].index != 0 && s->pending[i].content)
+		if (s->pending[i].index != 0 && (s->pending[i].content || s->pending[i].due))
 			return true;
 	return s->jobs != NULL;
 }
 
-int tree_sender_step(struct tree_sender *s)
+static int step(struct tree_sender *s)
 {
-	int rc;
+	int rc = tree_supply_step(s);
 
-	if (s->finish_sent)
-		return 0;
-	rc = tree_supply_step(s);
 	if (rc != 0)
 		return rc;
 	if (!s->walked)
@@ -184,21 +227,40 @@ int tree_sender_step(struct tree_sender *s)
 	return rc < 0 ? rc : 1;
 }
 
+int tree_sender_step(struct tree_sender *s)
+{
+	int more, rc;
+
+	if (s->finish_sent)
+		return 0;
+	more = step_count(s);
+	rc = more < 0 ? more : step(s);
+	return rc == 0 && !s->finish_sent ? more : rc;
+}
+
 /* ---- answers ---- */
+
+/* Of what is not known here by its number. */
+static void note_path(
+    const struct tree_sender *s, struct tree_note note, const ProtobufCBinaryData *from)
+{
+	char path[TREE_PATH_MAX + 1];
+	size_t len = from->len < TREE_PATH_MAX ? from->len : TREE_PATH_MAX;
+
+	if (len > 0)
+		memcpy(path, from->data, len);
+	path[len] = '\0';
+	note.path = path;
+	if (s->cfg.note != NULL)
+		s->cfg.note(&note, s->cfg.arg);
+}
 
 static int take_done(struct tree_sender *s, const Telex__V1__TreeDone *d, struct err *e)
 {
 	if (d->removed || d->index == 0) {
 		struct tree_note note = {.kind = TREE_NOTE_REMOVED};
-		char path[TREE_PATH_MAX + 1];
-		size_t len = d->path.len < TREE_PATH_MAX ? d->path.len : TREE_PATH_MAX;
 
-		if (len > 0)
-			memcpy(path, d->path.data, len);
-		path[len] = '\0';
-		note.path = path;
-		if (s->cfg.note != NULL)
-			s->cfg.note(&note, s->cfg.arg);
+		note_path(s, note, &d->path);
 		return 0;
 	}
 	if (d->count == 0 || d->count > TREE_UNANSWERED)
@@ -210,8 +272,13 @@ static int take_done(struct tree_sender *s, const Telex__V1__TreeDone *d, struct
 
 		if (p == NULL && d->index + i > s->next_index)
 			return err_set(e, TX_EPROTO, "an answer for an entry that was not sent");
-		if (p == NULL)
-			continue; /* a hard link */
+		if (p == NULL) {
+			/* A hard link, which a dry run names. */
+			note.link = true;
+			if (d->count == 1 && d->path.len > 0)
+				note_path(s, note, &d->path);
+			continue;
+		}
 		note.path = p->path;
 		note.size = p->size;
 		note.folder = p->folder;
@@ -235,6 +302,8 @@ static int try_again(struct tree_sender *s, struct tree_pending *p)
 		s->again = grown;
 		s->again_room = room;
 	}
+	/* Its job, if it waits yet, is passed over when its turn comes. */
+	p->job = NULL;
 	s->again[s->n_again++] = *p;
 	*p = (struct tree_pending){0};
 	return 0;

@@ -22,7 +22,8 @@ struct tree_sender_config {
 	const Telex__V1__TreeOptions *options;
 	const struct tree_source *sources;
 	size_t n_sources;
-	const char *salt;           /* of upload ids: where it goes */
+	const char *salt;  /* of upload ids: where it goes */
+	const char *title; /* what the empty path is called in messages; NULL: "the target" */
 	const struct tree_set *had; /* these are sent as unless_same; may be NULL */
 	struct tree_set *done;      /* gets what the receiver has; may be NULL */
 	/* Whether the name may be read; NULL: yes. */

@@ -4,7 +4,9 @@
 #define TX_COMMON_TREE_SEND_INTERNAL_H
 
 #include <openssl/evp.h>
+#include <time.h>
 
+#include "common/tree_count.h"
 #include "common/tree_delta.h"
 #include "common/tree_meta.h"
 #include "common/tree_send.h"
@@ -12,15 +14,19 @@
 #define TREE_ENTRIES  256u                /* of a message */
 #define TREE_GATHERED ((size_t)256 << 10) /* bytes of a message: then it goes */
 
+struct tree_job;
+
 /* An entry that the receiver has not answered. */
 struct tree_pending {
-	uint64_t index; /* 0: free */
+	uint64_t index;       /* 0: free */
+	struct tree_job *job; /* its content is wanted, and is not over; else NULL */
 	char *path, *below;
 	const struct tree_source *source;
 	uint64_t size;
-	int64_t mtime_ns;
+	struct timespec mtime;
 	ino_t ino;
 	bool content; /* it can be wanted */
+	bool due;     /* it was sent, and may have to be sent once more: the answer tells */
 	bool folder;
 	bool retried;
 	bool answered; /* with failed, while its content was sent */
@@ -31,7 +37,8 @@ struct tree_job {
 	struct tree_job *next;
 	uint64_t index, offset;
 	struct tree_delta *delta;
-	bool ready; /* its signature is complete */
+	bool ready;         /* its signature is complete */
+	uint64_t signature; /* its bytes so far */
 };
 
 /* The file that is being sent. */
@@ -55,12 +62,16 @@ struct tree_sender {
 	struct tree_sender_config cfg;
 	struct tree_walk *walk;
 	bool walked, finish_sent;
+	struct tree_count *count; /* where totals are wanted */
+	uint64_t counted_files;   /* that were told */
+	bool counted;             /* all were told */
 	uint64_t next_index, answered;
 	struct tree_pending pending[TREE_UNANSWERED];
 	/* To be sent once more. */
 	struct tree_pending *again;
 	size_t n_again, again_room;
 	struct tree_job *jobs, **jobs_end;
+	uint64_t signatures; /* of all jobs */
 	struct tree_sending sending;
 	struct tree_inode *inodes;
 	size_t n_inodes, inodes_room;

@@ -14,10 +14,12 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/err.h"
+#include "common/parts.h"
 #include "common/tree_receive_internal.h"
 
 #define FEW 4u /* files for which fsync is cheaper than syncfs */
@@ -53,14 +55,39 @@ void tree_store_marker(char name[TREE_TEMP_SIZE], const char *id)
 	snprintf(name, TREE_TEMP_SIZE, ".telex-%.32s.part", id);
 }
 
+/* Whoever may write to a folder can set the attribute: it is believed where nobody else may. */
+static bool is_remembered(int folder_fd, const char *id)
+{
+	char value[TREE_ID_SIZE];
+	struct stat st;
+	ssize_t len;
+
+	if (fstat(folder_fd, &st) != 0 || (st.st_mode & 022) != 0 ||
+	    (geteuid() != 0 && st.st_uid != geteuid()))
+		return false;
+	len = fgetxattr(folder_fd, TREE_MARK_XATTR, value, sizeof(value));
+	return len > 0 && (size_t)len == strlen(id) && memcmp(value, id, (size_t)len) == 0;
+}
+
 bool tree_marked(int folder_fd, const char *id)
 {
 	char name[TREE_TEMP_SIZE];
 	struct stat st;
 
+	if (is_remembered(folder_fd, id))
+		return true;
 	tree_store_marker(name, id);
 	return fstatat(folder_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
 	       st.st_uid == geteuid();
+}
+
+void tree_store_remember(int folder_fd, const char *id, bool failed)
+{
+	/* A folder that was there before is no try's. */
+	if (!failed)
+		(void)fremovexattr(folder_fd, TREE_MARK_XATTR);
+	else if (tree_marked(folder_fd, id))
+		(void)fsetxattr(folder_fd, TREE_MARK_XATTR, id, strlen(id), 0);
 }
 
 int tree_store_folder(int dir_fd, const char *name, const char *marker)
@@ -100,13 +127,21 @@ int tree_store_folder(int dir_fd, const char *name, const char *marker)
 /* Removes it, unless somebody writes it. */
 static void reap(int dir_fd, const char *name, int64_t life_s)
 {
-	int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	struct stat st;
+	int fd;
 
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || S_ISDIR(st.st_mode) ||
+	    st.st_uid != geteuid() || st.st_ctim.tv_sec >= time(NULL) - life_s)
+		return;
+	/* Nobody writes a link or a special file. */
+	if (!S_ISREG(st.st_mode)) {
+		unlinkat(dir_fd, name, 0);
+		return;
+	}
+	fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)
 		return;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
-	    st.st_ctim.tv_sec < time(NULL) - life_s && flock(fd, LOCK_EX | LOCK_NB) == 0)
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
 		unlinkat(dir_fd, name, 0);
 	close(fd);
 }
@@ -122,13 +157,9 @@ void tree_reap_parts(int dir_fd, int64_t life_s)
 			close(own);
 		return;
 	}
-	while ((d = readdir(dir)) != NULL) {
-		size_t len = strlen(d->d_name);
-
-		if (strncmp(d->d_name, ".telex-", 7) == 0 && len > 12 &&
-		    strcmp(d->d_name + len - 5, ".part") == 0)
+	while ((d = readdir(dir)) != NULL)
+		if (parts_is_name(d->d_name))
 			reap(dir_fd, d->d_name, life_s);
-	}
 	closedir(dir);
 }
 
@@ -170,11 +201,12 @@ static int place(struct tree_whole *w)
 	return 0;
 }
 
-/* Whether what is there keeps a file from its name, but must not: with delete_extraneous. */
+/* Makes room where what is there keeps a file from its name, but must not: with
+ * delete_extraneous. */
 static int make_room(struct tree_receiver *r, struct tree_whole *w)
 {
 	if (!r->cfg.options->delete_extraneous || r->cfg.allowed != NULL ||
-	    tree_remove(w->folder->fd, w->name) != 0)
+	    tree_remove(r, w->folder->fd, w->name, w->path) != 0)
 		return -1;
 	tree_folder_forget(r);
 	return tree_answer_removed(r, w->path);
@@ -296,11 +328,14 @@ static int sync_folders(struct tree_receiver *r)
 
 static void place_one(struct tree_receiver *r, struct tree_whole *w)
 {
-	if (place(w) == 0)
+	w->in_place = place(w) == 0;
+	if (w->in_place)
 		return;
 	w->sys_errno = errno;
-	if ((errno == EISDIR || errno == ENOTEMPTY) && make_room(r, w) == 0 && place(w) == 0)
+	if ((errno == EISDIR || errno == ENOTEMPTY) && make_room(r, w) == 0 && place(w) == 0) {
 		w->sys_errno = 0;
+		w->in_place = true;
+	}
 }
 
 /* What has its name now goes to the placed ones, the others are answered. */
@@ -314,17 +349,21 @@ static int hand_over(struct tree_receiver *r)
 	}
 	for (size_t i = 0; i < r->n_batch; i++) {
 		struct tree_whole *w = &r->batch[i];
+		const struct tree_placed p = {w->index, w->size, w->path};
+		const int failed = w->sys_errno;
 		int said = 0;
 
-		if (w->sys_errno != 0) {
-			said = tree_answer_errno(r, w->index, w->path, w->sys_errno, "write");
+		/* Before it is told what is left. */
+		w->path = NULL;
+		tree_whole_clear(r, w);
+		if (failed != 0) {
+			said = tree_answer_errno(r, p.index, p.path, failed, "write");
+			free(p.path);
 		} else {
-			r->placed[r->n_placed++] = (struct tree_placed){w->index, w->size, w->path};
-			w->path = NULL;
+			r->placed[r->n_placed++] = p;
 		}
 		if (rc == 0)
 			rc = said;
-		tree_whole_clear(r, w);
 	}
 	r->n_batch = 0;
 	r->batch_size = 0;
@@ -347,8 +386,9 @@ int tree_store_commit(struct tree_receiver *r, bool all)
 	if (r->n_placed > 0)
 		rc = answer_placed(r, failed);
 	for (size_t i = 0; i < r->n_batch; i++) {
-		r->batch[i].sys_errno = failed;
-		if (failed == 0)
+		if (r->batch[i].sys_errno == 0)
+			r->batch[i].sys_errno = failed;
+		if (r->batch[i].sys_errno == 0 && !r->batch[i].in_place)
 			place_one(r, &r->batch[i]);
 	}
 	if (each) {
@@ -376,8 +416,14 @@ uint64_t tree_store_oldest(const struct tree_receiver *r)
 
 int tree_store_add(struct tree_receiver *r, const struct tree_whole *w)
 {
-	r->batch[r->n_batch++] = *w;
+	struct tree_whole *own = &r->batch[r->n_batch++];
+
+	*own = *w;
 	r->batch_size += w->size;
+	/* It has no content that must be durable first: under a temporary name it would only be
+	 * left behind when this process dies. */
+	if (own->fd < 0)
+		place_one(r, own);
 	if (r->n_batch == r->batch_max || r->batch_size >= TREE_BATCH_SIZE)
 		return tree_store_commit(r, false);
 	return 0;

@@ -16,15 +16,6 @@
 
 /* ---- what is wanted ---- */
 
-static struct tree_job *job_of(struct tree_sender *s, uint64_t index)
-{
-	struct tree_job *j = s->jobs;
-
-	while (j != NULL && j->index != index)
-		j = j->next;
-	return j;
-}
-
 int tree_supply_want(struct tree_sender *s, const Telex__V1__TreeWant *w, struct err *e)
 {
 	struct tree_pending *p = tree_sender_pending(s, w->index);
@@ -34,8 +25,8 @@ int tree_supply_want(struct tree_sender *s, const Telex__V1__TreeWant *w, struct
 	if (p == NULL || !p->content || w->offset > p->size)
 		return err_set(e, TX_EPROTO, "content is wanted that was not offered");
 	/* The last one alone can be unfinished: signatures come in one piece after the other. */
-	j = w->has_signature ? job_of(s, w->index) : NULL;
-	if (j == NULL && job_of(s, w->index) != NULL)
+	j = w->has_signature ? p->job : NULL;
+	if (j == NULL && p->job != NULL)
 		return err_set(e, TX_EPROTO, "content is wanted twice");
 	if (j == NULL) {
 		j = calloc(1, sizeof(*j));
@@ -43,6 +34,7 @@ int tree_supply_want(struct tree_sender *s, const Telex__V1__TreeWant *w, struct
 			return TX_ENOMEM;
 		j->index = w->index;
 		j->offset = w->offset;
+		p->job = j;
 		*s->jobs_end = j;
 		s->jobs_end = &j->next;
 		if (w->has_signature)
@@ -54,6 +46,10 @@ int tree_supply_want(struct tree_sender *s, const Telex__V1__TreeWant *w, struct
 			return err_set(e, TX_EPROTO, "a signature goes on after its end");
 		rc = tree_delta_load(j->delta, w->signature.data, w->signature.len, w->last);
 		j->ready = w->last;
+		j->signature += w->signature.len;
+		s->signatures += w->signature.len;
+		if (s->signatures > TREE_SIGNATURES_MAX)
+			return err_set(e, TX_EPROTO, "signatures of more than 64 MiB at once");
 	}
 	return rc == TX_EPROTO ? err_set(e, rc, "a signature cannot be read") : rc;
 }
@@ -69,11 +65,15 @@ static void sending_close(struct tree_sender *s)
 static void pop_job(struct tree_sender *s)
 {
 	struct tree_job *j = s->jobs;
+	struct tree_pending *p = tree_sender_pending(s, j->index);
 
+	if (p != NULL)
+		p->job = NULL;
 	s->jobs = j->next;
 	if (s->jobs == NULL)
 		s->jobs_end = &s->jobs;
 	tree_delta_free(j->delta);
+	s->signatures -= j->signature;
 	free(j);
 	sending_close(s);
 }
@@ -103,7 +103,7 @@ static int open_source(const struct tree_sender *s, const struct tree_pending *p
 static bool is_same(const struct tree_pending *p, const struct stat *st)
 {
 	return S_ISREG(st->st_mode) && st->st_ino == p->ino && (uint64_t)st->st_size == p->size &&
-	       tree_mtime_ns(st) == p->mtime_ns;
+	       st->st_mtim.tv_sec == p->mtime.tv_sec && st->st_mtim.tv_nsec == p->mtime.tv_nsec;
 }
 
 static int begin(struct tree_sender *s, const struct tree_job *j, const struct tree_pending *p)
@@ -145,8 +145,11 @@ static int finish(struct tree_sender *s, struct tree_pending *p)
 		end.sha256 = (ProtobufCBinaryData){32, digest};
 	message.end = &end;
 	span.len = telex__v1__tree_send__pack(&message, packed);
-	if (p != NULL)
+	if (p != NULL) {
 		p->content = false;
+		/* What the receiver had of it may be spoiled. */
+		p->due = f->failed || f->offset > 0;
+	}
 	if (p != NULL && p->answered)
 		tree_sender_forget(p);
 	pop_job(s);
@@ -268,9 +271,9 @@ static int step_plain(struct tree_sender *s)
 	else if (is_sparse(f))
 		data_span(f, &from, &to);
 	if (from > f->at) {
-		rc = pass_hole(s, from);
-		if (rc < 0 || f->at == f->size)
-			return rc;
+		rc = pass_hole(s, from - f->at < TREE_HOLE_MAX ? from : f->at + TREE_HOLE_MAX);
+		if (rc < 0 || f->at < from || f->at == f->size)
+			return rc < 0 ? rc : send_data(s, f->at, s->buffer, 0);
 	}
 	n = read_chunk(s, to);
 	if (n == 0)

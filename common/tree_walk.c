@@ -19,7 +19,9 @@
 #define OPEN_MAX_LEVELS 32 /* folders held open, the deepest ones */
 
 struct level {
-	int fd;      /* -1: closed for now */
+	int fd;    /* -1: closed for now */
+	dev_t dev; /* which folder it is */
+	ino_t ino;
 	char *names; /* each with its NUL */
 	size_t names_len, at;
 	size_t path_len; /* of the walk's path, for this folder */
@@ -138,7 +140,7 @@ static int read_names(int fd, char **out, size_t *out_len)
 	return 0;
 }
 
-static int push(struct tree_walk *w, int fd, char *names, size_t len)
+static int push(struct tree_walk *w, int fd, const struct stat *st, char *names, size_t len)
 {
 	if (w->n_levels == w->levels_room) {
 		size_t room = w->levels_room == 0 ? 32 : w->levels_room * 2;
@@ -152,6 +154,8 @@ static int push(struct tree_walk *w, int fd, char *names, size_t len)
 	if (w->n_levels >= OPEN_MAX_LEVELS)
 		level_close(&w->levels[w->n_levels - OPEN_MAX_LEVELS]);
 	w->levels[w->n_levels++] = (struct level){.fd = fd,
+	    .dev = st->st_dev,
+	    .ino = st->st_ino,
 	    .names = names,
 	    .names_len = len,
 	    .path_len = strlen(w->path),
@@ -191,7 +195,7 @@ static int enter(struct tree_walk *w, const struct tree_name **out)
 		close(fd);
 		return rc == ENOMEM ? TX_ENOMEM : trouble(w, rc, out);
 	}
-	rc = push(w, fd, names, len);
+	rc = push(w, fd, &st, names, len);
 	if (rc < 0) {
 		close(fd);
 		free(names);
@@ -261,13 +265,12 @@ static int look(struct tree_walk *w, int dir_fd, const char *name, bool follow)
 /* Whether going into it would go round in a circle of links. */
 static bool is_above(struct tree_walk *w)
 {
-	struct stat st;
+	const struct stat *st = &w->name.st;
 
 	if (!w->options->follow)
 		return false;
 	for (size_t i = 0; i < w->n_levels; i++)
-		if (w->levels[i].fd >= 0 && fstat(w->levels[i].fd, &st) == 0 &&
-		    st.st_ino == w->name.st.st_ino && st.st_dev == w->name.st.st_dev)
+		if (w->levels[i].ino == st->st_ino && w->levels[i].dev == st->st_dev)
 			return true;
 	return false;
 }
@@ -314,7 +317,16 @@ static int begin_source(struct tree_walk *w)
 		return 0;
 	memcpy(w->path, s->path, len + 1);
 	w->below[0] = '\0';
-	return look(w, s->dir_fd, s->name, w->options->follow);
+	if (s->sys_errno == 0)
+		return look(w, s->dir_fd, s->name, w->options->follow);
+	w->name = (struct tree_name){.path = w->path,
+	    .name = s->name,
+	    .dir_fd = -1,
+	    .source = s,
+	    .below = w->below,
+	    .sys_errno = s->sys_errno,
+	    .what = "read"};
+	return 1;
 }
 
 int tree_walk_next(struct tree_walk *w, const struct tree_name **out)

@@ -20,6 +20,8 @@ struct tree_source {
 	int dir_fd;
 	const char *name;
 	const char *path;
+	int sys_errno; /* not 0: it could not be opened, dir_fd is -1, and only this is told of it
+	                */
 };
 
 struct tree_name {

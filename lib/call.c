@@ -134,6 +134,7 @@ int call_open(struct call *c, struct conn *conn)
 	    .method = c->method->method,
 	    .response = c->method->response,
 	    .server_stream = c->method->server_stream,
+	    .max_message = c->method->max_message,
 	};
 	struct call_link *link = malloc(sizeof(*link));
 	int rc = TX_ENOMEM;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "certs/token.h"
+#include "common/revocation_file.h"
 #include "common/tls.h"
 #include "lib/client.h"
 #include "lib/error.h"
@@ -13,10 +14,9 @@
 #include "lib/request.h"
 #include "telex/v1/certificate.pb-c.h"
 
-#define CSR_MAX         ((size_t)32 << 10)
-#define CHAIN_MAX       ((size_t)64 << 10)
-#define SIGNATURE_MAX   ((size_t)2048)
-#define REVOCATIONS_MAX ((size_t)2 << 20)
+#define CSR_MAX       ((size_t)32 << 10)
+#define CHAIN_MAX     ((size_t)64 << 10)
+#define SIGNATURE_MAX ((size_t)2048)
 
 _Static_assert(TLS_PIN_SIZE == TOKEN_PIN_SIZE, "a token's pin is TLS's");
 
@@ -127,7 +127,7 @@ static const struct question_kind renew_kind = {
 };
 static const struct question_kind revocations_kind = {
     .method = {"telex.v1.CertificateService", "GetRevocations",
-        &telex__v1__get_revocations_response__descriptor, false},
+        &telex__v1__get_revocations_response__descriptor, false, REVOCATION_MESSAGE_MAX},
     .again = true,
     .answer = revocations_answer,
 };
@@ -181,6 +181,7 @@ int telex_enroll(struct telex_client *authority, const char *token, const void *
 	return rc;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the API is what it is */
 int telex_renew(struct telex_client *authority, const char *chain, const void *csr, size_t csr_len,
     const void *signature, size_t signature_len, int64_t timeout_ms,
     void (*each)(const struct telex_certificate *certificate, void *arg), telex_done *done,
@@ -223,9 +224,9 @@ int telex_put_revocations(struct telex_client *client, const char *pem, size_t l
 	Telex__V1__PutRevocationsRequest request = TELEX__V1__PUT_REVOCATIONS_REQUEST__INIT;
 	const struct question_answer to = {.taken = each};
 
-	if (pem == NULL || pem[len] != '\0' || strlen(pem) != len || len > REVOCATIONS_MAX)
+	if (pem == NULL || pem[len] != '\0' || strlen(pem) != len || len > REVOCATION_LIST_MAX)
 		return error_set(error, TELEX_ERROR_USAGE,
-		    "a revocation list is a text of at most %zu bytes", REVOCATIONS_MAX);
+		    "a revocation list is a text of at most %zu bytes", REVOCATION_LIST_MAX);
 	request.revocations = request_text(pem);
 	return question_ask(client, &put_kind, &request.base, timeout_ms, &to, done, arg, error);
 }

@@ -74,8 +74,8 @@ static int load_tls(struct tls_ctx **out, const struct telex_options *o, struct 
 	int rc = -1;
 
 	err_clear(&e);
-	if (tls_read_file(o->certificate_file, &certificate, &m.certificate_len, &e) < 0 ||
-	    tls_read_file(o->key_file, &key, &m.key_len, &e) < 0 ||
+	if (tls_read_pair(o->certificate_file, &certificate, &m.certificate_len, o->key_file, &key,
+	        &m.key_len, &e) < 0 ||
 	    tls_read_file(o->ca_file, &ca, &m.ca_len, &e) < 0) {
 		error_from_err(error, TELEX_ERROR_SYSTEM, &e);
 		goto out;

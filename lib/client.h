@@ -111,6 +111,7 @@ struct call_method {
 	const char *service, *method;
 	const ProtobufCMessageDescriptor *response;
 	bool server_stream;
+	size_t max_message; /* of an answer; 0: GRPC_MAX_MESSAGE */
 };
 
 struct call_ops {

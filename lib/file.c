@@ -157,6 +157,7 @@ int telex_file_list(struct telex_client *client, const char *user, const char *p
     telex_done *done, void *arg, struct telex_error *error)
 {
 	Telex__V1__FileServiceListRequest request = TELEX__V1__FILE_SERVICE_LIST_REQUEST__INIT;
+	Telex__V1__FileIdentity only = TELEX__V1__FILE_IDENTITY__INIT;
 	const struct question_answer to = {.file_entry = each};
 
 	if (file_info_path(&request.path, "path", path, error) < 0)
@@ -169,6 +170,12 @@ int telex_file_list(struct telex_client *client, const char *user, const char *p
 		request.extended_attributes = o->extended_attributes;
 		request.across_mounts = o->across_mounts;
 		request.names_only = o->names_only;
+		if (o->only.inode != 0) {
+			only.inode = o->only.inode;
+			only.device_major = o->only.device_major;
+			only.device_minor = o->only.device_minor;
+			request.only = &only;
+		}
 		if (o->pattern != NULL)
 			request.pattern = request_text(o->pattern);
 	}
@@ -204,6 +211,7 @@ int telex_file_stat_filesystem(struct telex_client *client, const char *user, co
 	    client, &filesystem_kind, &request.base, timeout_ms, &to, done, arg, error);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the API is what it is */
 int telex_file_checksum(struct telex_client *client, const char *user, const char *path,
     enum telex_checksum algorithm, uint64_t offset, uint64_t length, int64_t timeout_ms,
     void (*each)(const void *digest, size_t len, uint64_t bytes, void *arg), telex_done *done,

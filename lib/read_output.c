@@ -8,7 +8,6 @@
  * The reader is freed by its call's end; a callback may cancel it, so whoever calls one holds
  * `busy`.
  */
-#include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,9 +15,11 @@
 #include "common/pb_splice.h"
 #include "common/rpc.h"
 #include "lib/client.h"
+#include "lib/credit.h"
 #include "lib/error.h"
 #include "lib/request.h"
 #include "lib/retry.h"
+#include "lib/watchdog.h"
 
 #define FIELD_OUTPUT      1 /* of ReadOutputResponse */
 #define FIELD_OUTPUT_DATA 4 /* of Output */
@@ -33,10 +34,8 @@ struct telex_reader {
 	enum telex_stream stream; /* 0: both */
 	uint64_t next[2];         /* offset of the next byte wanted, by telex_stream - 1 */
 	bool known[2];            /* that is; else: from the oldest */
-	size_t held;              /* bytes given and not consumed */
-	size_t stale;             /* of these, the first ones: they came with an earlier call */
-	size_t owed;              /* the window credit that the others hold */
-	struct event *watchdog;
+	struct credit credit;     /* in bytes */
+	struct watchdog *watchdog;
 	bool opened;     /* once */
 	int64_t lost_ns; /* since when; 0: it is not lost */
 	bool busy, cancelled, over;
@@ -49,40 +48,8 @@ static struct telex_reader *reader_of(struct call *c)
 
 static void reader_free(struct telex_reader *r)
 {
-	if (r->watchdog != NULL)
-		event_free(r->watchdog);
+	watchdog_free(r->watchdog);
 	free(r);
-}
-
-/* ---- is the agent there? ---- */
-
-static void arm_watchdog(struct telex_reader *r)
-{
-	const struct timeval tv = duration_timeval(r->call.client->heartbeat_ms * NS_PER_MS);
-
-	evtimer_add(r->watchdog, &tv);
-}
-
-static void on_watchdog(evutil_socket_t fd, short what, void *arg)
-{
-	struct telex_reader *r = arg;
-	struct conn *conn = r->call.conn;
-	const int64_t now = clock_monotonic_ns();
-	struct telex_error error;
-	int64_t since;
-
-	(void)fd;
-	(void)what;
-	if (call_rpc(&r->call) == NULL)
-		return;
-	since = conn_ping(conn);
-	arm_watchdog(r);
-	if (since == 0 || now - since <= r->call.client->heartbeat_ms * NS_PER_MS * 5 / 2)
-		return;
-	error_set(&error, TELEX_ERROR_LOST, "the agent at %s has been silent for %.3g s",
-	    r->call.client->address.authority, (double)(now - since) / (double)NS_PER_S);
-	call_fail(&r->call, &error);
-	conn_abandon(conn);
 }
 
 /* ---- the call ---- */
@@ -97,7 +64,7 @@ static void on_opened(struct call *c)
 	int rc;
 
 	r->opened = true;
-	arm_watchdog(r);
+	watchdog_start(r->watchdog);
 	request.process_id = r->process_id;
 	request.stream = (Telex__V1__OutputStream)r->stream;
 	from.stdout_offset = r->known[0] ? r->next[0] : UINT64_MAX;
@@ -118,8 +85,7 @@ static void give(struct telex_reader *r, enum telex_stream stream, uint64_t offs
 {
 	r->next[stream - 1] = offset + span->data_len;
 	r->known[stream - 1] = true;
-	r->held += span->data_len;
-	r->owed += size;
+	credit_give(&r->credit, span->data_len, size);
 	r->busy = true;
 	r->output(r, stream, offset, span->data, span->data_len, r->arg);
 	r->busy = false;
@@ -174,8 +140,7 @@ static bool may_come_back(struct telex_reader *r, const struct telex_error *erro
 	if (r->lost_ns == 0)
 		r->lost_ns = now;
 	r->call.give_up_ns = r->lost_ns + reconnect_ns;
-	r->stale = r->held;
-	r->owed = 0;
+	credit_lost(&r->credit);
 	return now < r->call.give_up_ns;
 }
 
@@ -229,7 +194,7 @@ static struct telex_reader *reader_new(struct event_base *base, const struct tel
 	r->next[0] = read->stdout_offset;
 	r->next[1] = read->stderr_offset;
 	r->known[0] = r->known[1] = read->from == TELEX_FROM_OFFSET;
-	r->watchdog = evtimer_new(base, on_watchdog, r);
+	r->watchdog = watchdog_new(base, &r->call);
 	if (r->watchdog != NULL)
 		return r;
 	reader_free(r);
@@ -267,20 +232,8 @@ int telex_read_output(struct telex_client *client, struct telex_reader **out,
 void telex_reader_consumed(struct telex_reader *r, size_t n)
 {
 	struct rpc_call *rpc = call_rpc(&r->call);
-	size_t old, fresh, of, credit = 0;
+	size_t credit = credit_take(&r->credit, n);
 
-	if (n > r->held)
-		n = r->held;
-	old = n < r->stale ? n : r->stale;
-	fresh = n - old;
-	of = r->held - r->stale;
-	if (fresh == of)
-		credit = r->owed;
-	else if (fresh > 0)
-		credit = (size_t)((unsigned __int128)r->owed * fresh / of);
-	r->stale -= old;
-	r->held -= n;
-	r->owed -= credit;
 	if (rpc != NULL && credit > 0)
 		rpc_credit(rpc, credit);
 }

@@ -32,6 +32,17 @@ bool retry_elsewhere(const struct telex_error *error)
 	           strcmp(error->reason, "KEEPER_GONE") == 0);
 }
 
+bool retry_died(const struct telex_error *error)
+{
+	return error->kind == TELEX_ERROR_STATUS && strcmp(error->reason, "HELPER_DIED") == 0;
+}
+
+bool retry_busy(const struct telex_error *error)
+{
+	return retry_died(error) ||
+	       (error->kind == TELEX_ERROR_STATUS && strcmp(error->reason, "UPLOAD_BUSY") == 0);
+}
+
 bool retry_undone(const struct telex_error *error)
 {
 	return error->kind == TELEX_ERROR_STATUS && error->code == RPC_UNAVAILABLE &&

@@ -12,7 +12,12 @@
 bool retry_may_pass(const struct telex_error *error);
 /* An agent that says so is to be asked again on another connection. */
 bool retry_elsewhere(const struct telex_error *error);
-/* The same, and what was asked is certainly not done. */
+/* The process that works on a file has died: of what it is asked, if it does so each time. */
+bool retry_died(const struct telex_error *error);
+/* That, or another one still holds the file: one whose connection was lost may have to write for
+ * long before it notices. */
+bool retry_busy(const struct telex_error *error);
+/* As retry_elsewhere, and what was asked is certainly not done. */
 bool retry_undone(const struct telex_error *error);
 
 /*

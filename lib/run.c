@@ -86,7 +86,7 @@ static void finish(struct telex_run *run, const struct telex_exit *exit)
 
 static bool all_consumed(const struct telex_run *run)
 {
-	return run->out[0].held == 0 && run->out[1].held == 0;
+	return run->out[0].credit.held == 0 && run->out[1].credit.held == 0;
 }
 
 void run_exited(struct telex_run *run, const struct telex_exit *exit)
@@ -258,7 +258,7 @@ static int heartbeat_of(int64_t wanted, int64_t *ms, struct telex_error *error)
 static int run_prepare(
     struct telex_run *run, struct telex_client *client, bool stdin_pipe, struct telex_error *error)
 {
-	run->in = stdin_queue_new();
+	run->in = stdin_queue_new(STDIN_QUEUE_ROOM);
 	run->flush = event_new(client->base, -1, 0, run_send_on_flush, run);
 	run->acks = evtimer_new(client->base, run_send_on_acks, run);
 	run->watchdog = evtimer_new(client->base, on_watchdog, run);

@@ -19,6 +19,7 @@
 
 #include "common/duration.h"
 #include "lib/client.h"
+#include "lib/credit.h"
 #include "lib/run_request.h"
 #include "lib/telex.h"
 
@@ -30,11 +31,9 @@ struct stdin_queue;
 #define RUN_ACK_AGAIN_NS (3 * NS_PER_S) /* for an exit whose connection was lost */
 
 struct run_output {
-	uint64_t next;  /* offset of the next byte wanted */
-	uint64_t acked; /* the agent knows that everything before is dealt with */
-	size_t held;    /* bytes delivered and not consumed: the last ones before next */
-	size_t stale;   /* of these, the first ones: they came with an earlier call */
-	size_t owed;    /* the window credit that the others hold */
+	uint64_t next;        /* offset of the next byte wanted */
+	uint64_t acked;       /* the agent knows that everything before is dealt with */
+	struct credit credit; /* in bytes: what is held are the last ones before next */
 	bool eof;
 	bool begun;       /* false: an attachment that does not know yet where it begins */
 	bool from_oldest; /* the next call begins with the oldest byte held: what we want is not */

@@ -82,12 +82,13 @@ static void receive_output(struct telex_run *run, struct chunk c, size_t size)
 	skip = o->next - c.offset;
 	if (skip > c.len)
 		skip = c.len;
-	c.data += skip;
-	c.len -= (size_t)skip;
+	if (skip > 0) { /* there may be no bytes at all */
+		c.data += skip;
+		c.len -= (size_t)skip;
+	}
 	if (c.len > 0) {
 		o->next += c.len;
-		o->held += c.len;
-		o->owed += size;
+		credit_give(&o->credit, c.len, size);
 	} else {
 		rpc_credit(rpc, size);
 		if (!c.eof || o->eof)

@@ -91,8 +91,7 @@ static void forget_call(struct telex_run *run)
 	for (size_t i = 0; i < 2; i++) {
 		struct run_output *o = &run->out[i];
 
-		o->stale = o->held;
-		o->owed = 0;
+		credit_lost(&o->credit);
 		o->acked = o->next;
 	}
 	run->here = run->in_ready = run->excused = false;

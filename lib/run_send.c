@@ -125,7 +125,7 @@ void telex_run_write_eof(struct telex_run *run)
 
 uint64_t run_consumed(const struct run_output *o)
 {
-	return o->next - o->held;
+	return o->next - o->credit.held;
 }
 
 /* After a resume the agent counts from there: what is held from before is not said again. */
@@ -159,24 +159,7 @@ void run_send_on_acks(evutil_socket_t fd, short what, void *arg)
 /* The caller holds so much that the agent may be unable to send even a heartbeat. */
 bool run_holds_back(const struct telex_run *run)
 {
-	return run->out[0].owed + run->out[1].owed >= CONN_STREAM_WINDOW / 2;
-}
-
-/* Takes n bytes out of the account of o; returns the window credit that comes free. */
-static size_t settle(struct run_output *o, size_t n)
-{
-	size_t old = n < o->stale ? n : o->stale;
-	size_t fresh = n - old, of = o->held - o->stale;
-	size_t credit = 0;
-
-	if (fresh == of)
-		credit = o->owed;
-	else if (fresh > 0)
-		credit = (size_t)((unsigned __int128)o->owed * fresh / of);
-	o->stale -= old;
-	o->held -= n;
-	o->owed -= credit;
-	return credit;
+	return run->out[0].credit.owed + run->out[1].credit.owed >= CONN_STREAM_WINDOW / 2;
 }
 
 void telex_run_consumed(struct telex_run *run, enum telex_stream stream, size_t n)
@@ -189,13 +172,11 @@ void telex_run_consumed(struct telex_run *run, enum telex_stream stream, size_t 
 	if (run->detached || (stream != TELEX_STDOUT && stream != TELEX_STDERR))
 		return;
 	o = &run->out[stream - 1];
-	if (n > o->held)
-		n = o->held;
-	if (n == 0)
+	if (n == 0 || o->credit.held == 0)
 		return;
 	if (run_holds_back(run))
 		run->heard_ns = clock_monotonic_ns();
-	credit = settle(o, n);
+	credit = credit_take(&o->credit, n);
 	if (rpc != NULL && credit > 0)
 		rpc_credit(rpc, credit);
 	if (run->exit != NULL) {

@@ -26,6 +26,7 @@ TAILQ_HEAD(block_list, block);
 struct stdin_queue {
 	struct block_list blocks;
 	uint64_t acked, sent, end;
+	size_t room;
 	bool closed;
 };
 
@@ -42,12 +43,14 @@ static void block_release(const void *data, size_t len, void *arg)
 	block_unref(arg);
 }
 
-struct stdin_queue *stdin_queue_new(void)
+struct stdin_queue *stdin_queue_new(size_t room)
 {
 	struct stdin_queue *q = calloc(1, sizeof(*q));
 
-	if (q != NULL)
-		TAILQ_INIT(&q->blocks);
+	if (q == NULL)
+		return NULL;
+	TAILQ_INIT(&q->blocks);
+	q->room = room;
 	return q;
 }
 
@@ -91,7 +94,7 @@ static struct block *block_to_fill(struct stdin_queue *q, size_t wanted)
 int stdin_queue_put(struct stdin_queue *q, const void *data, size_t len, size_t *taken)
 {
 	const uint8_t *from = data;
-	size_t room = STDIN_QUEUE_ROOM - stdin_queue_held(q);
+	size_t room = q->room - stdin_queue_held(q);
 
 	*taken = 0;
 	if (q->closed) {

@@ -86,8 +86,9 @@ struct telex_options {
 	const char *address;     /* "host", "host:port", "[v6]:port"; the host must be named in the
 	                            agent's certificate */
 	const char *server_name; /* the name to check instead of the host; NULL: the host */
-	const char *certificate_file, *key_file, *ca_file; /* PEM */
-	int64_t connect_timeout_ms;                        /* name, TCP and TLS together; 0: 10 s */
+	/* PEM. A key that others than its owner may read or write is refused. */
+	const char *certificate_file, *key_file, *ca_file;
+	int64_t connect_timeout_ms; /* name, TCP and TLS together; 0: 10 s */
 	/*
 	 * For how long a run that has lost its connection tries to come back, with jittered
 	 * back-off; 0: 60 s, negative: not at all, at most a day. It goes on where it was: no byte
@@ -654,6 +655,12 @@ TELEX_API int telex_file_stat(struct telex_client *client, const char *user, con
     void (*each)(const struct telex_file *file, void *arg), telex_done *done, void *arg,
     struct telex_error *error);
 
+/* Which file it is, whatever its path means by now: of struct telex_file. */
+struct telex_file_identity {
+	uint64_t inode; /* 0: any */
+	uint32_t device_major, device_minor;
+};
+
 struct telex_list_options {
 	bool hidden;         /* also what begins with "." */
 	uint32_t depth;      /* 0 and 1: the folder's own entries; UINT32_MAX: all */
@@ -662,6 +669,9 @@ struct telex_list_options {
 	bool extended_attributes;
 	bool across_mounts;
 	bool names_only; /* and types */
+	/* The folder must be this one, else ABORTED (CHANGED): for who goes down from one list to
+	 * the next, so that no link in a folder's place is followed. */
+	struct telex_file_identity only;
 };
 /* each() for every entry as it comes; failure is NULL, or says what could not be looked at, and
  * file has what is known of it. A list that has begun is not asked for again. */
@@ -770,8 +780,12 @@ struct telex_file_reader;
  * The bytes of a file or of a range of it, in order, then done(), which frees the reader. output():
  * the bytes live during the call; when they are where they belong, now or later, say so with
  * telex_file_reader_consumed: until then the agent waits. A hole comes as zeros. end(): the file as
- * it was when the last byte had been read, and whether it was changed meanwhile; may be NULL. A
- * connection that is lost once bytes have come ends it: the file may be another by then.
+ * it was when the last byte had been read, and whether it was changed meanwhile; may be NULL.
+ *
+ * A lost connection and a telex-files that dies are come back from for as long as a run's
+ * (telex_options.reconnect_ms), at the byte. A file that was changed or replaced meanwhile ends it
+ * with reason CHANGED: what came is of one state of the file. done() without an error: all that
+ * came has the SHA-256 of what the agent has read; else its reason is CHECKSUM.
  */
 TELEX_API int telex_file_read(struct telex_client *client, struct telex_file_reader **out,
     const struct telex_file_read *read,
@@ -783,6 +797,71 @@ TELEX_API void telex_file_reader_consumed(struct telex_file_reader *reader, size
 /* No callback comes any more; frees it. Allowed in output() and end(), and nothing in done(). NULL
  * is allowed. */
 TELEX_API void telex_file_reader_cancel(struct telex_file_reader *reader);
+
+/* What is left out has its default. */
+struct telex_file_write {
+	const char *user, *path;
+	bool set_mode; /* else: that of the file it replaces, or 0666 less the umask 022 */
+	uint32_t mode; /* 0 to 07777 */
+	bool set_modified;
+	int64_t modified_ns;        /* since the epoch */
+	enum telex_replace replace; /* NEVER: a file that is there is FILE_EXISTS */
+	/*
+	 * To the end of the file that is there, as >> does; where none is, it is made. Not atomic:
+	 * others see it grow. A connection that is lost ends it, and what has come by then stays.
+	 */
+	bool append;
+};
+
+/* What was written; lives during done(). */
+struct telex_file_written {
+	uint64_t size;         /* of the whole file, in bytes */
+	const uint8_t *sha256; /* of what was sent, 32 bytes */
+};
+
+struct telex_file_writer;
+
+struct telex_file_write_ops {
+	/* There is room again after telex_file_writer_write took less than all. */
+	void (*room)(struct telex_file_writer *writer, void *arg);
+	/* The connection or what serves us on the agent is lost, and it tries to come back; then,
+	 * that it goes on where the agent is. Bytes are taken all the while, as long as there is
+	 * room. May be NULL. */
+	void (*interrupted)(
+	    struct telex_file_writer *writer, const struct telex_error *why, void *arg);
+	void (*resumed)(struct telex_file_writer *writer, void *arg);
+	/* The end, once, last; the writer is freed after it returns. Exactly one of written and
+	 * error is given. written: the file is whole, durable and in its place, and the agent has
+	 * the SHA-256 of what was sent. error: what was at `path` is as it was, but where the
+	 * message says that this is not known, and with `append`. */
+	void (*done)(struct telex_file_writer *writer, const struct telex_file_written *written,
+	    const struct telex_error *error, void *arg);
+};
+
+/*
+ * Writes a file on the agent from bytes of which nobody knows how many will come: into a temporary
+ * file beside it, which takes its place at the end, at once. A lost connection, a worker or a
+ * telex-files that dies, and an agent that is started again are come back from for as long as a
+ * run's (telex_options.reconnect_ms), at the byte; the bytes are asked for only once, and at most
+ * 9 MiB of them are held. A disk that is slow makes telex_file_writer_write take less.
+ *
+ * write and ops are copied; ops->room and ops->done must be there. 0, or -1 and *error; then no
+ * callback comes.
+ */
+TELEX_API int telex_file_write(struct telex_client *client, struct telex_file_writer **out,
+    const struct telex_file_write *write, const struct telex_file_write_ops *ops, void *arg,
+    struct telex_error *error);
+/* Takes up to len bytes (they are copied) and returns how many; less than len: wait for room().
+ * After telex_file_writer_end, and when it is ending, all is taken and dropped. */
+TELEX_API size_t telex_file_writer_write(
+    struct telex_file_writer *writer, const void *data, size_t len);
+/* The file is whole: done() follows. */
+TELEX_API void telex_file_writer_end(struct telex_file_writer *writer);
+/* Gives it up; no callback comes any more. Before telex_file_writer_end, nothing of it stays on the
+ * agent (also of what was appended, unless somebody else appended, too), as far as the agent is
+ * there to hear it; after it, the file may be in its place or not. telex_client_free sees to it
+ * that the word goes out. Allowed in callbacks, and nothing in done(). NULL is allowed. */
+TELEX_API void telex_file_writer_cancel(struct telex_file_writer *writer);
 
 /* ---- trees ---- */
 
@@ -804,12 +883,12 @@ struct telex_transfer_options {
 	/* put: local ones, get: the agent's; files and folders, NULL-terminated. A link that is
 	 * named here is followed. */
 	const char *const *sources;
-	/* Where it goes. Of several sources: a folder that is there. Of one: where `target` is a
+	/* Where it goes. Of several sources: a folder. Of one: where `target` is a
 	 * folder, into it, under the source's last component; else it becomes `target`. */
 	const char *target;
 	bool contents; /* one source, and it becomes `target` itself, as a folder its contents */
-	bool into;     /* target must be a folder that is there */
-	bool parents;  /* missing parents of target are made */
+	bool into;     /* target must be a folder */
+	bool parents;  /* missing parents of target are made, and a target that must be a folder */
 	enum telex_check check;
 	/* The content of small files goes only when the receiver wants it: for trees of which most
 	 * is there already. */
@@ -826,6 +905,9 @@ struct telex_transfer_options {
 	const struct telex_tree_filter *filters;
 	size_t n_filters;
 	uint64_t rate; /* bytes a second, of content, on the average; 0: no limit */
+	/* The sender counts ahead, and TELEX_TRANSFER_TOTALS comes. Of files with several names it
+	 * counts one, where hard_links is set. */
+	bool totals;
 };
 
 enum telex_transfer_event {
@@ -835,7 +917,7 @@ enum telex_transfer_event {
 	TELEX_TRANSFER_UNCHANGED, /* it was there: path, size, folder */
 	TELEX_TRANSFER_REMOVED,   /* path */
 	TELEX_TRANSFER_FAILED,    /* path, reason, message; the others go on */
-	TELEX_TRANSFER_TOTALS,    /* how much there will be, as far as known: files, bytes */
+	TELEX_TRANSFER_TOTALS,    /* how much there will be: files, bytes, complete */
 	TELEX_TRANSFER_LOST,      /* the connection is lost, it tries to come back: message */
 	TELEX_TRANSFER_BACK,      /* it is back */
 };
@@ -845,6 +927,7 @@ struct telex_transfer_note {
 	const char *path; /* below the target; "" is that itself */
 	bool folder;
 	uint64_t size, bytes, files;
+	bool complete; /* TOTALS: that is all; else, so far, and it comes again */
 	const char *reason, *message;
 };
 
@@ -884,6 +967,142 @@ TELEX_API int telex_get_tree(struct telex_client *client, struct telex_transfer 
     struct telex_error *error);
 /* Stops it; no callback comes any more. Allowed in callbacks. NULL is allowed. */
 TELEX_API void telex_transfer_cancel(struct telex_transfer *transfer);
+
+/* ---- watching ---- */
+
+/* What has happened to a path: bits, by the numbers of telex.v1.ChangeKind. Several may come
+ * together. */
+enum telex_change_kind {
+	TELEX_CHANGE_CREATED = 1 << 1,    /* it was made, or came by a rename */
+	TELEX_CHANGE_MODIFIED = 1 << 2,   /* its content */
+	TELEX_CHANGE_CLOSED = 1 << 3,     /* one that had it open for writing has closed it */
+	TELEX_CHANGE_ATTRIBUTES = 1 << 4, /* mode, owner, times, extended attributes, links */
+	TELEX_CHANGE_DELETED = 1 << 5,    /* removed or renamed, with all below it */
+	TELEX_CHANGE_MOVED = 1 << 6,      /* a rename: moved_from or moved_to */
+	TELEX_CHANGE_ROOT_GONE = 1 << 7,  /* the root itself; with the path "" */
+	TELEX_CHANGE_ROOT_BACK = 1 << 8,
+};
+#define TELEX_CHANGE_ALL 0x1fe
+
+/* A path's state now, and all that has happened to it since it was last told. */
+struct telex_change {
+	size_t root;      /* which of the options' paths */
+	const char *path; /* below that: "a/b", never with a "." or ".." in it; "": the root */
+	unsigned kinds;
+	bool exists; /* what is there now: `type` to `modified_ns` */
+	enum telex_file_type type;
+	uint32_t mode; /* 0 to 07777 */
+	uint64_t size, inode;
+	int64_t modified_ns; /* since the epoch, as time_ns */
+	/* MOVED, and known: the other name, below paths[moved_root]; else NULL. */
+	const char *moved_from, *moved_to;
+	size_t moved_root;
+	uint32_t count;  /* how often something happened to it: at least 1 */
+	int64_t time_ns; /* when the agent saw the last of it */
+	uint64_t order;  /* within a batch: the larger, the later */
+};
+
+/* What is left out (0, NULL, false) has its default. */
+struct telex_watch_options {
+	const char *user; /* on the agent; NULL: its default */
+	/* Files and folders, NULL-terminated: 1 to 64. */
+	const char *const *paths;
+	bool recursive; /* all below them; else folders' own entries */
+	uint32_t depth; /* with recursive: how deep; 1: own entries, 0: all */
+	/* Patterns as in telex_tree_filter, against the path below the root, NULL-terminated; NULL:
+	 * none. What an exclude matches is not watched, with all below it; where there are
+	 * includes, only what one of them matches is told. */
+	const char *const *include, *const *exclude;
+	unsigned kinds;     /* only changes with one of these, and these kinds of them; 0: all */
+	bool across_mounts; /* also other file systems below a root */
+	bool allow_remote;  /* also where other machines may change files unseen: by looking at
+	                       intervals */
+	bool wait;          /* for roots that are not there */
+	const char *since;  /* go on from this clock; NULL: from now on */
+	bool state;         /* without since: first all that is there */
+	/* A batch is held back until nothing has changed for so long, 0 to 1 hour; 0: not. But no
+	 * longer than max_delay_ms after its first change, 0: 10 times settle_ms. */
+	int64_t settle_ms, max_delay_ms;
+};
+
+struct telex_watch_armed {
+	const char *clock; /* where the changes to come begin */
+	/* The changes to come begin with all that is there, each CREATED; what was known is void.
+	 */
+	bool fresh_instance;
+	uint64_t folders, entries; /* that are watched; that are known */
+	const char *backend;       /* "inotify", "fanotify" */
+};
+
+/* The same numbers as telex.v1.WatchRescan.Reason. */
+enum telex_rescan_reason {
+	TELEX_RESCAN_UNKNOWN = 0,
+	TELEX_RESCAN_OVERFLOW = 1,  /* the kernel's queue was full */
+	TELEX_RESCAN_RESTARTED = 2, /* what watches was started anew */
+	TELEX_RESCAN_ROOT_BACK = 3  /* a root that was gone is there again */
+};
+
+struct telex_rescan {
+	enum telex_rescan_reason reason;
+	bool done;         /* false: it begins */
+	int64_t waited_ms; /* of overflows one after the other: before it began */
+};
+
+struct telex_watch;
+
+struct telex_watch_ops {
+	/* Everything is watched: what happens from now on is told. Before any change; and again
+	 * after `interrupted`. May be NULL. */
+	void (*armed)(struct telex_watch *watch, const struct telex_watch_armed *armed, void *arg);
+	/*
+	 * Changes, in order: to keep a tree, for each one drop the path and all below it where
+	 * kinds has DELETED, then put its state where it exists. clock: with these the batch is
+	 * whole, and the tree is the one at this clock; NULL: more of it follow. n may be 0 with a
+	 * clock. They live during the call; when they are dealt with, now or later, say so with
+	 * telex_watch_consumed: until then the agent waits, and joins what happens meanwhile.
+	 */
+	void (*changes)(struct telex_watch *watch, const struct telex_change *changes, size_t n,
+	    const char *clock, void *arg);
+	/* Something may have been missed: the agent looks through the folders, and what differs
+	 * comes as changes before `done` is said. May be NULL. */
+	void (*rescan)(struct telex_watch *watch, const struct telex_rescan *rescan, void *arg);
+	/* The answer to telex_watch_sync. May be NULL. */
+	void (*synced)(struct telex_watch *watch, uint64_t id, const char *clock, void *arg);
+	/* Something below paths[root] cannot be watched as it was asked for; the rest is. reason:
+	 * FILE_DENIED, WATCH_LIMIT, … as WatchWarning in watch.proto. May be NULL. */
+	void (*warning)(struct telex_watch *watch, size_t root, const char *path,
+	    const struct telex_file_failure *failure, void *arg);
+	/* The connection is lost, or what watches on the agent has ended, and it tries to come
+	 * back: `armed` follows, or done. May be NULL. */
+	void (*interrupted)(struct telex_watch *watch, const struct telex_error *why, void *arg);
+	/* The end, once, last; the watch is freed after it returns. error NULL: after
+	 * telex_watch_end. */
+	void (*done)(struct telex_watch *watch, const struct telex_error *error, void *arg);
+};
+
+/*
+ * Watches files and folders on the agent, until it is cancelled. A lost connection, a worker or a
+ * watching process that dies are come back from for as long as a run's
+ * (telex_options.reconnect_ms), with the last clock: nothing that happened meanwhile is missed.
+ * What had come of a batch that was not whole comes again; where the agent cannot go on from the
+ * clock (it was started anew), `armed` says fresh_instance, and all that is there comes.
+ *
+ * options and ops are copied, with all that they point to; ops->changes and ops->done must be
+ * there. 0, or -1 and *error; then no callback comes.
+ */
+TELEX_API int telex_watch(struct telex_client *client, struct telex_watch **out,
+    const struct telex_watch_options *options, const struct telex_watch_ops *ops, void *arg,
+    struct telex_error *error);
+/* n changes, the oldest that were given, are dealt with. */
+TELEX_API void telex_watch_consumed(struct telex_watch *watch, size_t n);
+/* Asks for `synced`: all that happened before it is answered has been told. 0, or -1: 64 are not
+ * answered yet, or it is ending. */
+TELEX_API int telex_watch_sync(struct telex_watch *watch, uint64_t id);
+/* What has happened by now is still told, then done() with no error. */
+TELEX_API void telex_watch_end(struct telex_watch *watch);
+/* No callback comes any more; frees it. Allowed in callbacks, and nothing in done(). NULL is
+ * allowed. */
+TELEX_API void telex_watch_cancel(struct telex_watch *watch);
 
 #ifdef __cplusplus
 }

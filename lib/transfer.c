@@ -12,6 +12,7 @@
 #include "lib/error.h"
 #include "lib/request.h"
 #include "lib/retry.h"
+#include "lib/watchdog.h"
 
 #define STEPS      16 /* before others have their turn */
 #define RATE_AHEAD (NS_PER_S / 20)
@@ -102,6 +103,7 @@ static int copy_options(struct telex_transfer *t, const struct telex_transfer_op
 	to->follow = o->follow;
 	to->compress = o->compress;
 	to->eager = !o->lazy;
+	to->totals = o->totals;
 	return 0;
 }
 
@@ -110,6 +112,7 @@ static void transfer_free(struct telex_transfer *t)
 	tree_sender_free(t->sender);
 	tree_receiver_free(t->receiver);
 	transfer_paths_close(&t->paths);
+	free(t->base);
 	tree_set_free(t->set);
 	for (size_t i = 0; i < t->tree.n_filters; i++) {
 		free(t->tree.filters[i]->pattern);
@@ -121,8 +124,7 @@ static void transfer_free(struct telex_transfer *t)
 	free((char *)(uintptr_t)t->o.target);
 	if (t->turn != NULL)
 		event_free(t->turn);
-	if (t->watchdog != NULL)
-		event_free(t->watchdog);
+	watchdog_free(t->watchdog);
 	free(t);
 }
 
@@ -179,7 +181,7 @@ void transfer_note(const struct tree_note *n, void *arg)
 			return;
 		note.event = TELEX_TRANSFER_DONE;
 		t->deaths = 0;
-		t->summary.files += !n->folder;
+		t->summary.files += !n->folder && !n->link;
 		t->summary.bytes += n->size;
 		break;
 	case TREE_NOTE_UNCHANGED:
@@ -195,6 +197,7 @@ void transfer_note(const struct tree_note *n, void *arg)
 	case TREE_NOTE_TOTALS:
 		note.event = TELEX_TRANSFER_TOTALS;
 		note.files = n->size;
+		note.complete = n->complete;
 		break;
 	case TREE_NOTE_FAILED:
 		on_failed(t, n, &note);
@@ -294,6 +297,8 @@ static void pay(struct telex_transfer *t, struct rpc_call *rpc)
 static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
 	struct telex_transfer *t = arg;
+	/* After what else has happened: what is made active has its turn before that. */
+	static const struct timeval at_once = {0};
 	struct rpc_call *rpc = call_rpc(&t->call);
 	struct err e = {0};
 	int rc = 1;
@@ -315,36 +320,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	if (rc < 0)
 		fail(t, rc, &e);
 	else if (rc > 0)
-		transfer_schedule(t);
-}
-
-static void arm_watchdog(struct telex_transfer *t)
-{
-	const struct timeval tv = duration_timeval(t->call.client->heartbeat_ms * NS_PER_MS);
-
-	evtimer_add(t->watchdog, &tv);
-}
-
-static void on_watchdog(evutil_socket_t fd, short what, void *arg)
-{
-	struct telex_transfer *t = arg;
-	struct conn *conn = t->call.conn;
-	const int64_t now = clock_monotonic_ns();
-	struct telex_error error;
-	int64_t since;
-
-	(void)fd;
-	(void)what;
-	if (call_rpc(&t->call) == NULL)
-		return;
-	since = conn_ping(conn);
-	arm_watchdog(t);
-	if (since == 0 || now - since <= t->call.client->heartbeat_ms * NS_PER_MS * 5 / 2)
-		return;
-	error_set(&error, TELEX_ERROR_LOST, "the agent at %s has been silent for %.3g s",
-	    t->call.client->address.authority, (double)(now - since) / (double)NS_PER_S);
-	call_fail(&t->call, &error);
-	conn_abandon(conn);
+		event_add(t->turn, &at_once);
 }
 
 /* ---- the call ---- */
@@ -365,7 +341,7 @@ static void on_opened(struct call *c)
 	struct telex_error error;
 
 	t->opened = true;
-	arm_watchdog(t);
+	watchdog_start(t->watchdog);
 	if (t->side->begin(t, &error) < 0)
 		call_fail(c, &error);
 }
@@ -407,21 +383,14 @@ static void on_raw(struct call *c, const uint8_t *msg, size_t len)
 	transfer_schedule(t);
 }
 
-/* Somebody else may still hold what we were writing, or has just let go of it. */
-static bool is_busy(const struct telex_error *error)
-{
-	return error->kind == TELEX_ERROR_STATUS && (strcmp(error->reason, "HELPER_DIED") == 0 ||
-	                                                strcmp(error->reason, "UPLOAD_BUSY") == 0);
-}
-
 static bool may_come_back(struct telex_transfer *t, const struct telex_error *error)
 {
 	const int64_t reconnect_ns = t->call.client->reconnect_ns, now = clock_monotonic_ns();
 	struct telex_transfer_note note = {.event = TELEX_TRANSFER_LOST, .message = error->message};
 
-	if (!t->opened || reconnect_ns < 0 || (!retry_may_pass(error) && !is_busy(error)))
+	if (!t->opened || reconnect_ns < 0 || (!retry_may_pass(error) && !retry_busy(error)))
 		return false;
-	if (is_busy(error) && ++t->deaths > DEATHS_MAX)
+	if (retry_died(error) && ++t->deaths > DEATHS_MAX)
 		return false;
 	if (t->lost_ns == 0) {
 		t->lost_ns = now;
@@ -509,7 +478,7 @@ static int start(struct telex_client *client, struct telex_transfer **out,
 	t->arg = arg;
 	t->side = side;
 	t->turn = evtimer_new(client->base, on_turn, t);
-	t->watchdog = evtimer_new(client->base, on_watchdog, t);
+	t->watchdog = watchdog_new(client->base, &t->call);
 	if (copy_options(t, o) < 0 || t->turn == NULL || t->watchdog == NULL ||
 	    tree_set_new(&t->set) < 0) {
 		transfer_free(t);

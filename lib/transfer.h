@@ -13,6 +13,8 @@
 #include "lib/client.h"
 #include "lib/transfer_paths.h"
 
+struct watchdog;
+
 struct telex_transfer {
 	struct call call;
 	struct telex_transfer_options o; /* its own copies */
@@ -24,8 +26,8 @@ struct telex_transfer {
 	char id[33];                 /* the same when the same is typed again */
 	struct tree_set *set;        /* what is done */
 	struct telex_transfer_summary summary;
-	struct event *turn;     /* does a bit more */
-	struct event *watchdog; /* asks whether the agent is there */
+	struct event *turn; /* does a bit more */
+	struct watchdog *watchdog;
 	/* Of the session: */
 	struct tree_sender *sender;
 	struct tree_receiver *receiver;
@@ -33,6 +35,7 @@ struct telex_transfer {
 	bool ended;                 /* our half is closed: all is done */
 	struct telex_error failure; /* why we end it; kind OK: we do not */
 	/* Of all: */
+	char *base; /* put: what the target is, as the agent said first; NULL: it has not */
 	bool opened;     /* once */
 	int64_t lost_ns; /* since when; 0: it is not lost */
 	int64_t paid_ns; /* with a rate: what went is paid for until then */

@@ -34,6 +34,7 @@ static int begin_engine(struct telex_transfer *t)
 	struct tree_receiver_config cfg = {.options = &t->tree,
 	    .parent_fd = t->paths.parent_fd,
 	    .name = t->paths.name,
+	    .title = t->o.target,
 	    .target_fd = t->paths.target_fd,
 	    .umask = current_umask(),
 	    .special = t->o.keep_special_bits ? SPECIAL_BITS : 0,

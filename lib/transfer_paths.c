@@ -55,35 +55,46 @@ static const char *cut(char *path, const char **name)
 
 /* ---- put ---- */
 
-/* What it really is, so that a link that is named is followed, once. */
-static int open_source(struct tree_source *s, const char *path, struct telex_error *error)
+/* What it really is, so that a link that is named is followed, once. 0, or an errno. */
+static int open_source(struct tree_source *s, const char *path)
 {
 	char *real = realpath(path, NULL);
 	const char *folder, *name;
-	char *own;
 	int saved;
 
-	s->dir_fd = -1;
 	if (real == NULL)
-		return failed(error, errno, path, "");
+		return errno;
 	folder = cut(real, &name);
-	own = strdup(name);
+	s->name = strdup(name);
 	s->dir_fd = open(folder, FOLDER_FLAGS);
 	saved = errno;
 	/* A folder that may be searched, but not read, does for one file. */
 	if (s->dir_fd < 0 && saved == EACCES)
 		s->dir_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	free(real);
-	s->name = own;
-	if (own == NULL)
-		return error_no_memory(error);
-	return s->dir_fd < 0 ? failed(error, saved, path, "") : 0;
+	if (s->name == NULL)
+		return ENOMEM;
+	return s->dir_fd < 0 ? saved : 0;
+}
+
+/* What it is called in the tree. False: out of memory. */
+static bool name_source(struct tree_source *s, const char *path, bool beside)
+{
+	if (s->name == NULL)
+		s->name = strdup("."); /* it could not be opened */
+	s->path = beside ? transfer_last(path) : strdup("");
+	/* "." and "..": by what they are called where they are. */
+	if (beside && s->name != NULL && s->path != NULL && s->path[0] == '\0') {
+		free((char *)(uintptr_t)s->path);
+		s->path = strdup(strcmp(s->name, ".") != 0 ? s->name : "root");
+	}
+	return s->name != NULL && s->path != NULL;
 }
 
 int transfer_open_sources(struct transfer_paths *p, const struct telex_transfer_options *o,
     bool beside, struct telex_error *error)
 {
-	size_t n = 0;
+	size_t n = 0, opened = 0;
 
 	while (o->sources[n] != NULL)
 		n++;
@@ -96,23 +107,26 @@ int transfer_open_sources(struct transfer_paths *p, const struct telex_transfer_
 	for (size_t i = 0; i < n; i++) {
 		struct tree_source *s = &p->sources[i];
 
-		if (open_source(s, o->sources[i], error) < 0)
-			return -1;
-		s->path = beside ? transfer_last(o->sources[i]) : strdup("");
-		if (s->path == NULL)
+		s->sys_errno = open_source(s, o->sources[i]);
+		opened += s->sys_errno == 0;
+		if (s->sys_errno == ENOMEM || !name_source(s, o->sources[i], beside))
 			return error_no_memory(error);
-		/* "." and "..": by what they are called where they are. */
-		if (beside && s->path[0] == '\0') {
-			free((char *)(uintptr_t)s->path);
-			s->path = strdup(strcmp(s->name, ".") != 0 ? s->name : "root");
-			if (s->path == NULL)
-				return error_no_memory(error);
-		}
 	}
-	return 0;
+	/* One of several that is not there is told with the others' files. */
+	return opened > 0 ? 0 : failed(error, p->sources[0].sys_errno, o->sources[0], "");
 }
 
 /* ---- get ---- */
+
+/* "." and "/" have none. */
+static bool has_name(const char *source)
+{
+	char *last = transfer_last(source);
+	bool has = last == NULL || last[0] != '\0';
+
+	free(last);
+	return has;
+}
 
 static int set_only(struct transfer_paths *p, const struct telex_transfer_options *o)
 {
@@ -170,7 +184,7 @@ static int open_parent(
 		rc = error_no_memory(error);
 	else if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || name[0] == '\0')
 		rc = error_set(error, TELEX_ERROR_USAGE, "'%s' names no file", o->target);
-	if (rc == 0 && o->parents && make_parents(folder) != 0)
+	if (rc == 0 && o->parents && !o->dry_run && make_parents(folder) != 0)
 		rc = failed(error, errno, folder, "");
 	if (rc == 0) {
 		p->parent_fd = open(folder, FOLDER_FLAGS);
@@ -241,6 +255,20 @@ int transfer_open_target(struct transfer_paths *p, const struct telex_transfer_o
 	bool folder = several || o->into || (len > 0 && o->target[len - 1] == '/' && !o->contents);
 
 	*contents = o->contents;
+	for (size_t i = 0; o->sources[i] != NULL; i++) {
+		if (has_name(o->sources[i]))
+			continue;
+		/* As cp -r has it, what is in it is meant: nobody here knows what it is called. */
+		*contents = !several;
+		if (several) {
+			error_set(error, TELEX_ERROR_SYSTEM,
+			    "%s has no name of its own here: get it alone, or type its path",
+			    o->sources[i]);
+			return -1;
+		}
+	}
+	if (folder && o->parents && !o->dry_run && make_parents(o->target) != 0)
+		return failed(error, errno, o->target, "");
 	p->target_fd = open(o->target, FOLDER_FLAGS);
 	if (p->target_fd >= 0) {
 		/* What an earlier try began to make is gone on with. */
@@ -252,7 +280,9 @@ int transfer_open_target(struct transfer_paths *p, const struct telex_transfer_o
 	}
 	if (folder)
 		return failed(error, errno, o->target,
-		    errno == ENOENT ? "; the target must be a folder that is there" : "");
+		    errno == ENOENT
+		        ? "; the target must be a folder: make it first, or add --parents"
+		        : "");
 	if (errno != ENOENT && errno != ENOTDIR)
 		return failed(error, errno, o->target, "");
 	*contents = true;

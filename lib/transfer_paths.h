@@ -25,7 +25,8 @@ struct transfer_paths {
 char *transfer_last(const char *path);
 
 /* Opens what put sends. With `beside`, each under its last component, else the one as the tree
- * itself. 0, or -1 and *error. */
+ * itself. One of several that cannot be opened has its sys_errno set. 0, or -1 and *error: none
+ * can. */
 int transfer_open_sources(struct transfer_paths *p, const struct telex_transfer_options *o,
     bool beside, struct telex_error *error);
 /* Opens where get puts it; *contents: whether the one source becomes the target itself. id: the

@@ -30,12 +30,38 @@ static int begin_engine(struct telex_transfer *t)
 	    .sources = t->paths.sources,
 	    .n_sources = t->paths.n_sources,
 	    .salt = t->o.target,
+	    .title = t->o.sources[0],
 	    .had = t->set,
 	    .emit = transfer_emit,
 	    .note = transfer_note,
 	    .arg = t};
 
 	return tree_sender_new(&t->sender, &cfg);
+}
+
+/* Where the first try went, the next goes: a folder that it made is there by now, and if only its
+ * last answer was lost, finished. */
+static void go_where_it_began(const struct telex_transfer *t, Telex__V1__PutTreeStart *start)
+{
+	if (t->base == NULL || start->name.len == 0)
+		return;
+	start->path = request_bytes(t->base, strlen(t->base));
+	start->name = request_bytes("", 0);
+	start->into = false;
+}
+
+static int note_base(struct telex_transfer *t, const uint8_t *msg, size_t len)
+{
+	Telex__V1__PutTreeStarted *m = telex__v1__put_tree_started__unpack(NULL, len, msg);
+	int rc = 0;
+
+	if (m != NULL && t->base == NULL && m->path.len > 0) {
+		t->base = strndup((const char *)m->path.data, m->path.len);
+		rc = t->base != NULL ? 0 : TX_ENOMEM;
+	}
+	if (m != NULL)
+		telex__v1__put_tree_started__free_unpacked(m, NULL);
+	return rc;
 }
 
 static int begin(struct telex_transfer *t, struct telex_error *error)
@@ -64,6 +90,7 @@ static int begin(struct telex_transfer *t, struct telex_error *error)
 	start.into = t->o.into || several(t);
 	if (name != NULL)
 		start.name = request_bytes(name, strlen(name));
+	go_where_it_began(t, &start);
 	rc = rpc_send(call_rpc(&t->call), &request.base);
 	free(name);
 	if (rc == 0 || rc == TX_ECLOSED)
@@ -84,8 +111,10 @@ static int take(
 {
 	int rc;
 
-	if (field == FIELD_STARTED)
+	if (field == FIELD_STARTED) {
 		t->started = true;
+		return note_base(t, msg, len);
+	}
 	if (field != FIELD_RECEIVE || t->ended)
 		return 0;
 	rc = tree_sender_receive(t->sender, msg, len, e);

@@ -66,11 +66,40 @@ AC_LINK_IFELSE([AC_LANG_PROGRAM([[]], [[]])],
 LDFLAGS="$tx_save"
 ])
 
+dnl TX_FUZZING_COMPILER: --enable-fuzzing means clang, where CC names no other. Before AC_PROG_CC.
+AC_DEFUN([TX_FUZZING_COMPILER], [
+AC_ARG_ENABLE([fuzzing],
+  [AS_HELP_STRING([--enable-fuzzing], [build for libFuzzer (make fuzz), with the address and undefined-behaviour sanitizers; needs clang])],
+  [], [enable_fuzzing=no])
+AS_IF([test "x$enable_fuzzing" = xyes && test -z "$CC"], [CC=clang])
+])
+
+dnl TX_FUZZING: whether the compiler has libFuzzer. Before TX_SANITIZER, which it sets.
+AC_DEFUN([TX_FUZZING], [
+AS_IF([test "x$enable_fuzzing" = xyes], [
+  FUZZ_LDFLAGS="-fsanitize=fuzzer"
+  tx_save="$CFLAGS"
+  CFLAGS="$CFLAGS -fsanitize=fuzzer,address,undefined"
+  AC_MSG_CHECKING([whether $CC has libFuzzer])
+  AC_LINK_IFELSE([AC_LANG_SOURCE([[
+#include <stddef.h>
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size) { return data == NULL && size > 0; }]])],
+    [AC_MSG_RESULT([yes])],
+    [AC_MSG_RESULT([no])
+     AC_MSG_ERROR([--enable-fuzzing needs clang with its libFuzzer (Debian: clang), and $CC has none; try CC=clang])])
+  CFLAGS="$tx_save"
+  with_sanitizer=fuzzer-no-link,address,undefined
+])
+AC_SUBST([FUZZ_LDFLAGS])
+AM_CONDITIONAL([FUZZING], [test "x$enable_fuzzing" = xyes])
+])
+
 dnl TX_SANITIZER: --with-sanitizer=address,undefined
 AC_DEFUN([TX_SANITIZER], [
 AC_ARG_WITH([sanitizer],
   [AS_HELP_STRING([--with-sanitizer=LIST], [build with these sanitizers (address,undefined or thread)])],
-  [], [with_sanitizer=no])
+  [], [AS_IF([test "x$enable_fuzzing" != xyes], [with_sanitizer=no])])
 tx_sanitizer="none"
 AS_IF([test "x$with_sanitizer" = xyes], [with_sanitizer=address,undefined])
 AS_IF([test "x$with_sanitizer" != xno], [
@@ -143,6 +172,7 @@ AC_MSG_NOTICE([
     hardening     $enable_hardening
     sanitizer     $tx_sanitizer
     developer     $enable_developer
+    fuzzing       $enable_fuzzing
     tests         $tx_cmocka (cmocka)
     protoc-c      $PROTOC_C
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "certs/pem.h"
+#include "common/duration.h"
 #include "common/log.h"
 #include "common/rpc_status.h"
 #include "common/tls_cert.h"
@@ -107,6 +108,9 @@ static int write_down(struct authority *au, const char *peer, const struct answe
 {
 	bool refused = a->message.code != RPC_OK;
 
+	if (refused &&
+	    !audit_budget_take(au->refusals, AUDIT_CERTIFICATE, peer, clock_monotonic_ns()))
+		return 0;
 	audit_begin(au->audit, "certificate");
 	audit_text(au->audit, "act", a->act);
 	audit_text(au->audit, "peer", peer);

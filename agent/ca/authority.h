@@ -12,6 +12,7 @@
 #include "certs/ca.h"
 #include "certs/ledger.h"
 #include "common/audit.h"
+#include "common/audit_budget.h"
 #include "common/err.h"
 #include "telex/internal/v1/ca.pb-c.h"
 
@@ -19,9 +20,11 @@ struct authority {
 	struct ca *ca;
 	struct ledger *ledger;
 	struct audit *audit;
-	char *list; /* the newest revocation list; NULL: none was made yet */
+	struct audit_budget *refusals; /* how many are written; NULL: all */
+	char *list;                    /* the newest revocation list; NULL: none was made yet */
 	size_t list_len;
 	int64_t list_number, list_made, list_version;
+	int64_t list_warned; /* when it was told last that it is long; 0: it is not */
 };
 
 /* What a request gets. Texts of `answer` are ours to free (answer_clear) when they are not

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,14 +22,15 @@
 #include "certs/key.h"
 #include "common/ca_control.h"
 #include "common/duration.h"
+#include "common/helper_process.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/signals.h"
 #include "common/tls.h"
 
 struct program {
 	struct event_base *base;
 	struct event *control;
+	struct event *refusals_due; /* from CA_SETUP on */
 	struct authority au;
 	struct clients *clients; /* from CA_SETUP on */
 	struct confine_report confinement;
@@ -55,6 +55,31 @@ static void fail(struct program *p, const struct err *why)
 
 /* ---- setting up ---- */
 
+static void on_refusals_due(evutil_socket_t fd, short what, void *arg)
+{
+	struct program *p = arg;
+
+	(void)fd;
+	(void)what;
+	audit_budget_tell(p->au.refusals, clock_monotonic_ns());
+}
+
+/* Anybody may be refused, as often as they like: so many are written one by one. */
+static int count_refusals(struct program *p, const struct ca_control *m, struct err *e)
+{
+	const struct audit_budget_limits limits = {.per_source = m->audit_per_source,
+	    .total = m->audit_total,
+	    .interval_ns = m->audit_interval_ns > 0 ? m->audit_interval_ns
+	                                            : AUDIT_BUDGET_INTERVAL_S * NS_PER_S};
+	const struct timeval interval = duration_timeval(limits.interval_ns);
+
+	p->refusals_due = event_new(p->base, -1, EV_PERSIST, on_refusals_due, p);
+	if (p->refusals_due == NULL || event_add(p->refusals_due, &interval) != 0)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	p->au.refusals = audit_budget_new(p->au.audit, &limits, clock_monotonic_ns());
+	return 0;
+}
+
 static int open_audit(struct program *p, const struct ca_control *m, struct err *e)
 {
 	const struct audit_options o = {
@@ -63,9 +88,11 @@ static int open_audit(struct program *p, const struct ca_control *m, struct err 
 	    .fsync = m->audit_fsync != 0,
 	    .syslog = m->audit_syslog != 0,
 	    .drop = m->audit_drop != 0,
+	    .shared = true, /* with `telex cert` */
+	    .head_path = CA_AUDIT_FILE AUDIT_HEAD_SUFFIX,
 	};
 	int fd = open(CA_AUDIT_FILE,
-	    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0600);
+	    O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0600);
 	int rc;
 
 	if (fd < 0)
@@ -73,7 +100,7 @@ static int open_audit(struct program *p, const struct ca_control *m, struct err 
 	rc = audit_new(&p->au.audit, fd, &o, e);
 	if (rc != 0)
 		close(fd);
-	return rc;
+	return rc == 0 ? count_refusals(p, m, e) : rc;
 }
 
 /* passphrase: an open file, or -1. */
@@ -153,28 +180,13 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
 
 /* ---- the program ---- */
 
-static void ignore_signals(void)
-{
-	/* What a terminal or a service manager sends to the whole group is for the keeper. */
-	const int ignored[] = {
-	    SIGPIPE, SIGXFSZ, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
-
-	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
-		signals_ignore(ignored[i]);
-}
-
-static bool has_link(void)
-{
-	socklen_t len = sizeof(int);
-	int type = 0;
-
-	return getsockopt(CA_CONTROL_FD, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
-	       type == SOCK_SEQPACKET;
-}
-
 static void clean_up(struct program *p)
 {
 	clients_free(p->clients);
+	audit_budget_tell(p->au.refusals, clock_monotonic_ns());
+	audit_budget_free(p->au.refusals);
+	if (p->refusals_due != NULL)
+		event_free(p->refusals_due);
 	audit_free(p->au.audit);
 	ledger_close(p->au.ledger);
 	ca_free(p->au.ca);
@@ -188,14 +200,14 @@ int main(void)
 	struct program p = {.status = EXIT_SUCCESS};
 	struct err e;
 
-	if (!has_link()) {
+	if (!helper_process_has_link(CA_CONTROL_FD, SOCK_SEQPACKET)) {
 		fputs("telex-ca is a part of telexd, which starts it; it is not a command.\n",
 		    stderr);
 		return 2;
 	}
 	(void)prctl(PR_SET_NAME, "telex-ca");
 	umask(077);
-	ignore_signals();
+	helper_process_ignore_signals();
 	log_open("ca", LOG_LEVEL_INFO, false, STDERR_FILENO);
 	p.base = event_base_new();
 	if (p.base == NULL)

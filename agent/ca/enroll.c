@@ -26,6 +26,7 @@ static int refuse_token(struct answer *a, enum ledger_use use)
 	    use == LEDGER_USE_EXPIRED     ? "expired"
 	    : use == LEDGER_USE_SPENT     ? "used already, by another request"
 	    : use == LEDGER_USE_WITHDRAWN ? "withdrawn"
+	    : use == LEDGER_USE_REVOKED   ? "used already, and the certificate is revoked"
 	                                  : "unknown");
 	return answer_refuse(a, RPC_PERMISSION_DENIED, "TOKEN_REFUSED",
 	    "the token is unknown, used or expired; ask for a new one", &e);
@@ -35,7 +36,7 @@ static int refuse_token(struct answer *a, enum ledger_use use)
 static int split(char *text, const char ***list, size_t *n, struct err *e)
 {
 	size_t lines = 1;
-	char *at;
+	char *at, *rest = NULL;
 
 	for (at = text; *at != '\0'; at++)
 		lines += *at == '\n';
@@ -43,7 +44,7 @@ static int split(char *text, const char ***list, size_t *n, struct err *e)
 	if (*list == NULL)
 		return no_memory(e);
 	*n = 0;
-	for (at = strtok(text, "\n"); at != NULL; at = strtok(NULL, "\n"))
+	for (at = strtok_r(text, "\n", &rest); at != NULL; at = strtok_r(NULL, "\n", &rest))
 		(*list)[(*n)++] = at;
 	return 0;
 }

@@ -2,7 +2,7 @@
 /*
  * The next certificate: for who proves to have the key of one that is this authority's, in force
  * and not revoked. It has the same identity, hosts and use, and lives no longer than that one was
- * meant to.
+ * meant to. How often that may be, the ledger says.
  */
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -93,8 +93,11 @@ static int verify(const struct authority *au, X509 *x, STACK_OF(X509) * rest)
 	int why = X509_V_ERR_OUT_OF_MEM;
 
 	if (store != NULL && ctx != NULL && X509_STORE_CTX_init(ctx, store, x, rest) == 1) {
-		X509_verify_cert(ctx);
+		bool good = X509_verify_cert(ctx) == 1;
+
 		why = X509_STORE_CTX_get_error(ctx);
+		if (!good && why == X509_V_OK)
+			why = X509_V_ERR_UNSPECIFIED;
 		if (why == X509_V_ERR_CERT_HAS_EXPIRED && X509_STORE_CTX_get_error_depth(ctx) > 0)
 			why = X509_V_ERR_INVALID_CA;
 	}
@@ -108,7 +111,7 @@ static int check_chain(
     const struct authority *au, struct old *o, const char *text, struct answer *a)
 {
 	STACK_OF(X509) *rest = sk_X509_new_null();
-	struct err e;
+	struct err e = {.code = 0};
 	int why, rc;
 
 	if (rest == NULL) {
@@ -231,10 +234,14 @@ static int record(struct authority *au, const struct csr *csr, const struct old 
 	rc = ledger_add_renewal(au->ledger, csr->hash, o->serial, &c, issued->certificate, &e);
 	if (rc == TX_EPERM)
 		return is_revoked(a);
+	if (rc == TX_ELIMIT)
+		return answer_refuse(a, RPC_RESOURCE_EXHAUSTED, "TOO_EARLY", e.message, &e);
 	if (rc == TX_EEXIST) {
 		rc = ledger_renewal(au->ledger, csr->hash, &pem, &e);
 		if (rc == 0 && pem != NULL)
 			return give_again(au, o, pem, a);
+		if (rc == TX_EPERM)
+			return is_revoked(a);
 	}
 	if (rc == 0 && (pem = strdup(issued->certificate)) == NULL)
 		rc = err_set(&e, TX_ENOMEM, "out of memory");
@@ -274,7 +281,9 @@ static int next(struct authority *au, const struct old *o, const Telex__V1__Rene
 		return answer_refuse(a, RPC_INVALID_ARGUMENT, "BAD_CSR", e.message, &e);
 	if (rc == 0)
 		rc = ledger_renewal(au->ledger, csr.hash, &pem, &e);
-	if (rc != 0)
+	if (rc == TX_EPERM)
+		rc = is_revoked(a);
+	else if (rc != 0)
 		rc = answer_unable(a, &e);
 	else if (pem != NULL)
 		rc = give_again(au, o, pem, a);

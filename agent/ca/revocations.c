@@ -9,12 +9,14 @@
 
 #include "agent/ca/authority.h"
 #include "certs/crl.h"
+#include "common/log.h"
 #include "common/mem.h"
 #include "common/memfile.h"
 #include "common/rpc_status.h"
 
 #define VALID_S (INT64_C(7) * 86400)
 #define YOUNG_S 60
+#define WARN_S  3600
 
 /* The root, and what issues for it. */
 static char *issuers(const struct ca *ca)
@@ -22,11 +24,27 @@ static char *issuers(const struct ca *ca)
 	return xasprintf("%s%s", ca_certificate(ca, NULL), ca_chain(ca, NULL));
 }
 
+/* Beyond CRL_MAX no list is made, and nobody hears of what is revoked from then on. */
+static void warn_if_long(struct authority *au, size_t revoked, int64_t now)
+{
+	if (au->list_len < CRL_LONG) {
+		au->list_warned = 0;
+		return;
+	}
+	if (au->list_warned != 0 && now - au->list_warned < WARN_S && now >= au->list_warned)
+		return;
+	au->list_warned = now;
+	log_warn("the revocation list has %zu certificates and %zu bytes of the %zu that it may "
+	         "have; shorter lives of certificates make it shorter, or a new authority does",
+	    revoked, au->list_len, CRL_MAX);
+}
+
 static int make(struct authority *au, int64_t version, int64_t now, struct err *e)
 {
 	char *pem = NULL;
 	size_t len = 0;
 	int64_t number;
+	size_t revoked;
 	struct crl *made = NULL;
 	char *ca = issuers(au->ca);
 	int rc = crl_make(&pem, &len, au->ca, au->ledger, VALID_S, e);
@@ -39,6 +57,7 @@ static int make(struct authority *au, int64_t version, int64_t now, struct err *
 		return rc;
 	}
 	number = crl_number(made);
+	revoked = crl_count(made);
 	crl_free(made);
 	free(au->list);
 	au->list = pem;
@@ -46,6 +65,7 @@ static int make(struct authority *au, int64_t version, int64_t now, struct err *
 	au->list_number = number;
 	au->list_version = version;
 	au->list_made = now;
+	warn_if_long(au, revoked, now);
 	return 0;
 }
 

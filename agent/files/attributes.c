@@ -13,6 +13,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "common/file_room.h"
+
 #define LINK_SIZE 40
 
 static const char *link_of(char out[LINK_SIZE], int fd)
@@ -48,7 +50,9 @@ int attributes_set(int fd, const char *name, const void *value, size_t len)
 {
 	char link[LINK_SIZE];
 
-	return setxattr(link_of(link, fd), name, value, len, 0) == 0 ? 0 : errno;
+	if (setxattr(link_of(link, fd), name, value, len, 0) == 0)
+		return 0;
+	return file_room_xattr_errno(errno, fd);
 }
 
 int attributes_remove(int fd, const char *name)

@@ -34,6 +34,8 @@ const struct roots *call_roots(const struct call *c);
 /* The role's limits; 0: none. */
 uint64_t call_max_upload_bytes(const struct call *c);
 uint64_t call_max_upload_files(const struct call *c);
+/* Parts of uploads that were cut, that may wait in one folder. Always a limit. */
+unsigned call_max_unfinished(const struct call *c);
 /* For the audit log (FilesStatus.summary). */
 void call_summary(struct call *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

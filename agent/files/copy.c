@@ -43,7 +43,8 @@ void copy_failed(struct copy *c, int sys_errno, bool writing, const char *what, 
 	}
 	c->tally.top = writing ? c->place->target : c->place->source;
 	tally_errno(&c->tally, sys_errno, what, below);
-	if (writing && (sys_errno == ENOSPC || sys_errno == EDQUOT))
+	/* Smaller files may yet fit, but what is moved goes whole or not at all. */
+	if (c->moving && writing && (sys_errno == ENOSPC || sys_errno == EDQUOT))
 		c->stopped = true;
 }
 
@@ -196,6 +197,16 @@ static int make_special(const struct stat *st, int dir_fd, const char *temp)
 	return mknodat(dir_fd, temp, (st->st_mode & S_IFMT) | 0600, st->st_rdev) == 0 ? 0 : errno;
 }
 
+/* Whether it is what was just made, and nothing that somebody who may write to the folder has put
+ * there instead, to be given its attributes. */
+static bool is_ours(int fd, const struct stat *st)
+{
+	struct stat now;
+
+	return fstat(fd, &now) == 0 && (now.st_mode & S_IFMT) == (st->st_mode & S_IFMT) &&
+	       now.st_uid == geteuid() && now.st_nlink == 1;
+}
+
 static int copy_node(struct copy *c, int fd, const struct stat *st, int dir_fd, const char *name)
 {
 	char temp[TEMP_FILE_NAME_SIZE];
@@ -207,7 +218,11 @@ static int copy_node(struct copy *c, int fd, const struct stat *st, int dir_fd, 
 	if (error != 0)
 		return error;
 	made = open_beneath(dir_fd, temp, O_PATH | O_NOFOLLOW);
-	error = made < 0 ? errno : copy_attributes(c, fd, st, made);
+	error = made < 0 ? errno : 0;
+	if (error == 0 && !is_ours(made, st))
+		error = ESTALE;
+	if (error == 0)
+		error = copy_attributes(c, fd, st, made);
 	if (made >= 0)
 		close(made);
 	if (error == 0)
@@ -288,6 +303,10 @@ void copy_entry(
 	}
 	if (error != 0) {
 		copy_failed(c, error, data.writing, data.writing ? "write the copy" : COPY, below);
+		return;
+	}
+	if (c->copied != NULL && copied_add(c->copied, st) != 0) {
+		copy_failed(c, ENOMEM, false, COPY, below);
 		return;
 	}
 	c->tally.done++;

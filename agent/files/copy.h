@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Copies files and trees on this machine, for Copy and for Move across file systems. Each file gets
- * its name when it is whole, with its attributes. What fails does not stop the rest, but a full
- * disk does.
+ * its name when it is whole, with its attributes. What fails does not stop the rest, but where all
+ * is moved, a full disk does.
  */
 #ifndef TX_FILES_COPY_H
 #define TX_FILES_COPY_H
@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "agent/files/call.h"
+#include "agent/files/copied.h"
 #include "agent/files/copy_links.h"
 #include "agent/files/scope.h"
 #include "agent/files/tally.h"
@@ -29,9 +30,10 @@ struct copy_place {
 struct copy {
 	struct call *call;
 	bool recursive, preserve, follow;
-	bool never;   /* replaces nothing */
-	bool moving;  /* a source that changes meanwhile is a failure, and so is another mount */
-	bool durable; /* each file by itself; else those alone that replace one */
+	bool never;  /* replaces nothing */
+	bool moving; /* a source that changes meanwhile is a failure, and so is another mount */
+	struct copied *copied; /* what was copied goes in here; NULL: nowhere */
+	bool durable;          /* each file by itself; else those alone that replace one */
 	struct scope scope;
 	const char *target;
 	struct tally tally; /* done: files that are no folders */

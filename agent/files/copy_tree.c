@@ -12,11 +12,11 @@
 #include <unistd.h>
 
 #include "agent/files/copy_internal.h"
-#include "agent/files/deep.h"
 #include "agent/files/failure.h"
 #include "agent/files/roots.h"
-#include "agent/files/walk.h"
 #include "common/beneath.h"
+#include "common/deep.h"
+#include "common/walk.h"
 
 #define PATH_SIZE 4096
 #define READ      "read the folder"
@@ -84,7 +84,9 @@ static void enter(struct tree *t, const struct walk_entry *e, const struct stat 
 		copy_failed(c, EINVAL, false, "copy into itself", e->path);
 		return;
 	}
-	error = make_folder(c, deep_last(&t->made)->fd, e->name, &made);
+	error = c->copied != NULL ? copied_add(c->copied, st) : 0;
+	if (error == 0)
+		error = make_folder(c, deep_last(&t->made)->fd, e->name, &made);
 	if (error == 0 && deep_append(&t->made, e->name) == NULL)
 		error = ENAMETOOLONG;
 	if (error == 0)
@@ -115,6 +117,8 @@ static void leave(struct tree *t, const struct walk_entry *e)
 		finish_folder(
 		    c, from, deep_last(&t->made)->fd, (e->note & NOTE_MADE) != 0, e->path);
 		close(from);
+	} else if (e->error == 0) {
+		copy_failed(c, errno, false, READ, e->path);
 	}
 	error = deep_up(&t->made);
 	if (error == 0)
@@ -266,7 +270,8 @@ static int begin_links(struct copy *c, int made_fd)
 
 void copy_tree(struct copy *c, int fd, int dir_fd, const char *name)
 {
-	struct tree t = {.copy = c, .place = *c->place, .made.top.fd = -1};
+	const struct copy_place *above = c->place;
+	struct tree t = {.copy = c, .place = *above, .made.top.fd = -1};
 	bool made, writing = true;
 	int error = make_folder(c, dir_fd, name, &made), made_fd = -1;
 
@@ -285,10 +290,12 @@ void copy_tree(struct copy *c, int fd, int dir_fd, const char *name)
 			(void)unlinkat(dir_fd, name, AT_REMOVEDIR);
 	} else {
 		t.place.walk = t.walk;
+		/* cppcheck-suppress autoVariables ; for as long as it is there */
 		c->place = &t.place;
 		walk_all(&t);
 		if (!c->stopped)
 			finish_folder(c, fd, t.made.top.fd, made, "");
+		c->place = above;
 	}
 	walk_free(t.walk);
 	deep_free(&t.made);

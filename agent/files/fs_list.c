@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "agent/files/failure.h"
@@ -16,10 +17,10 @@
 #include "agent/files/request.h"
 #include "agent/files/roots.h"
 #include "agent/files/scope.h"
-#include "agent/files/walk.h"
 #include "common/beneath.h"
 #include "common/err.h"
 #include "common/tree_meta.h"
+#include "common/walk.h"
 
 #define ASK_EVERY 64 /* entries, whether the worker is gone */
 
@@ -232,6 +233,13 @@ static int open_top(const struct scope *s, struct rpc_status *status)
 	return fd;
 }
 
+static bool is_wanted(const Telex__V1__FileIdentity *only, const struct stat *st)
+{
+	return only == NULL ||
+	       (only->inode == st->st_ino && only->device_major == major(st->st_dev) &&
+	           only->device_minor == minor(st->st_dev));
+}
+
 void fs_list(struct call *c, const ProtobufCMessage *request, struct rpc_status *status)
 {
 	const Telex__V1__FileServiceListRequest *r =
@@ -248,7 +256,11 @@ void fs_list(struct call *c, const ProtobufCMessage *request, struct rpc_status 
 	fd = open_top(&l.scope, status);
 	if (fd < 0)
 		return;
-	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+	if (fstat(fd, &st) != 0)
+		failure_errno(status, errno, "list", path);
+	else if (!is_wanted(r->only, &st))
+		failure_errno(status, ESTALE, "list", path);
+	else if (S_ISDIR(st.st_mode))
 		(void)list_folder(&l, fd, status);
 	else
 		(void)list_file(&l, fd, status);

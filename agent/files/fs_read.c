@@ -154,6 +154,46 @@ static int send_end(struct reading *r, const char *path, const struct stat *befo
 	return error;
 }
 
+static int send_begin(struct reading *r, const char *path)
+{
+	Telex__V1__ReadResponse response = TELEX__V1__READ_RESPONSE__INIT;
+	Telex__V1__ReadBegin begin = TELEX__V1__READ_BEGIN__INIT;
+	struct info info;
+	int error = info_from_fd(&info, r->fd, path, false);
+
+	begin.file = &info.file;
+	response.response_case = TELEX__V1__READ_RESPONSE__RESPONSE_BEGIN;
+	response.begin = &begin;
+	if (error == 0)
+		error = call_send(r->call, &response.base) < 0 ? GONE : 0;
+	info_clear(&info);
+	return error;
+}
+
+static int add_piece(const void *data, size_t len, void *arg)
+{
+	struct reading *r = arg;
+
+	return call_gone(r->call) ? ECANCELED : add(r, data, len);
+}
+
+/* What the client has already: it is not sent. `begin` does not wait until it is in the digest. */
+static int pass_over(struct reading *r, uint64_t resume_at)
+{
+	uint64_t to = resume_at < r->end ? resume_at : r->end, done = 0;
+	int error = 0;
+
+	if (to <= r->at)
+		return 0;
+	if (r->digest != NULL) {
+		if (call_flush(r->call) < 0)
+			return GONE;
+		error = file_range_read(r->fd, r->at, to - r->at, add_piece, r, &done);
+	}
+	r->at = to;
+	return error == ECANCELED ? GONE : error;
+}
+
 static int begin(struct reading *r, const Telex__V1__ReadRequest *request)
 {
 	r->sparse = request->sparse;
@@ -176,6 +216,7 @@ void fs_read(struct call *c, const ProtobufCMessage *request, struct rpc_status 
 	struct reading r = {.call = c};
 	char path[REQUEST_PATH_SIZE];
 	struct stat before;
+	uint64_t from;
 	int error;
 
 	if (!request_path(path, &m->path, status))
@@ -184,14 +225,19 @@ void fs_read(struct call *c, const ProtobufCMessage *request, struct rpc_status 
 	if (r.fd < 0)
 		return;
 	error = begin(&r, m);
+	if (error == 0 && m->tell_begin)
+		error = send_begin(&r, path);
+	if (error == 0)
+		error = pass_over(&r, m->resume_at);
+	from = r.at;
 	if (error == 0)
 		error = send_all(&r);
 	if (error == 0)
 		error = send_end(&r, path, &before);
 	if (error > 0)
 		failure_errno(status, error, "read", path);
-	else if (r.at > m->offset)
-		call_summary(c, "bytes=%llu", (unsigned long long)(r.at - m->offset));
+	else if (r.at > from)
+		call_summary(c, "bytes=%llu", (unsigned long long)(r.at - from));
 	digest_free(r.digest);
 	free(r.buffer);
 	close(r.fd);

@@ -20,10 +20,10 @@
 #include "agent/files/request.h"
 #include "agent/files/scope.h"
 #include "agent/files/tally.h"
-#include "agent/files/walk.h"
 #include "common/beneath.h"
 #include "common/err.h"
 #include "common/escape.h"
+#include "common/walk.h"
 #include "telex/v1/file.pb-c.h"
 
 #define ASK_EVERY 64 /* entries, whether the worker is gone */
@@ -245,9 +245,11 @@ static void take(struct change *c, struct walk *w, const struct walk_entry *e)
 	if (error == 0)
 		return;
 	apply_named(c, e);
-	if (error != EACCES)
+	/* It is none, or it has gone. */
+	if (error == ENOTDIR || error == ELOOP || error == ENOENT)
 		return;
-	error = walk_enter(w, true);
+	if (error == EACCES)
+		error = walk_enter(w, true);
 	if (error == 0)
 		*walk_note(w) = 1;
 	else
@@ -285,7 +287,11 @@ static bool run(struct change *c, struct call *call, int fd)
 	struct stat st;
 	int top;
 
-	if (!c->request->recursive || fstat(fd, &st) != 0 || !S_ISDIR(st.st_mode)) {
+	if (fstat(fd, &st) != 0) {
+		tally_errno(&c->tally, errno, "look at", "");
+		return true;
+	}
+	if (!c->request->recursive || !S_ISDIR(st.st_mode)) {
 		apply_counted(c, fd, "");
 		return true;
 	}

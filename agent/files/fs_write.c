@@ -20,6 +20,17 @@ static enum step bad(struct rpc_status *status, const char *why)
 	return STEP_FAILED;
 }
 
+static enum step take_end(
+    struct upload *u, const Telex__V1__WriteEnd *end, struct rpc_status *status)
+{
+	if (end->abandoned) {
+		rpc_status_set(status, RPC_CANCELLED, "ABANDONED",
+		    "the client gave the upload up; nothing was changed");
+		return STEP_FAILED;
+	}
+	return upload_end(u, &end->sha256, status) < 0 ? STEP_FAILED : STEP_DONE;
+}
+
 static enum step put(
     struct upload *u, uint64_t offset, const uint8_t *data, size_t len, struct rpc_status *status)
 {
@@ -36,7 +47,7 @@ static enum step take_other(
 	case TELEX__V1__WRITE_REQUEST__REQUEST_CHUNK:
 		return put(u, m->chunk->offset, m->chunk->data.data, m->chunk->data.len, status);
 	case TELEX__V1__WRITE_REQUEST__REQUEST_END:
-		return upload_end(u, &m->end->sha256, status) < 0 ? STEP_FAILED : STEP_DONE;
+		return take_end(u, m->end, status);
 	case TELEX__V1__WRITE_REQUEST__REQUEST_BEGIN:
 		return bad(status, "an upload begins once");
 	default:
@@ -77,6 +88,7 @@ void fs_write(struct call *c, const ProtobufCMessage *request, struct rpc_status
 	const Telex__V1__WriteRequest *m = (const Telex__V1__WriteRequest *)request;
 	enum step step = STEP_ON;
 	struct upload *u;
+	bool appends;
 	const uint8_t *msg;
 	size_t len;
 	int rc = 1;
@@ -87,11 +99,13 @@ void fs_write(struct call *c, const ProtobufCMessage *request, struct rpc_status
 	}
 	if (upload_begin(&u, c, m->begin, status) < 0)
 		return;
+	appends = m->begin->append;
 	while (step == STEP_ON && (rc = call_receive(c, &msg, &len)) > 0)
 		step = take(u, msg, len, status);
 	if (step == STEP_DONE)
 		answer(c, u);
 	else if (step == STEP_ON && rc == 0)
 		bad(status, "the upload ended without its end; nothing was changed");
-	upload_free(u, step == STEP_ON);
+	/* What was appended cannot be gone on with: ended by its client without the end, it goes. */
+	upload_free(u, step == STEP_ON && !(rc == 0 && appends));
 }

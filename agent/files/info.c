@@ -13,7 +13,8 @@
 #include "agent/files/names.h"
 #include "common/tree_meta.h"
 
-#define XATTRS_MAX 4096
+#define XATTRS_MAX  4096
+#define XATTRS_SIZE ((size_t)1 << 20) /* of all names and values: an answer has 4 MiB */
 
 static Google__Protobuf__Timestamp *set_time(
     Google__Protobuf__Timestamp *out, const struct statx_timestamp *t)
@@ -106,11 +107,19 @@ static void free_xattr(Telex__V1__ExtendedAttribute *x)
 	free(x);
 }
 
-/* 0: added, or gone by now; else an errno. */
-static int add_xattr(struct info *out, const char *link, const char *name)
+/* One that may not be read, or that was changed meanwhile, is passed over. */
+static bool passes_over(int error)
+{
+	return error == ENODATA || error == ERANGE || error == EACCES || error == EPERM ||
+	       error == ENOTSUP;
+}
+
+/* 0: added, or passed over; else an errno. */
+static int add_xattr(struct info *out, const char *link, const char *name, size_t *total)
 {
 	Telex__V1__ExtendedAttribute *x = malloc(sizeof(*x));
 	ssize_t n = getxattr(link, name, NULL, 0);
+	size_t room;
 	int error = 0;
 
 	if (x == NULL)
@@ -118,19 +127,23 @@ static int add_xattr(struct info *out, const char *link, const char *name)
 	telex__v1__extended_attribute__init(x);
 	x->name.data = (uint8_t *)strdup(name);
 	x->name.len = strlen(name);
-	x->value.data = malloc(n > 0 ? (size_t)n : 1);
+	/* Never with a size of 0, which asks for the length alone: it may have grown since. */
+	room = n > 0 ? (size_t)n : 1;
+	x->value.data = malloc(room);
 	if (x->name.data == NULL || x->value.data == NULL)
 		error = ENOMEM;
-	else if (n >= 0 && (n = getxattr(link, name, x->value.data, (size_t)n)) >= 0)
+	else if (n >= 0 && (n = getxattr(link, name, x->value.data, room)) >= 0)
 		x->value.len = (size_t)n;
-	if (error == 0 && n < 0) {
-		/* One that may not be read, or that was changed meanwhile, is passed over. */
-		free_xattr(x);
-		return 0;
-	}
+	else
+		error = errno;
 	if (error != 0) {
 		free_xattr(x);
-		return error;
+		return passes_over(error) ? 0 : error;
+	}
+	*total += x->name.len + x->value.len;
+	if (*total > XATTRS_SIZE) {
+		free_xattr(x);
+		return E2BIG;
 	}
 	out->xattrs[out->file.n_extended_attributes++] = x;
 	return 0;
@@ -139,6 +152,7 @@ static int add_xattr(struct info *out, const char *link, const char *name)
 static int read_xattrs(struct info *out, int fd)
 {
 	char link[40], *names;
+	size_t total = 0;
 	ssize_t n;
 	int error = 0;
 
@@ -159,7 +173,7 @@ static int read_xattrs(struct info *out, int fd)
 		error = errno;
 	for (ssize_t at = 0; error == 0 && at < n; at += (ssize_t)strlen(names + at) + 1)
 		if (out->file.n_extended_attributes < XATTRS_MAX)
-			error = add_xattr(out, link, names + at);
+			error = add_xattr(out, link, names + at, &total);
 	free(names);
 	return error;
 }

@@ -20,9 +20,10 @@
 #include "agent/files/failure.h"
 #include "agent/files/remove_tree.h"
 #include "agent/files/roots.h"
-#include "agent/files/walk.h"
 #include "common/beneath.h"
+#include "common/parts.h"
 #include "common/temp_file.h"
+#include "common/walk.h"
 
 #define MOVE      "move"
 #define JUST_MADE 600 /* seconds: it may not be locked yet */
@@ -32,6 +33,7 @@ struct moving {
 	const struct move_end *from, *to;
 	bool never;
 	struct copy copy;
+	struct copied *copied;
 	struct stat st; /* of the source, before */
 };
 
@@ -43,9 +45,10 @@ static bool same_file(const struct stat *a, const struct stat *b)
 /* ---- removing trees ---- */
 
 static bool remove_all(struct call *call, const struct roots *roots, const struct move_end *end,
-    const char *name, struct tally *tally)
+    const char *name, const struct copied *only, struct tally *tally)
 {
 	struct remove_tree r = {.call = call,
+	    .only = only,
 	    .scope = {.roots = roots, .access = ROOTS_WRITE, .top = end->path},
 	    .tally = tally};
 
@@ -82,9 +85,9 @@ static void reap(const struct moving *m)
 	if (fd < 0 || walk_new(&w, fd) != 0)
 		return;
 	while (walk_next(w, &e) > 0)
-		if (e.error == 0 && e.type == DT_DIR && temp_file_is_name(e.name) &&
+		if (e.error == 0 && e.type == DT_DIR && parts_is_name(e.name) &&
 		    is_left_over(e.dir_fd, e.name))
-			(void)remove_all(NULL, NULL, m->to, e.name, &tally);
+			(void)remove_all(NULL, NULL, m->to, e.name, NULL, &tally);
 	walk_free(w);
 }
 
@@ -195,7 +198,7 @@ static void drop(const struct moving *m, const char *temp)
 {
 	struct tally tally;
 
-	(void)remove_all(NULL, NULL, m->to, temp, &tally);
+	(void)remove_all(NULL, NULL, m->to, temp, NULL, &tally);
 }
 
 /* The name of the copy in the making, which is locked: *lock. 0 or an errno. */
@@ -222,13 +225,18 @@ static void move_folder(struct moving *m, int fd, struct rpc_status *status)
 	int lock = -1, error;
 
 	reap(m);
-	error = make_temp(m, temp, &lock);
+	error = copied_new(&m->copied);
+	if (error == 0)
+		error = copied_add(m->copied, &m->st);
+	if (error == 0)
+		error = make_temp(m, temp, &lock);
 	if (error != 0) {
 		failure_errno(status, error, MOVE, m->to->path);
 		return;
 	}
 	/* The folder is there already: it is not what must not be replaced. */
 	m->copy.never = false;
+	m->copy.copied = m->copied;
 	copy_any(&m->copy, fd, m->to->dir_fd, temp);
 	tally_end(&m->copy.tally, "copied", status);
 	if (m->copy.tally.failed == 0 && !m->copy.stopped) {
@@ -242,7 +250,7 @@ static void move_folder(struct moving *m, int fd, struct rpc_status *status)
 		drop(m, temp);
 		return;
 	}
-	if (remove_all(m->call, call_roots(m->call), m->from, m->from->name, &removing))
+	if (remove_all(m->call, call_roots(m->call), m->from, m->from->name, m->copied, &removing))
 		tally_end(&removing, "removed", status);
 }
 
@@ -269,6 +277,7 @@ void move_across(struct call *c, const struct move_end *from, const struct move_
 		call_summary(
 		    c, "files=%" PRIu64 " bytes=%" PRIu64, m.copy.tally.done, m.copy.bytes);
 		copy_clear(&m.copy);
+		copied_free(m.copied);
 	}
 	if (fd >= 0)
 		close(fd);

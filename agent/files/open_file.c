@@ -45,16 +45,15 @@ int open_file_refuse(struct rpc_status *status, mode_t mode, const char *what, c
 int open_file(const struct roots *r, enum roots_access access, const char *path, int flags,
     const char *what, struct stat *st, struct rpc_status *status)
 {
-	int fd, opened = -1;
+	int fd, seen, opened = -1;
 
 	fd = roots_open(r, access, path, O_PATH | (flags & O_NOFOLLOW), status);
 	if (fd < 0)
 		return -1;
-	if (fstat(fd, st) != 0)
-		failure_errno(status, errno, what, path);
-	else if (!S_ISREG(st->st_mode))
+	seen = fstat(fd, st);
+	if (seen == 0 && !S_ISREG(st->st_mode))
 		open_file_refuse(status, st->st_mode, what, path);
-	else if ((opened = roots_reopen(fd, flags & ~O_NOFOLLOW)) < 0)
+	else if (seen != 0 || (opened = roots_reopen(fd, flags & ~O_NOFOLLOW)) < 0)
 		failure_errno(status, errno, what, path);
 	close(fd);
 	return opened;

@@ -12,8 +12,9 @@
 #include <unistd.h>
 
 #include "agent/files/failure.h"
-#include "agent/files/walk.h"
 #include "common/beneath.h"
+#include "common/deep.h"
+#include "common/walk.h"
 
 #define REMOVE    "remove"
 #define ASK_EVERY 64 /* entries, whether the worker is gone */
@@ -60,8 +61,21 @@ static void enter(struct remove_tree *r, struct walk *w, const struct walk_entry
 		stuck(r, w, error == EXDEV ? EBUSY : error, e->path);
 }
 
+/* It came since, or was changed. */
+static bool is_new(const struct remove_tree *r, int dir_fd, const char *name)
+{
+	struct stat st;
+
+	return r->only != NULL && fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       !copied_has(r->only, &st);
+}
+
 static void take(struct remove_tree *r, struct walk *w, const struct walk_entry *e)
 {
+	if (is_new(r, e->dir_fd, e->name)) {
+		stuck(r, w, ESTALE, e->path);
+		return;
+	}
 	if (!scope_allows(&r->scope, e->dir_fd, e->name, e->path)) {
 		refuse(r, w, e->path);
 		return;
@@ -132,29 +146,19 @@ static bool walk_all(struct remove_tree *r, struct walk *w, uint64_t *note)
 	return true;
 }
 
-/* Whether the folder is where another mount begins. */
-static bool is_mount(int dir_fd, int fd)
-{
-	struct statx above, st;
-	const unsigned mask = STATX_INO | STATX_MNT_ID;
-
-	if (statx(dir_fd, "", AT_EMPTY_PATH, mask, &above) != 0 ||
-	    statx(fd, "", AT_EMPTY_PATH, mask, &st) != 0)
-		return true;
-	if (above.stx_dev_major != st.stx_dev_major || above.stx_dev_minor != st.stx_dev_minor)
-		return true;
-	return (st.stx_mask & above.stx_mask & STATX_MNT_ID) != 0 &&
-	       st.stx_mnt_id != above.stx_mnt_id;
-}
-
 /* 0, or an errno. */
 static int open_top(const struct remove_tree *r, int dir_fd, const char *name, struct walk **w)
 {
 	int fd = open_beneath(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+	struct stat st;
 
 	if (fd < 0)
 		return errno;
-	if (!r->across && is_mount(dir_fd, fd)) {
+	if (r->only != NULL && (fstat(fd, &st) != 0 || !copied_has(r->only, &st))) {
+		close(fd);
+		return ESTALE;
+	}
+	if (!r->across && deep_is_mount(dir_fd, fd)) {
 		close(fd);
 		return EBUSY;
 	}
@@ -165,7 +169,7 @@ bool remove_tree(struct remove_tree *r, int dir_fd, const char *name)
 {
 	bool again = true, there = true;
 	uint64_t note = 0;
-	struct walk *w;
+	struct walk *w = NULL;
 	int error;
 
 	while (again && there) {

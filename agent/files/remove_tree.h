@@ -9,12 +9,15 @@
 #include <stdbool.h>
 
 #include "agent/files/call.h"
+#include "agent/files/copied.h"
 #include "agent/files/scope.h"
 #include "agent/files/tally.h"
 
 struct remove_tree {
 	struct call *call; /* asked whether it is gone; NULL: nobody is */
 	struct scope scope;
+	/* These alone, in the state in which they were copied; NULL: all that is there. */
+	const struct copied *only;
 	bool across; /* into what is mounted below, too */
 	struct tally *tally;
 };

@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "agent/files/failure.h"
 #include "common/beneath.h"
@@ -441,6 +442,17 @@ bool roots_allow_all(const struct roots *r, enum roots_access access)
 		if (rules->list[i]->whole && strcmp(rules->list[i]->root, "/") == 0)
 			return true;
 	return false;
+}
+
+uint64_t roots_mark(const struct roots *r, enum roots_access access)
+{
+	const struct rules *rules = rules_of(r, access);
+	uint64_t mark = rules->n;
+
+	for (size_t i = 0; i < rules->n; i++)
+		mark = XXH3_64bits_withSeed(
+		    rules->list[i]->pattern, strlen(rules->list[i]->pattern), mark);
+	return mark;
 }
 
 /* ---- what they come to, for a sandbox ---- */

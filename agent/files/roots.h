@@ -76,6 +76,9 @@ int roots_open_beneath(int dir_fd, const char *name, int flags, unsigned mode);
 /* Opens once more what fd is (O_PATH will do), with other flags. errno on -1. */
 int roots_reopen(int fd, int flags);
 
+/* Of an access's patterns: the same for the same ones. */
+uint64_t roots_mark(const struct roots *r, enum roots_access access);
+
 /* A root, for a sandbox. */
 struct roots_folder {
 	int fd; /* of the folder, or of the nearest one above it that is there */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent/files/roots.h"
+#include "common/log.h"
 
 /* A row a purpose. */
 const char *const sandbox_calls[] = {
@@ -34,9 +35,30 @@ const char *const sandbox_calls[] = {
     "clock_nanosleep", "nanosleep", "getrandom", "getpid", "gettid", "getuid", "geteuid", "getgid",
     "getegid", "getgroups", "rt_sigprocmask", "rt_sigreturn", "tgkill", "exit_group", NULL};
 
+/* Of one that watches: it changes nothing. */
+const char *const sandbox_watch_calls[] = {
+    /* the control socket, connections, and stderr */
+    "recvfrom", "recvmsg", "sendmsg", "sendto", "read", "write", "close", "poll", "ppoll",
+    /* looking */
+    "openat2", "openat", "statx", "fstat", "newfstatat", "getdents64", "readlink", "readlinkat",
+    "statfs", "fstatfs", "faccessat2", "lseek",
+    /* watching, and the store */
+    "inotify_add_watch", "inotify_rm_watch", "name_to_handle_at", "wait4", "chdir", "fchdir",
+    "ftruncate", "fcntl", "dup", "dup3",
+    /* memory, time, and the rest of a process's life */
+    "mmap", "munmap", "mremap", "mprotect", "madvise", "brk", "futex", "clock_gettime",
+    "clock_nanosleep", "nanosleep", "getrandom", "getpid", "gettid", "getuid", "geteuid", "getgid",
+    "getegid", "rt_sigprocmask", "rt_sigreturn", "tgkill", "exit_group", NULL};
+
+/* Of one that marks file systems. */
+const char *const sandbox_marker_calls[] = {
+    "recvmsg", "sendto", "fstatfs", "fanotify_mark", "close", "rt_sigreturn", "exit_group", NULL};
+
 /* As root: what files need, and nothing of processes, networks and the system. */
 static const int kept[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID,
     CAP_MKNOD, CAP_SETFCAP};
+static const int kept_to_watch[] = {CAP_DAC_READ_SEARCH};
+static const int kept_to_mark[] = {CAP_SYS_ADMIN};
 
 #define FOLDERS_MAX 1024
 
@@ -116,12 +138,17 @@ static int lock_to_ceiling(
 	return rc;
 }
 
-int sandbox_enter(struct confine_report *r, const char *const *folders, size_t n, struct err *e)
+int sandbox_enter(struct confine_report *r, enum sandbox_kind kind, const char *const *folders,
+    size_t n, struct err *e)
 {
+	const bool watching = kind == SANDBOX_WATCH;
 	int rc = confine_give_up(r, e);
 
 	if (rc == 0 && geteuid() == 0)
-		rc = confine_keep_capabilities(r, kept, sizeof(kept) / sizeof(kept[0]), e);
+		rc = confine_keep_capabilities(r, watching ? kept_to_watch : kept,
+		    watching ? sizeof(kept_to_watch) / sizeof(kept_to_watch[0])
+		             : sizeof(kept) / sizeof(kept[0]),
+		    e);
 	else if (rc == 0)
 		rc = confine_capabilities(r, true, e);
 	if (rc == 0)
@@ -129,6 +156,25 @@ int sandbox_enter(struct confine_report *r, const char *const *folders, size_t n
 	if (rc == 0 && n > 0)
 		rc = lock_to_ceiling(r, folders, n, e);
 	return rc < 0 ? err_wrap(e, "sandbox") : 0;
+}
+
+int sandbox_marker(void)
+{
+	struct confine_report r = {0};
+	struct err e;
+	int rc = confine_give_up(&r, &e);
+
+	if (rc == 0)
+		rc = confine_keep_capabilities(
+		    &r, kept_to_mark, sizeof(kept_to_mark) / sizeof(kept_to_mark[0]), &e);
+	if (rc == 0)
+		rc = confine_paths(&r, NULL, 0, &e);
+	if (rc == 0)
+		rc = confine_calls(
+		    &r, "telex-files, to mark file systems,", sandbox_marker_calls, &e);
+	if (rc != 0)
+		log_error("file systems are not watched as a whole: %s", e.message);
+	return rc;
 }
 
 /* ---- the roles' ---- */
@@ -146,8 +192,8 @@ static int add_root(const struct roots_folder *root, void *arg)
 	return add(a->f, root->fd, root->writable, a->e);
 }
 
-int sandbox_close(
-    struct confine_report *r, struct roots *const *roots, size_t n_roots, struct err *e)
+int sandbox_close(struct confine_report *r, enum sandbox_kind kind, struct roots *const *roots,
+    size_t n_roots, struct err *e)
 {
 	struct folders *f = calloc(1, sizeof(*f));
 	struct adding a = {f, e};
@@ -161,6 +207,7 @@ int sandbox_close(
 		rc = confine_paths(r, f->list, f->n, e);
 	let_go(f);
 	if (rc == 0)
-		rc = confine_calls(r, "telex-files", sandbox_calls, e);
+		rc = confine_calls(r, "telex-files",
+		    kind == SANDBOX_WATCH ? sandbox_watch_calls : sandbox_calls, e);
 	return rc < 0 ? err_wrap(e, "sandbox") : 0;
 }

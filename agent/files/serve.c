@@ -7,6 +7,7 @@
 #include "agent/files/serve.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,16 +16,18 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/files/files_status.h"
 #include "common/files_frame.h"
 #include "common/log.h"
 #include "common/rpc_arena.h"
 
-#define IN_SIZE   ((size_t)512 << 10)
-#define OUT_SIZE  ((size_t)512 << 10)
-#define OUT_FULL  ((size_t)256 << 10) /* from here on it is written */
-#define DIRECT    ((size_t)32 << 10)  /* parts from this on are not copied */
-#define PARTS_MAX 8
-#define HEAD      sizeof(struct files_frame)
+#define IN_SIZE    ((size_t)512 << 10)
+#define OUT_SIZE   ((size_t)512 << 10)
+#define OUT_FULL   ((size_t)256 << 10) /* from here on it is written */
+#define DIRECT     ((size_t)32 << 10)  /* parts from this on are not copied */
+#define PARTS_MAX  8
+#define UNFINISHED 1000u /* unless the role says another number */
+#define HEAD       sizeof(struct files_frame)
 
 struct call {
 	int fd;
@@ -352,6 +355,15 @@ uint64_t call_max_upload_files(const struct call *c)
 	return c->role->max_upload_files;
 }
 
+unsigned call_max_unfinished(const struct call *c)
+{
+	const uint64_t most = c->role->max_unfinished;
+
+	if (most == 0)
+		return UNFINISHED;
+	return most < UINT_MAX ? (unsigned)most : UINT_MAX;
+}
+
 void call_summary(struct call *c, const char *fmt, ...)
 {
 	va_list ap;
@@ -384,22 +396,10 @@ int serve_ready(struct call *c, const Telex__Internal__V1__FilesReady *ready)
 
 static int send_status(struct call *c, const struct rpc_status *status)
 {
-	Telex__Internal__V1__FilesStatus__MetadataEntry entries[RPC_STATUS_META_MAX];
-	Telex__Internal__V1__FilesStatus__MetadataEntry *list[RPC_STATUS_META_MAX];
-	Telex__Internal__V1__FilesStatus m = TELEX__INTERNAL__V1__FILES_STATUS__INIT;
+	struct files_status s;
 
-	m.code = (uint32_t)status->code;
-	m.reason = (char *)(uintptr_t)status->reason;
-	m.message = (char *)(uintptr_t)status->message;
-	m.summary = c->summary;
-	m.metadata = list;
-	for (size_t i = 0; i < status->n_meta; i++) {
-		telex__internal__v1__files_status__metadata_entry__init(&entries[i]);
-		entries[i].key = (char *)(uintptr_t)status->meta[i].key;
-		entries[i].value = (char *)(uintptr_t)status->meta[i].value;
-		list[m.n_metadata++] = &entries[i];
-	}
-	return send_message(c, FILES_STATUS, &m.base) < 0 ? c->broken : call_flush(c);
+	files_status_fill(&s, status, c->summary);
+	return send_message(c, FILES_STATUS, &s.m.base) < 0 ? c->broken : call_flush(c);
 }
 
 int serve_failed(struct call *c, const struct err *why)

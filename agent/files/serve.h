@@ -16,7 +16,7 @@
 /* What one role allows; by its number in FilesSetup. */
 struct serve_role {
 	struct roots *roots; /* the caller's */
-	uint64_t max_upload_bytes, max_upload_files;
+	uint64_t max_upload_bytes, max_upload_files, max_unfinished;
 };
 
 /* A call's state from the first to the last of them; fd stays the caller's. NULL: out of memory. */

@@ -42,6 +42,9 @@ void tally_end(const struct tally *t, const char *done_key, struct rpc_status *s
 	if (t->failed == 0)
 		return;
 	*status = t->first;
+	/* Nobody is to take the first one for the only one. */
+	if (t->failed > 1)
+		rpc_status_add(status, " (and %" PRIu64 " more failed)", t->failed - 1);
 	rpc_status_meta(status, "failed", "%" PRIu64, t->failed);
 	rpc_status_meta(status, done_key, "%" PRIu64, t->done);
 }

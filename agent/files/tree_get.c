@@ -14,6 +14,7 @@
 #include "agent/files/request.h"
 #include "agent/files/roots.h"
 #include "agent/files/tree_call.h"
+#include "common/file_errno.h"
 #include "common/tree_send.h"
 
 #define FIELD_RECEIVE 2 /* of GetTreeRequest */
@@ -84,13 +85,29 @@ static bool find_real(struct getting *g, struct rpc_status *status)
 	for (size_t i = 0; i < g->n; i++) {
 		const struct tree_source *s = &g->sources[i];
 
-		if (tree_call_path(g->paths[i], REQUEST_PATH_SIZE, s->dir_fd,
-		        strcmp(s->name, ".") != 0 ? s->name : NULL))
+		if (s->sys_errno != 0 || tree_call_path(g->paths[i], REQUEST_PATH_SIZE, s->dir_fd,
+		                             strcmp(s->name, ".") != 0 ? s->name : NULL))
 			continue;
 		failure_errno(status, ENAMETOOLONG, "read", g->paths[i]);
 		return false;
 	}
 	return true;
+}
+
+/* One of several that cannot be opened is told by its errno, and the others go on. */
+static bool is_left_out(struct getting *g, struct rpc_status *status)
+{
+	struct tree_source *s = &g->sources[g->n];
+
+	s->sys_errno = file_errno_of(status->reason);
+	if (s->sys_errno == 0 || g->paths[g->n][0] != '/')
+		return false;
+	if (s->path == NULL)
+		s->path = strdup(tree_path_name(g->paths[g->n]));
+	if (s->name == NULL)
+		s->name = strdup(".");
+	memset(status, 0, sizeof(*status));
+	return s->path != NULL && s->name != NULL;
 }
 
 static bool open_sources(
@@ -113,6 +130,8 @@ static bool open_sources(
 	for (; g->n < start->n_paths; g->n++) {
 		g->sources[g->n].dir_fd = -1;
 		if (!open_source(g, g->n, &start->paths[g->n], start->contents, status)) {
+			if (start->n_paths > 1 && is_left_out(g, status))
+				continue;
 			g->n++;
 			return false;
 		}
@@ -194,6 +213,7 @@ static void get(struct getting *g, const Telex__V1__GetTreeStart *start, struct 
 	    .sources = g->sources,
 	    .n_sources = g->n,
 	    .salt = g->paths[0],
+	    .title = g->paths[0],
 	    .allowed = g->whole ? NULL : is_allowed,
 	    .emit = tree_call_emit,
 	    .arg = g};

@@ -31,11 +31,11 @@ struct putting {
 
 /* ---- the target ---- */
 
-/* Makes the folders above `path` that are not there. */
-static bool make_parents(struct putting *p, const char *path, struct rpc_status *status)
+/* Makes the folders of `path` that are not there, as far as it has a slash behind them. */
+static bool make_folders(struct putting *p, const char *path, struct rpc_status *status)
 {
 	const struct roots *roots = call_roots(p->call.c);
-	char folder[REQUEST_PATH_SIZE];
+	char folder[REQUEST_PATH_SIZE + 1];
 	const char *name;
 
 	for (const char *slash = strchr(path + 1, '/'); slash != NULL;
@@ -63,6 +63,18 @@ static bool make_parents(struct putting *p, const char *path, struct rpc_status 
 	}
 	*status = (struct rpc_status){0};
 	return true;
+}
+
+/* The folders above the target; and the target, where it must be one. */
+static bool make_missing(struct putting *p, const Telex__V1__PutTreeStart *start, const char *path,
+    struct rpc_status *status)
+{
+	char whole[REQUEST_PATH_SIZE + 1];
+
+	if (!start->parents || (start->options != NULL && start->options->dry_run))
+		return true;
+	snprintf(whole, sizeof(whole), "%s%s", path, start->into ? "/" : "");
+	return make_folders(p, whole, status);
 }
 
 static bool name_valid(const ProtobufCBinaryData *name)
@@ -122,7 +134,7 @@ static bool open_target(
 	if (start->name.len > 0)
 		memcpy(p->name, start->name.data, start->name.len);
 	p->name[start->name.len] = '\0';
-	if (start->parents && !make_parents(p, path, status))
+	if (!make_missing(p, start, path, status))
 		return false;
 	fd = roots_open(roots, ROOTS_WRITE, path, O_RDONLY | O_DIRECTORY, status);
 	if (fd >= 0) {
@@ -223,13 +235,16 @@ static void put(struct putting *p, const Telex__V1__PutTreeStart *start, struct 
 	    .options = start->options != NULL ? start->options : &none,
 	    .parent_fd = p->parent_fd,
 	    .name = p->name,
+	    .title = p->base,
 	    .target_fd = p->target_fd,
 	    .umask = UMASK,
 	    .special = SPECIAL_BITS,
 	    .any_owner = geteuid() == 0,
 	    .marker = p->marker,
+	    .waits = true,
 	    .max_bytes = call_max_upload_bytes(p->call.c),
 	    .max_files = call_max_upload_files(p->call.c),
+	    .max_parts = call_max_unfinished(p->call.c),
 	    .emit = tree_call_emit,
 	    .arg = p};
 	const Telex__V1__TreeSummary *done;

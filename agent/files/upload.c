@@ -29,6 +29,8 @@ struct upload {
 	int dir_fd;
 	const char *name; /* in path */
 	unsigned mode;
+	uid_t owner; /* of what it replaces; -1: it replaces nothing */
+	gid_t group;
 	struct temp_file temp;
 	struct upload_append append; /* instead */
 	struct digest *digest;
@@ -52,7 +54,18 @@ static int refuse(
 
 static int fail(struct upload *u, int error, struct rpc_status *status)
 {
-	return failure_errno(status, error, WRITE, u->path);
+	const uint64_t written = u->append.written;
+	const bool back = upload_append_close(&u->append, false);
+	int rc;
+
+	/* What is left is told without what came. */
+	if (error == ENOSPC)
+		temp_file_drop(&u->temp);
+	rc = failure_errno(status, error, WRITE, u->path);
+	if (!back)
+		rpc_status_add(status,
+		    "; %" PRIu64 " bytes were appended and could not be taken back", written);
+	return rc;
 }
 
 /* ---- the beginning ---- */
@@ -102,9 +115,13 @@ static int look_at_target(struct upload *u, struct rpc_status *status)
 		return open_file_refuse(status, st.st_mode, WRITE, u->path);
 	if (u->begin->replace == NEVER)
 		return fail(u, EEXIST, status);
-	/* Set-user-ID is for one content, not for another. */
-	if (S_ISREG(st.st_mode) && u->begin->mode == NULL)
-		u->mode = st.st_mode & 0777;
+	if (S_ISREG(st.st_mode)) {
+		u->owner = st.st_uid;
+		u->group = st.st_gid;
+		/* Set-user-ID is for one content, not for another. */
+		if (u->begin->mode == NULL)
+			u->mode = st.st_mode & 0777;
+	}
 	return 0;
 }
 
@@ -203,6 +220,8 @@ int upload_begin(struct upload **out, struct call *c, const Telex__V1__WriteBegi
 	u->begin = begin;
 	u->dir_fd = -1;
 	u->mode = NEW_MODE;
+	u->owner = (uid_t)-1;
+	u->group = (gid_t)-1;
 	u->temp = (struct temp_file)TEMP_FILE_INIT;
 	u->append = (struct upload_append)UPLOAD_APPEND_INIT;
 	if (request_path(u->path, &begin->path, status))
@@ -292,6 +311,9 @@ static int set_attributes(const struct upload *u)
 	const Google__Protobuf__Timestamp *m = u->begin->modified;
 	struct timespec ts[2] = {{.tv_nsec = UTIME_OMIT}};
 
+	/* As writing into the file would keep them; who may not give files away has its own. */
+	if (u->owner != (uid_t)-1 && fchown(u->temp.fd, u->owner, u->group) != 0 && errno != EPERM)
+		return errno;
 	if (fchmod(u->temp.fd, u->mode) != 0)
 		return errno;
 	if (m == NULL)
@@ -335,10 +357,10 @@ void upload_free(struct upload *u, bool cut)
 		return;
 	named = u->begin->upload_id[0] != '\0';
 	if ((cut || u->stays) && named)
-		temp_file_keep(&u->temp);
+		temp_file_keep_among(&u->temp, call_max_unfinished(u->call));
 	else
 		temp_file_drop(&u->temp);
-	upload_append_close(&u->append, cut);
+	(void)upload_append_close(&u->append, cut);
 	if (u->dir_fd >= 0)
 		close(u->dir_fd);
 	digest_free(u->digest);

@@ -46,7 +46,7 @@ int upload_append_open(struct upload_append *a, const struct roots *roots, const
 	if (rc == 0)
 		rpc_status_set(status, RPC_OK, NULL, "%s", "");
 	else
-		upload_append_close(a, false);
+		(void)upload_append_close(a, false);
 	return rc;
 }
 
@@ -70,34 +70,42 @@ int upload_append_write(struct upload_append *a, const void *data, size_t len)
 
 int upload_append_end(struct upload_append *a)
 {
-	while (fsync(a->fd) != 0)
-		if (errno != EINTR)
-			return errno == EINVAL ? 0 : errno;
-	if (a->dir_fd >= 0)
-		(void)temp_file_sync_folder(a->dir_fd);
-	a->whole = true;
-	return 0;
+	int error = 0;
+
+	while (fsync(a->fd) != 0 && (error = errno) == EINTR)
+		error = 0;
+	/* Some file systems have nothing to be synced. */
+	if (error == EINVAL)
+		error = 0;
+	if (error == 0 && a->dir_fd >= 0)
+		error = temp_file_sync_folder(a->dir_fd);
+	if (error == EACCES)
+		error = syncfs(a->fd) != 0 ? errno : 0;
+	a->whole = error == 0;
+	return error;
 }
 
-static void take_back(const struct upload_append *a)
+static bool take_back(const struct upload_append *a)
 {
 	struct stat st;
 
 	if (fstat(a->fd, &st) != 0 || (uint64_t)st.st_size != a->begin + a->written)
-		return;
+		return a->written == 0;
 	if (a->dir_fd >= 0)
-		(void)unlinkat(a->dir_fd, a->name, 0);
-	else if (a->written > 0 && ftruncate(a->fd, (off_t)a->begin) != 0)
-		return;
+		return unlinkat(a->dir_fd, a->name, 0) == 0;
+	return a->written == 0 || ftruncate(a->fd, (off_t)a->begin) == 0;
 }
 
-void upload_append_close(struct upload_append *a, bool keep)
+bool upload_append_close(struct upload_append *a, bool keep)
 {
+	bool back = true;
+
 	if (a->fd >= 0 && !a->whole && !keep)
-		take_back(a);
+		back = take_back(a);
 	if (a->fd >= 0)
 		close(a->fd);
 	if (a->dir_fd >= 0)
 		close(a->dir_fd);
 	*a = (struct upload_append)UPLOAD_APPEND_INIT;
+	return back;
 }

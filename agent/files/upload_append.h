@@ -31,7 +31,8 @@ int upload_append_open(struct upload_append *a, const struct roots *roots, const
 int upload_append_write(struct upload_append *a, const void *data, size_t len);
 /* It is whole, and durable. 0 or an errno. */
 int upload_append_end(struct upload_append *a);
-/* keep: also what is not whole. None open: nothing is done. */
-void upload_append_close(struct upload_append *a, bool keep);
+/* keep: also what is not whole. False: something stays that was to be taken back: others have
+ * written on, or the file system cannot (a quota of btrfs). None open: nothing is done. */
+bool upload_append_close(struct upload_append *a, bool keep);
 
 #endif

@@ -114,6 +114,9 @@ static int send_setup(struct ca_proc *ca, struct err *e)
 	    .audit_fsync = c->audit_fsync,
 	    .audit_syslog = c->audit_syslog,
 	    .audit_drop = c->audit_full == KM_AUDIT_DROP,
+	    .audit_per_source = c->audit_failures_per_source,
+	    .audit_total = c->audit_failures,
+	    .audit_interval_ns = c->audit_failures_interval_ns,
 	};
 	int fd = -1, rc;
 
@@ -297,7 +300,10 @@ static bool same_settings(const struct config *a, const struct config *b)
 	       same_text(a->authority.passphrase_file, b->authority.passphrase_file) &&
 	       a->log_level == b->log_level && a->log_json == b->log_json &&
 	       a->audit_fsync == b->audit_fsync && a->audit_syslog == b->audit_syslog &&
-	       a->audit_full == b->audit_full;
+	       a->audit_full == b->audit_full &&
+	       a->audit_failures_per_source == b->audit_failures_per_source &&
+	       a->audit_failures == b->audit_failures &&
+	       a->audit_failures_interval_ns == b->audit_failures_interval_ns;
 }
 
 void ca_proc_set(struct ca_proc *ca, struct config *c)

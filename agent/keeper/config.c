@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "agent/keeper/config_internal.h"
+#include "common/audit_budget.h"
 #include "common/duration.h"
 #include "common/nearest.h"
 #include "common/ring.h"
@@ -51,6 +52,9 @@ static const struct config_key top_keys[] = {
     KEY(output_buffer, KIND_SIZE, RING_SIZE_MIN, RING_SIZE_MAX),
     KEY(max_output_buffer, KIND_SIZE, RING_SIZE_MIN, RING_SIZE_MAX),
     KEY(max_spool, KIND_SIZE, 0, SPOOL_MAX),
+    KEY(max_watch_memory, KIND_SIZE, 1 << 20, (uint64_t)1 << 40),
+    KEY(watch_fanotify, KIND_BOOL, 0, 0),
+    SPAN("watch_linger", watch_linger_ns, 0, 24 * 3600 * NS_PER_S),
     SPAN("shutdown_grace", shutdown_grace_ns, 0, 3600 * NS_PER_S),
     SPAN("heartbeat_interval", heartbeat_ns, 10 * NS_PER_MS, 3600 * NS_PER_S),
     SPAN("hang_timeout", hang_timeout_ns, 10 * NS_PER_MS, 3600 * NS_PER_S),
@@ -61,6 +65,9 @@ static const struct config_key top_keys[] = {
     KEY(audit_fsync, KIND_BOOL, 0, 0),
     KEY(audit_syslog, KIND_BOOL, 0, 0),
     KEY(audit_full, KIND_FULL, 0, 0),
+    KEY(audit_failures_per_source, KIND_COUNT, 1, 1000000),
+    KEY(audit_failures, KIND_COUNT, 1, 1000000),
+    SPAN("audit_failures_interval", audit_failures_interval_ns, NS_PER_S, 24 * 3600 * NS_PER_S),
     KEY(trusted_proxy, KIND_NAME, 0, 0),
     KEY(max_connections_per_source, KIND_COUNT, 1, 1000000),
     SPAN("first_call_timeout", first_call_ns, 100 * NS_PER_MS, 600 * NS_PER_S),
@@ -86,6 +93,8 @@ static const struct config_key authority_keys[] = {
     {"listen", KIND_ADDRESSES, offsetof(struct config, authority.listen), 1, KM_LISTEN_MAX},
     {"directory", KIND_PATH, offsetof(struct config, authority.directory), 0, 0},
     {"passphrase_file", KIND_PATH, offsetof(struct config, authority.passphrase_file), 0, 0},
+    {"attempts_per_minute", KIND_COUNT, offsetof(struct config, authority.attempts_per_minute), 1,
+        1000000},
 };
 
 #define SECTION(name, keys)                                                                        \
@@ -104,11 +113,18 @@ static int set_defaults(struct config *c, const char *file)
 	c->output_buffer = RING_SIZE_DEFAULT;
 	c->max_output_buffer = (uint64_t)64 << 20;
 	c->max_spool = (uint64_t)1 << 30;
+	c->max_watch_memory = (uint64_t)1 << 30;
+	c->watch_fanotify = true;
+	c->watch_linger_ns = 600 * NS_PER_S;
 	c->shutdown_grace_ns = 10 * NS_PER_S;
 	c->heartbeat_ns = 2 * NS_PER_S;
 	c->hang_timeout_ns = 10 * NS_PER_S;
 	c->drain_timeout_ns = 30 * NS_PER_S;
 	c->log_level = LOG_LEVEL_INFO;
+	c->audit_failures_per_source = AUDIT_BUDGET_PER_SOURCE;
+	c->audit_failures = AUDIT_BUDGET_TOTAL;
+	c->audit_failures_interval_ns = AUDIT_BUDGET_INTERVAL_S * NS_PER_S;
+	c->authority.attempts_per_minute = 60;
 	c->first_call_ns = 10 * NS_PER_S;
 	c->revocations_interval_ns = 300 * NS_PER_S;
 	c->revocations_stale = KM_STALE_WARN;

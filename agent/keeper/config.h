@@ -22,7 +22,8 @@ struct config_authority {
 	char *directory;
 	char *listen[KM_LISTEN_MAX]; /* "HOST:PORT", where certificates are asked for */
 	size_t n_listen;
-	char *passphrase_file; /* of its key; NULL: it has none */
+	char *passphrase_file;        /* of its key; NULL: it has none */
+	uint32_t attempts_per_minute; /* in vain, of one source, for each worker */
 };
 
 struct config {
@@ -39,9 +40,12 @@ struct config {
 	char *worker_user; /* NULL: "telex" where there is one, else uid 65534 */
 	uint32_t max_processes;
 	uint32_t max_connections;              /* a worker */
-	uint32_t max_file_helpers;             /* processes of telex-files */
+	uint32_t max_file_helpers;             /* processes of telex-files; and that watch */
 	uint64_t output_buffer;                /* bytes a stream */
 	uint64_t max_output_buffer, max_spool; /* what a request may ask for, a stream */
+	uint64_t max_watch_memory;             /* bytes an identity, of what is known */
+	bool watch_fanotify;                   /* as root: file systems as a whole */
+	int64_t watch_linger_ns;               /* without connections */
 	int64_t shutdown_grace_ns, heartbeat_ns, hang_timeout_ns;
 	int64_t drain_timeout_ns; /* how long calls may go on with a worker that is replaced */
 	enum log_level log_level;
@@ -51,7 +55,10 @@ struct config {
 	char *audit_log; /* NULL: audit.log in the state directory; the keeper's own, exec.log, is
 	                    beside it */
 	bool audit_fsync, audit_syslog;
-	uint32_t audit_full;                 /* enum km_audit_full */
+	uint32_t audit_full; /* enum km_audit_full */
+	/* Records of a kind about who has no certificate, in an interval: audit_budget.h. */
+	uint32_t audit_failures_per_source, audit_failures;
+	int64_t audit_failures_interval_ns;
 	char *trusted_proxy;                 /* an identity, or NULL */
 	uint32_t max_connections_per_source; /* a worker; 0: as max_connections */
 	int64_t first_call_ns;               /* from accept to the first call */

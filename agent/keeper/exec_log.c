@@ -11,11 +11,13 @@
 #include <unistd.h>
 
 #include "agent/keeper/exec_log_internal.h"
+#include "common/audit.h"
 #include "common/duration.h"
 #include "common/log.h"
 
 #define AUDIT_NAME "audit.log"
-#define OPEN_FLAGS (O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+#define OPEN_MAX   64 /* chains without an end that are noted at a start */
+#define OPEN_FLAGS (O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
 
 /* ---- the files ---- */
 
@@ -53,6 +55,7 @@ static void name_files(struct exec_paths *p, const struct config *c)
 		snprintf(p->exec, sizeof(p->exec), "%s/exec%s", folder, base + 5);
 	else
 		snprintf(p->exec, sizeof(p->exec), "%s/exec-%s", folder, base);
+	snprintf(p->head, sizeof(p->head), "%s" AUDIT_HEAD_SUFFIX, p->exec);
 }
 
 static int check_file(int fd, const char *path, struct err *e)
@@ -74,11 +77,11 @@ static int check_file(int fd, const char *path, struct err *e)
 	return 0;
 }
 
-static int open_file(int *fd, const char *path, struct err *e)
+static int open_file(int *fd, const char *path, int how, struct err *e)
 {
 	int rc;
 
-	*fd = open(path, OPEN_FLAGS | O_CREAT | O_NOFOLLOW, 0600);
+	*fd = open(path, how | OPEN_FLAGS | O_CREAT | O_NOFOLLOW, 0600);
 	if (*fd < 0)
 		return err_sys(e, errno, "%s", path);
 	rc = check_file(*fd, path, e);
@@ -108,8 +111,8 @@ int exec_log_open_for_worker(struct exec_log *x, int *fd, struct err *e)
 	/* The file that is open, also when another has its name by now; but not the same open file,
 	 * whose flags a worker could change for all. */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", x->audit_fd);
-	*fd = open(path, OPEN_FLAGS);
-	return *fd >= 0 ? 0 : open_file(fd, x->paths.audit, e);
+	*fd = open(path, O_WRONLY | OPEN_FLAGS);
+	return *fd >= 0 ? 0 : open_file(fd, x->paths.audit, O_WRONLY, e);
 }
 
 /* ---- writers ---- */
@@ -125,7 +128,43 @@ uint64_t exec_log_writer(struct exec_log *x)
 	return x->last_id;
 }
 
-/* Takes fd. A chain that goes on (state) or a new one. */
+/* What a new chain in fd follows: the last record there, or, in a new file, that of the file before
+ * it: of our own chain, or of whoever wrote one here. What was cut off stays missing: it is that
+ * then. */
+static void find_link(const struct exec_log *x, int fd, uint8_t hash[AUDIT_HASH_SIZE])
+{
+	struct err e, no_note;
+	int head = audit_head_open(x->paths.head, &no_note);
+	bool cut;
+	int rc;
+
+	memset(hash, 0, AUDIT_HASH_SIZE);
+	rc = audit_tail_noted(fd, head, hash, &cut, &e);
+	if (rc < 0)
+		memset(hash, 0, AUDIT_HASH_SIZE);
+	else if (rc == 0 && audit_seq(x->own) > 0)
+		audit_hash(x->own, hash);
+	if (rc >= 0 && cut)
+		log_error("%s: the record that was noted as the last one is not there any more: "
+		          "its end was cut off",
+		    x->paths.exec);
+	if (rc < 0 || (rc == 0 && head < 0 && audit_seq(x->own) == 0))
+		log_error("%s: %s; its records are tied to none before them", x->paths.exec,
+		    rc < 0 ? e.message : no_note.message);
+	if (head >= 0)
+		close(head);
+}
+
+/* For as long as it is open: by that `telex audit verify` knows that its writer runs. */
+static void hold(const struct exec_log *x, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && !audit_lock_try(fd))
+		log_warn("%s: another agent writes there, too", x->paths.exec);
+}
+
+/* Takes fd. A chain that goes on (state) or a new one, for which the one of before ends. */
 static int begin_chain(struct exec_log *x, int fd, const struct config *c,
     const struct exec_log_state *before, struct err *e)
 {
@@ -134,23 +173,28 @@ static int begin_chain(struct exec_log *x, int fd, const struct config *c,
 	    .fsync = c->audit_fsync,
 	    .syslog = c->audit_syslog,
 	    .drop = c->audit_full == KM_AUDIT_DROP,
+	    .link = AUDIT_LINK_AFTER,
+	    .head_path = x->paths.head,
 	};
 	struct audit *own;
 	int rc;
 
+	hold(x, fd);
 	if (before != NULL && before->seq > 0) {
 		o.writer = before->writer;
 		o.seq = before->seq;
 		memcpy(o.hash, before->hash, sizeof(o.hash));
 	} else {
 		o.writer = exec_log_writer(x);
+		audit_finish(x->own);
+		find_link(x, fd, o.linked);
 	}
 	rc = audit_new(&own, fd, &o, e);
 	if (rc < 0) {
 		close(fd);
 		return rc;
 	}
-	audit_free(x->own);
+	audit_leave(x->own);
 	x->own = own;
 	x->writer = o.writer;
 	x->own_fd = fd;
@@ -165,9 +209,10 @@ static int open_both(
 	int rc;
 
 	name_files(p, c);
-	rc = open_file(audit_fd, p->audit, e);
+	rc = open_file(audit_fd, p->audit, O_WRONLY, e);
+	/* To be read, too: its end. */
 	if (rc == 0)
-		rc = open_file(own_fd, p->exec, e);
+		rc = open_file(own_fd, p->exec, O_RDWR, e);
 	if (rc < 0 && *audit_fd >= 0)
 		close(*audit_fd);
 	return rc < 0 ? err_wrap(e, "audit log") : 0;
@@ -189,14 +234,35 @@ int exec_log_check(const struct config *c, struct err *e)
 /* In place of files that cannot be opened: what is written fails. */
 static int open_full(int *audit_fd, int *own_fd, struct err *e)
 {
-	*audit_fd = open("/dev/full", OPEN_FLAGS);
-	*own_fd = open("/dev/full", OPEN_FLAGS);
+	*audit_fd = open("/dev/full", O_WRONLY | OPEN_FLAGS);
+	*own_fd = open("/dev/full", O_WRONLY | OPEN_FLAGS);
 	if (*audit_fd >= 0 && *own_fd >= 0)
 		return 0;
 	err_sys(e, errno, "/dev/full");
 	if (*audit_fd >= 0)
 		close(*audit_fd);
 	return TX_ESYS;
+}
+
+/*
+ * Workers of a keeper that was killed, and with it perhaps: how far their chains are nobody else
+ * will note. One that still writes goes on from there.
+ */
+static void note_open_chains(struct exec_log *x)
+{
+	struct audit_open list[OPEN_MAX];
+	int fd = open(x->paths.audit, O_RDONLY | OPEN_FLAGS | O_NOFOLLOW);
+	struct err e;
+	int n;
+
+	if (fd < 0)
+		return;
+	n = audit_tail_open(fd, list, OPEN_MAX, &e);
+	close(fd);
+	if (n < 0)
+		log_warn("%s: %s", x->paths.audit, e.message);
+	for (int i = 0; i < n; i++)
+		exec_log_found(x, &list[i]);
 }
 
 int exec_log_new(struct exec_log **out, const struct config *c, const struct exec_log_state *before,
@@ -223,6 +289,8 @@ int exec_log_new(struct exec_log **out, const struct config *c, const struct exe
 		free(x);
 		return rc;
 	}
+	if (before == NULL || before->seq == 0)
+		note_open_chains(x);
 	*out = x;
 	return 0;
 }
@@ -260,6 +328,8 @@ int exec_log_reopen(struct exec_log *x, const struct config *c, struct err *e)
 		return rc;
 	if (!is_same_file(x->own_fd, own_fd)) {
 		exec_log_event(x, "rotated", NULL);
+		/* The note stays where it is: beside the file of that name. */
+		x->paths = paths;
 		rc = begin_chain(x, own_fd, c, NULL, e);
 		if (rc < 0) {
 			close(audit_fd);

@@ -45,7 +45,8 @@ void exec_log_free(struct exec_log *x);
  * does not come to that. */
 void exec_log_save(const struct exec_log *x, struct exec_log_state *out);
 /* Opens the files that c names; where they are others (they were renamed for a new one), the chain
- * ends in the old one and another begins. Negative: as it was. */
+ * ends in the old one and another begins, which follows it. Negative: as it was; but with TX_ENOMEM
+ * nothing may be written any more until it succeeds. */
 int exec_log_reopen(struct exec_log *x, const struct config *c, struct err *e);
 
 /* ---- workers ---- */
@@ -54,7 +55,9 @@ int exec_log_reopen(struct exec_log *x, const struct config *c, struct err *e);
 uint64_t exec_log_writer(struct exec_log *x);
 /* The workers' log, an open file of its own for one worker: *fd is the caller's. */
 int exec_log_open_for_worker(struct exec_log *x, int *fd, struct err *e);
-void exec_log_worker_begins(struct exec_log *x, uint64_t writer, uint32_t index, pid_t pid);
+/* *begun: the hash of the record, which the worker's begin is to have. */
+void exec_log_worker_begins(
+    struct exec_log *x, uint64_t writer, uint32_t index, pid_t pid, uint8_t begun[KM_HASH_SIZE]);
 /* How far it says its chain is. */
 void exec_log_anchor(struct exec_log *x, uint64_t writer, const struct km_pong *m);
 /* m: the last of these. */
@@ -74,9 +77,9 @@ void exec_log_ended(struct exec_log *x, const struct job *j);
 
 /* ---- telex-files ---- */
 
-/* One is about to be started as this user. Negative: as exec_log_exec. */
-int exec_log_files(
-    struct exec_log *x, const char *owner, const struct user *user, struct km_refused *why);
+/* One is about to be started as this user; `watch`: that watches. Negative: as exec_log_exec. */
+int exec_log_files(struct exec_log *x, const char *owner, const struct user *user, bool watch,
+    struct km_refused *why);
 void exec_log_files_started(struct exec_log *x, const char *owner, pid_t pid);
 /* pid 0: it could not be started; `how` is why. */
 void exec_log_files_ended(struct exec_log *x, const char *owner, pid_t pid, const char *how);

@@ -10,7 +10,7 @@
 #define EXEC_PATH_MAX 4096
 
 struct exec_paths {
-	char audit[EXEC_PATH_MAX], exec[EXEC_PATH_MAX + 16];
+	char audit[EXEC_PATH_MAX], exec[EXEC_PATH_MAX + 16], head[EXEC_PATH_MAX + 24];
 };
 
 struct exec_log {
@@ -21,5 +21,8 @@ struct exec_log {
 	int audit_fd;    /* the workers' */
 	uint64_t last_id;
 };
+
+/* exec_record.c: how far a chain is that was found in the workers' log, without its end. */
+void exec_log_found(struct exec_log *x, const struct audit_open *chain);
 
 #endif

@@ -24,7 +24,8 @@ static void end(struct audit *a)
 
 /* ---- workers ---- */
 
-void exec_log_worker_begins(struct exec_log *x, uint64_t writer, uint32_t index, pid_t pid)
+void exec_log_worker_begins(
+    struct exec_log *x, uint64_t writer, uint32_t index, pid_t pid, uint8_t begun[KM_HASH_SIZE])
 {
 	struct audit *a = begin(x, "worker-begin");
 
@@ -32,6 +33,7 @@ void exec_log_worker_begins(struct exec_log *x, uint64_t writer, uint32_t index,
 	audit_number(a, "index", index);
 	audit_number(a, "pid", pid);
 	end(a);
+	audit_hash(a, begun);
 }
 
 static void put_anchor(struct audit *a, uint64_t writer, const struct km_pong *m)
@@ -48,6 +50,16 @@ void exec_log_anchor(struct exec_log *x, uint64_t writer, const struct km_pong *
 	struct audit *a = begin(x, "anchor");
 
 	put_anchor(a, writer, m);
+	end(a);
+}
+
+void exec_log_found(struct exec_log *x, const struct audit_open *chain)
+{
+	struct audit *a = begin(x, "anchor");
+
+	audit_number(a, "worker", (int64_t)chain->writer);
+	audit_number(a, "worker_seq", (int64_t)chain->seq);
+	audit_hex(a, "worker_hash", chain->hash, sizeof(chain->hash));
 	end(a);
 }
 
@@ -150,8 +162,8 @@ void exec_log_ended(struct exec_log *x, const struct job *j)
 
 /* ---- telex-files ---- */
 
-int exec_log_files(
-    struct exec_log *x, const char *owner, const struct user *user, struct km_refused *why)
+int exec_log_files(struct exec_log *x, const char *owner, const struct user *user, bool watch,
+    struct km_refused *why)
 {
 	struct audit *a = begin(x, "files-exec");
 
@@ -159,6 +171,8 @@ int exec_log_files(
 	audit_text(a, "user", user->name);
 	audit_number(a, "uid", user->uid);
 	audit_number(a, "gid", user->gid);
+	if (watch)
+		audit_flag(a, "watch", true);
 	return end_or_refuse(a, why);
 }
 

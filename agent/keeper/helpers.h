@@ -10,29 +10,25 @@
 #define TX_KEEPER_HELPERS_H
 
 #include <stdbool.h>
-#include <sys/resource.h>
 #include <sys/types.h>
 
-#include "agent/keeper/config.h"
 #include "common/err.h"
 #include "common/keeper_msg.h"
 
 struct event_base;
-struct exec_log;
+struct files_program;
 struct helpers;
 
-/* path: the program; nofile: the limit of open files that they get; x: NULL for none. All stay the
- * caller's. */
-int helpers_new(struct helpers **out, struct event_base *base, const char *path,
-    const struct rlimit *nofile, struct exec_log *x, struct err *e);
+/* The program stays the caller's. */
+int helpers_new(
+    struct helpers **out, struct event_base *base, struct files_program *program, struct err *e);
 /* Ends all of them: within a second, or by force. NULL is allowed. */
 void helpers_free(struct helpers *hs);
-/* From a configuration, for those to come; opens the program anew. Takes a reference. */
-void helpers_set(struct helpers *hs, struct config *c);
 
 /*
  * Starts one for `owner` as `user` (NULL: the agent's own). 0: *reply is filled but for its head,
- * and *fd, the worker's end of its socket, is the caller's. Else negative and *why is filled.
+ * and *fd, the worker's end of its socket, is the caller's. Else negative and *why is filled. hs
+ * NULL: there are none here.
  */
 int helpers_start(struct helpers *hs, const char *owner, const char *user,
     struct km_files_reply *reply, int *fd, struct km_refused *why);

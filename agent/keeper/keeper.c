@@ -12,6 +12,7 @@
 #include "agent/keeper/cgroup.h"
 #include "agent/keeper/ending.h"
 #include "agent/keeper/exec_log.h"
+#include "agent/keeper/files_program.h"
 #include "agent/keeper/group.h"
 #include "agent/keeper/helpers.h"
 #include "agent/keeper/job.h"
@@ -31,6 +32,7 @@
 #include "agent/keeper/state_dir.h"
 #include "agent/keeper/tree.h"
 #include "agent/keeper/upgrade.h"
+#include "agent/keeper/watchers.h"
 #include "agent/keeper/worker_proc.h"
 #include "agent/keeper/workers.h"
 #include "common/duration.h"
@@ -130,7 +132,8 @@ static int reaped_other(pid_t pid, int status, void *arg)
 
 	return workers_reaped(k->workers, pid, status) || upgrade_reaped(k->upgrade, pid, status) ||
 	       old_workers_reaped(k->old_workers, pid) || renewal_reaped(k->renewal, pid, status) ||
-	       ca_proc_reaped(k->ca, pid, status) || helpers_reaped(k->env.helpers, pid, status);
+	       ca_proc_reaped(k->ca, pid, status) || helpers_reaped(k->env.helpers, pid, status) ||
+	       watchers_reaped(k->env.watchers, pid, status);
 }
 
 static void reap_round(void *arg)
@@ -210,6 +213,7 @@ static void on_signal(int signo, void *arg)
 	renewal_stop(k->renewal);
 	notify_send("STOPPING=1");
 	ca_proc_end(k->ca);
+	watchers_end(k->env.watchers);
 	shutdown_request(k->shutdown);
 }
 
@@ -272,17 +276,20 @@ static int make_parts(struct keeper *k, const struct keeper_setup *setup, struct
 	if (rc == 0) {
 		k->env.ceiling = &c->ceiling;
 		starter_set_ceiling(k->env.starter, &c->ceiling);
-	}
-	if (rc == 0)
 		rc = workers_new(
 		    &k->workers, &k->env, setup->worker, k->self.start_ns, &workers_ops, k, e);
+	}
 	if (rc == 0)
 		rc = ca_proc_new(&k->ca, k->env.base, setup->ca, &ca_ops, k, e);
 	if (rc == 0)
-		rc = helpers_new(&k->env.helpers, k->env.base, setup->files, &k->self.nofile,
-		    k->env.exec_log, e);
+		rc =
+		    files_program_new(&k->files, setup->files, &k->self.nofile, k->env.exec_log, e);
 	if (rc == 0)
-		rc = old_workers_new(&k->old_workers, k->env.base, e);
+		rc = helpers_new(&k->env.helpers, k->env.base, k->files, e);
+	if (rc == 0)
+		rc = watchers_new(&k->env.watchers, k->env.base, k->files, e);
+	if (rc == 0)
+		rc = old_workers_new(&k->old_workers, k->env.base, k->env.exec_log, e);
 	if (rc == 0 && (k->env.looks = budget_new(k->env.base, LOOKS_NS)) == NULL)
 		rc = err_set(e, TX_ENOMEM, "out of memory");
 	if (rc == 0)
@@ -351,7 +358,7 @@ int keeper_run(struct keeper *k, struct err *e)
 	if (rc != 0)
 		return rc;
 	ca_proc_set(k->ca, k->config);
-	helpers_set(k->env.helpers, k->config);
+	files_program_set(k->files, k->config);
 	/* Who died while another image was executed. */
 	if (k->upgraded)
 		reap_run(k->reap);
@@ -377,6 +384,8 @@ void keeper_free(struct keeper *k)
 	workers_free(k->workers);
 	ca_proc_free(k->ca);
 	helpers_free(k->env.helpers);
+	watchers_free(k->env.watchers);
+	files_program_free(k->files);
 	old_workers_free(k->old_workers);
 	reap_free(k->reap);
 	jobs_free(k->env.jobs);

@@ -5,7 +5,7 @@
 
 #include "agent/keeper/ca_proc.h"
 #include "agent/keeper/exec_log.h"
-#include "agent/keeper/helpers.h"
+#include "agent/keeper/files_program.h"
 #include "agent/keeper/job.h"
 #include "agent/keeper/job_save.h"
 #include "agent/keeper/keeper_internal.h"
@@ -15,6 +15,7 @@
 #include "agent/keeper/revocations.h"
 #include "agent/keeper/shutdown.h"
 #include "agent/keeper/start.h"
+#include "agent/keeper/watchers.h"
 #include "agent/keeper/workers.h"
 #include "common/log.h"
 
@@ -42,7 +43,16 @@ static void apply(struct keeper *k)
 	starter_set_sizes(k->env.starter, c->output_buffer, c->max_output_buffer, c->max_spool);
 	shutdown_set_grace(k->shutdown, c->shutdown_grace_ns);
 	ca_proc_set(k->ca, k->config);
-	helpers_set(k->env.helpers, k->config);
+	files_program_set(k->files, k->config);
+	watchers_renewed(k->env.watchers);
+}
+
+/* The configuration is the one that was in force. */
+static void certificate_serves(struct keeper *k)
+{
+	keeper_follow_certificate(k);
+	exec_log_event(k->env.exec_log, "reload", k->config->certificate);
+	log_info("reloaded: %u workers serve with the new certificate", k->config->workers);
 }
 
 void keeper_renewed(struct config *c, struct listeners *ls, void *arg)
@@ -51,6 +61,10 @@ void keeper_renewed(struct config *c, struct listeners *ls, void *arg)
 	struct config *old = k->config;
 	struct listeners *old_ls = k->listeners;
 
+	if (c == old) {
+		certificate_serves(k);
+		return;
+	}
 	k->config = config_ref(c);
 	k->listeners = listeners_ref(ls);
 	apply(k);
@@ -108,11 +122,11 @@ void keeper_reload(struct keeper *k)
 
 void keeper_follow_certificate(struct keeper *k)
 {
-	int64_t not_before, not_after;
+	int fd = workers_certificate(k->workers);
 
-	workers_dates(k->workers, &not_before, &not_after);
 	renewal_configure(k->renewal, k->config);
-	renewal_dates(k->renewal, not_before, not_after);
+	if (fd >= 0)
+		renewal_look(k->renewal, fd);
 }
 
 int keeper_revocations(const struct revocation_record *list, void *arg, struct err *e)
@@ -128,9 +142,14 @@ int keeper_revocations(const struct revocation_record *list, void *arg, struct e
 	return 0;
 }
 
+/* Nothing else comes into force by it, whatever the files say by now. */
 static void certificate_renewed(void *arg)
 {
-	keeper_reload(arg);
+	struct keeper *k = arg;
+	struct err e;
+
+	if (!k->env.stopping && workers_renew(k->workers, &e) != 0)
+		keeper_not_renewed(e.message, k);
 }
 
 static void list_fetched(const struct revocation_record *list, void *arg)

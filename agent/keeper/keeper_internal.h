@@ -33,6 +33,7 @@ struct keeper {
 	struct upgrade *upgrade;
 	struct renewal *renewal;
 	struct ca_proc *ca;
+	struct files_program *files;
 	struct reap *reap;
 	struct cgroups *cgroups;
 	struct shutdown *shutdown;

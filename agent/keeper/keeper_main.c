@@ -16,10 +16,10 @@
 #include <unistd.h>
 
 #include "agent/keeper/config.h"
-#include "agent/keeper/file_put.h"
 #include "agent/keeper/keeper.h"
 #include "agent/keeper/listener.h"
 #include "agent/keeper/preflight.h"
+#include "agent/keeper/reload.h"
 #include "agent/keeper/state.h"
 #include "agent/keeper/state_io.h"
 #include "agent/keeper/upgrade.h"
@@ -181,10 +181,11 @@ static int ensure_stdio(void)
 }
 
 /* A process has four descriptors here (its pidfd and pipes), and what is for them is 4/5 of all
- * (start.c); a connection has one, in its worker. */
+ * (start.c); a connection has one, in its worker. Of telex-files one has one, one that watches two
+ * and a store that is kept one. */
 static rlim_t wanted_nofile(const struct config *c)
 {
-	rlim_t wanted = (rlim_t)c->max_processes * 5 + c->max_file_helpers + 1024;
+	rlim_t wanted = (rlim_t)c->max_processes * 5 + (rlim_t)c->max_file_helpers * 4 + 1024;
 
 	return wanted > c->max_connections ? wanted : c->max_connections;
 }
@@ -212,6 +213,31 @@ static void raise_nofile(const struct config *c, struct rlimit *original)
 		         "at once, which may need %llu (ulimit -n, LimitNOFILE=)",
 		    (unsigned long long)l.rlim_cur, c->max_processes, c->max_connections,
 		    (unsigned long long)wanted);
+}
+
+static void log_problem(const char *text, void *arg)
+{
+	(void)arg;
+	log_error("%s", text);
+}
+
+/* Who takes over processes goes on, whatever became of the files since it was asked. */
+static int check_files(const struct config *c, bool takes_over, struct err *e)
+{
+	int rc = config_check_files(c, log_problem, NULL);
+
+	if (rc == 0 || takes_over)
+		return 0;
+	return err_set(e, rc, "%s will not do", c->file);
+}
+
+static void warn_of_no_ceiling(const struct config *c)
+{
+	if (geteuid() == 0 && ceiling_is_open(&c->ceiling))
+		log_warn(
+		    "%s has no ceiling: what the policy allows may be done as root, and a worker "
+		    "that was taken over could do it, too (ceiling in telexd(8))",
+		    c->file);
 }
 
 static int check_config(const struct config *c)
@@ -284,8 +310,12 @@ static int serve(struct keeper_setup *setup)
 	log_open("keeper", c->log_level, c->log_json, STDERR_FILENO);
 	raise_nofile(c, &setup->nofile);
 	umask(077);
-	file_finish_pair(c->certificate, c->key);
+	reload_finish_renewal(c);
 	rc = open_state(&setup->state, &setup->nofile, &e);
+	if (rc == 0)
+		rc = check_files(c, setup->state != NULL, &e);
+	if (rc == 0)
+		warn_of_no_ceiling(c);
 	if (rc == 0)
 		rc = keeper_new(&k, setup, &e);
 	state_close(setup->state);

@@ -47,9 +47,8 @@ int link_refuse_system(struct link *l, uint64_t seq, int sys_errno, const char *
 
 static int on_ready(struct link *l, const union km_any *any, int *fds)
 {
+	(void)any;
 	(void)fds;
-	l->not_before = any->ready.not_before;
-	l->not_after = any->ready.not_after;
 	if (km_chan_state(l->chan) == KM_LINK_CONFIGURED)
 		km_chan_set_state(l->chan, KM_LINK_READY);
 	l->ops->ready(l->arg);
@@ -206,10 +205,4 @@ void link_set_ceiling(struct link *l, const struct ceiling *given)
 struct km_chan *link_chan(struct link *l)
 {
 	return l->chan;
-}
-
-void link_dates(const struct link *l, int64_t *not_before, int64_t *not_after)
-{
-	*not_before = l->not_before;
-	*not_after = l->not_after;
 }

@@ -24,6 +24,7 @@ struct km_pong;
 struct link;
 struct revocation_record;
 struct starter;
+struct watchers;
 
 /* What all links work on; the keeper's. */
 struct link_env {
@@ -33,6 +34,7 @@ struct link_env {
 	struct groups *groups;
 	struct budget *looks;          /* of lists: at what their jobs use */
 	struct helpers *helpers;       /* NULL: none here */
+	struct watchers *watchers;     /* NULL: none here */
 	uint32_t can;                  /* enum km_can, ored */
 	const struct ceiling *ceiling; /* of the configuration that is in force */
 	bool stopping;                 /* no new starts */
@@ -59,7 +61,5 @@ void link_free(struct link *l);
 struct km_chan *link_chan(struct link *l);
 /* The ceiling that its worker is given: who goes beyond it is hostile. It outlives the link. */
 void link_set_ceiling(struct link *l, const struct ceiling *given);
-/* Of the certificate that the worker uses, once it is ready; 0: not known. */
-void link_dates(const struct link *l, int64_t *not_before, int64_t *not_after);
 
 #endif

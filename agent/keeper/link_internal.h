@@ -23,7 +23,6 @@ struct link {
 	const struct ceiling *ceiling; /* that its worker was given; NULL: env->ceiling */
 	struct event *fail;            /* tells ops->closed, outside of everything */
 	bool closed;
-	int64_t not_before, not_after; /* of KM_READY */
 };
 
 /*

@@ -24,7 +24,7 @@ int link_on_revocations(struct link *l, const union km_any *any, int *fds)
 	if (l->env->revocations == NULL)
 		return link_refuse_why(
 		    l, any->hdr.seq, KM_WHY_SYSTEM, "no revocation list is kept here");
-	if (memfile_load(fds[0], REVOCATIONS_MAX, &pem, &len, &e) == TX_EPROTO)
+	if (memfile_load(fds[0], REVOCATION_LIST_MAX, &pem, &len, &e) == TX_EPROTO)
 		return link_violation(l, e.message);
 	list.pem = (const char *)pem;
 	list.len = len;

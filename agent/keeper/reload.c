@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "agent/keeper/config_internal.h"
-#include "agent/keeper/file_put.h"
 #include "agent/keeper/notify.h"
 #include "common/duration.h"
+#include "common/file_put.h"
 #include "common/log.h"
 
 static void tell_problem(const char *text, void *arg)
@@ -17,15 +17,21 @@ static void tell_problem(const char *text, void *arg)
 	log_error("%s", text);
 }
 
+void reload_finish_renewal(const struct config *c)
+{
+	if (file_finish_pair(c->certificate, c->key))
+		log_warn("a renewal of %s was cut off; it is finished now", c->certificate);
+}
+
 int reload_read(struct config **out, const struct config *now)
 {
 	struct config *c = NULL;
 	int rc = config_load(&c, now->file, tell_problem, NULL);
 
-	if (rc == 0)
-		file_finish_pair(c->certificate, c->key);
-	if (rc == 0)
+	if (rc == 0) {
+		reload_finish_renewal(c);
 		rc = config_check_files(c, tell_problem, NULL);
+	}
 	if (rc == 0 && strcmp(c->state_directory, now->state_directory) != 0)
 		log_warn("state_directory stays %s until the agent is started anew",
 		    now->state_directory);

@@ -12,6 +12,9 @@
  */
 int reload_read(struct config **out, const struct config *now);
 
+/* Before the agent's certificate and key are read: a renewal that was cut off is ended. */
+void reload_finish_renewal(const struct config *c);
+
 /* RELOADING=1, as service managers want it. */
 void reload_notify(void);
 

@@ -179,29 +179,18 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		renew_child_kill(c);
 }
 
-static bool frame_valid(const struct renew_child *c, struct renew_frame *f)
-{
-	if (c->failed || c->len < sizeof(*f))
-		return false;
-	memcpy(f, c->bytes, sizeof(*f));
-	return f->magic == RENEW_FRAME_MAGIC && f->first <= c->order.first &&
-	       f->second <= c->order.second && c->len == sizeof(*f) + (size_t)f->first + f->second;
-}
-
 bool renew_child_reaped(struct renew_child *c, pid_t pid, int status)
 {
-	struct renew_frame f;
-	bool good;
+	struct renew_answer got;
 
 	if (c->pid != pid)
 		return false;
 	if (!c->failed)
 		read_on(c);
 	close_all(c);
-	good = WIFEXITED(status) && WEXITSTATUS(status) == 0 && frame_valid(c, &f);
-	if (good)
-		c->done(c->bytes + sizeof(f), f.first, c->bytes + sizeof(f) + f.first, f.second,
-		    c->arg);
+	if (!c->failed && WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
+	    renew_frame_read(&got, c->bytes, c->len, c->order.first, c->order.second) == 0)
+		c->done(got.first, got.first_len, got.second, got.second_len, c->arg);
 	else
 		c->done(NULL, 0, NULL, 0, c->arg);
 	forget_bytes(c);
@@ -213,8 +202,9 @@ bool renew_child_reaped(struct renew_child *c, pid_t pid, int status)
 static int spawn(struct renew_child *c, const struct config *config, const struct renew_order *o,
     const int ends[2], char **environment, struct err *e)
 {
-	char *argv[] = {
-	    (char[]){"telex-renew"}, (char *)(uintptr_t)o->mode, config->renew_from, NULL};
+	char no_address[] = "";
+	char *argv[] = {(char[]){"telex-renew"}, (char *)(uintptr_t)o->mode,
+	    config->renew_from != NULL ? config->renew_from : no_address, NULL};
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int program = open(c->program, O_PATH | O_CLOEXEC);
 	struct spawn_plan plan = {

@@ -3,7 +3,6 @@
 
 #include <event2/event.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +10,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/keeper/file_put.h"
+#include "agent/keeper/certificate_dates.h"
+#include "agent/keeper/kit_files.h"
 #include "agent/keeper/renew_child.h"
 #include "agent/keeper/revocations.h"
 #include "common/duration.h"
+#include "common/file_put.h"
 #include "common/log.h"
 #include "common/renew_frame.h"
 
@@ -23,6 +24,8 @@
 #define LOOK_NS      (60 * NS_PER_S) /* at the clock, at least so often */
 #define SPREAD_NS    (30 * NS_PER_S) /* of what is overdue at the start: others may be, too */
 #define REMIND_NS    (6 * 3600 * NS_PER_S)
+
+_Static_assert(RENEW_FRAME_LIST_MAX == REVOCATION_LIST_MAX, "any list comes through the pipe");
 
 /* One of the two things that telex-renew does. */
 struct task {
@@ -43,6 +46,7 @@ struct renewal {
 	int64_t not_before, not_after; /* 0: not known */
 	double part;                   /* of the jitter: of this certificate */
 	struct task certificate, list;
+	struct certificate_dates *dates;
 	bool written; /* the files are newer than what is in use */
 	bool stopped;
 	struct event *tick;
@@ -213,11 +217,24 @@ static void begin_certificate(struct renewal *r)
 {
 	struct renew_order o = {
 	    .mode = "certificate",
-	    .fds = {open_file(r->config->certificate), open_file(r->config->key), -1},
+	    .fds = {-1, -1, -1},
 	    .first = RENEW_FRAME_PAIR_MAX,
 	    .second = RENEW_FRAME_PAIR_MAX,
 	};
 
+	struct err e;
+	int rc = file_open_pair(r->config->certificate, r->config->key, o.fds, &e);
+
+	if (rc == 0)
+		rc = kit_files_check_key(o.fds[1], r->config->key, &e);
+	if (rc != 0) {
+		log_error("%s", e.message);
+		for (int i = 0; i < 2; i++)
+			if (o.fds[i] >= 0)
+				close(o.fds[i]);
+		try_later(r, &r->certificate);
+		return;
+	}
 	log_info("the agent's certificate is renewed from %s", r->config->renew_from);
 	start(r, &r->certificate, &o);
 }
@@ -265,24 +282,13 @@ static void begin_list(struct renewal *r)
 	start(r, &r->list, &o);
 }
 
-/* "ISSUER NUMBER" */
-static bool read_about(struct revocation_record *list, const uint8_t *about, uint32_t len)
-{
-	char text[RENEW_FRAME_ABOUT_MAX] = "";
-	int used = 0;
-
-	memcpy(text, about, len);
-	return sscanf(text, "%64s %" SCNd64 "%n", list->issuer, &list->number, &used) == 2 &&
-	       (uint32_t)used == len && list->number >= 0 && revocation_issuer_valid(list->issuer);
-}
-
 static void on_list(
     const uint8_t *pem, uint32_t len, const uint8_t *about, uint32_t about_len, void *arg)
 {
 	struct revocation_record list = {.pem = (const char *)pem, .len = len};
 	struct renewal *r = arg;
 
-	if (pem == NULL || (len > 0 && !read_about(&list, about, about_len))) {
+	if (pem == NULL || (len > 0 && renew_about_read(&list, about, about_len) != 0)) {
 		try_later(r, &r->list);
 		if (r->list.failures == 1 || r->list.failures % 16 == 0)
 			log_warn("the revocation list could not be fetched from %s (%u times now)",
@@ -327,6 +333,29 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	plan(r);
 }
 
+static void on_dates(int64_t not_before, int64_t not_after, void *arg)
+{
+	struct renewal *r = arg;
+	int64_t now = now_s(), spread = SPREAD_NS;
+
+	if (not_before == r->not_before && not_after == r->not_after) {
+		plan(r);
+		return;
+	}
+	r->not_before = not_before;
+	r->not_after = not_after;
+	r->part = random_part();
+	r->certificate.failures = 0;
+	r->certificate.not_until_ns = 0;
+	if (not_after > now && (not_after - now) * NS_PER_S / 20 < spread)
+		spread = (not_after - now) * NS_PER_S / 20;
+	if (now >= due_s(r))
+		r->certificate.not_until_ns =
+		    clock_monotonic_ns() + (int64_t)((double)spread * random_part());
+	remind(r);
+	plan(r);
+}
+
 int renewal_new(struct renewal **out, struct event_base *base, const char *program,
     const struct renewal_ops *ops, void *arg, struct err *e)
 {
@@ -347,6 +376,8 @@ int renewal_new(struct renewal **out, struct event_base *base, const char *progr
 	if (rc == 0)
 		rc = renew_child_new(&r->list.child, base, r->program, on_list, r, e);
 	if (rc == 0)
+		rc = certificate_dates_new(&r->dates, base, r->program, on_dates, r, e);
+	if (rc == 0)
 		*out = r;
 	else
 		renewal_free(r);
@@ -359,6 +390,7 @@ void renewal_free(struct renewal *r)
 		return;
 	renew_child_free(r->certificate.child);
 	renew_child_free(r->list.child);
+	certificate_dates_free(r->dates);
 	if (r->tick != NULL)
 		event_free(r->tick);
 	config_unref(r->config);
@@ -385,26 +417,11 @@ void renewal_configure(struct renewal *r, struct config *c)
 	plan(r);
 }
 
-void renewal_dates(struct renewal *r, int64_t not_before, int64_t not_after)
+void renewal_look(struct renewal *r, int certificate_fd)
 {
-	int64_t now = now_s(), spread = SPREAD_NS;
-
 	r->written = false;
-	if (not_before == r->not_before && not_after == r->not_after) {
-		plan(r);
-		return;
-	}
-	r->not_before = not_before;
-	r->not_after = not_after;
-	r->part = random_part();
-	r->certificate.failures = 0;
-	r->certificate.not_until_ns = 0;
-	if (not_after > now && (not_after - now) * NS_PER_S / 20 < spread)
-		spread = (not_after - now) * NS_PER_S / 20;
-	if (not_after != 0 && now >= due_s(r))
-		r->certificate.not_until_ns =
-		    clock_monotonic_ns() + (int64_t)((double)spread * random_part());
-	remind(r);
+	/* Those of before count until these are known. */
+	certificate_dates_ask(r->dates, r->config, certificate_fd);
 	plan(r);
 }
 
@@ -424,16 +441,19 @@ void renewal_stop(struct renewal *r)
 	event_del(r->tick);
 	renew_child_kill(r->certificate.child);
 	renew_child_kill(r->list.child);
+	certificate_dates_stop(r->dates);
 }
 
 void renewal_resume(struct renewal *r)
 {
 	r->stopped = false;
+	certificate_dates_resume(r->dates);
 	plan(r);
 }
 
 bool renewal_reaped(struct renewal *r, pid_t pid, int status)
 {
 	return r != NULL && (renew_child_reaped(r->certificate.child, pid, status) ||
-	                        renew_child_reaped(r->list.child, pid, status));
+	                        renew_child_reaped(r->list.child, pid, status) ||
+	                        certificate_dates_reaped(r->dates, pid, status));
 }

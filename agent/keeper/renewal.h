@@ -23,7 +23,7 @@ struct renewal;
 struct revocation_record;
 
 struct renewal_ops {
-	/* There is a new pair in the configuration's files: make it serve, then renewal_dates; or
+	/* There is a new pair in the configuration's files: make it serve, then renewal_look; or
 	 * renewal_not_loaded. */
 	void (*renewed)(void *arg);
 	/* A newer revocation list. */
@@ -37,8 +37,9 @@ void renewal_free(struct renewal *r);
 
 /* The configuration in force. */
 void renewal_configure(struct renewal *r, struct config *c);
-/* The certificate in use (seconds since the epoch; 0, 0: not known): of KM_READY. */
-void renewal_dates(struct renewal *r, int64_t not_before, int64_t not_after);
+/* The certificate that serves now (PEM, open; it stays the caller's): from here on it is renewed by
+ * its dates, as telex-renew reads them. */
+void renewal_look(struct renewal *r, int certificate_fd);
 /* `renewed` has not led to its use; it is tried again. */
 void renewal_not_loaded(struct renewal *r);
 /* Nothing is begun any more, and what is under way is ended. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/keeper/revocations.h"
+#include "common/file_put.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,8 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#include "agent/keeper/file_put.h"
 
 static int path_of(char out[PATH_MAX], const struct config *c, struct err *e)
 {

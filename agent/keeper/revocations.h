@@ -10,8 +10,6 @@
 #include "common/err.h"
 #include "common/revocation_file.h"
 
-#define REVOCATIONS_MAX ((size_t)8 << 20) /* bytes of one list */
-
 /* For reading; *fd -1: there is none. What is there and cannot be opened is an error. */
 int revocations_open(int *fd, const struct config *c, struct err *e);
 /* In the place of that issuer's. TX_ESTATE: a higher number of it is there. */

@@ -17,6 +17,7 @@
 struct spawn_rlimit {
 	unsigned resource; /* RLIMIT_… */
 	struct rlimit value;
+	bool at_most; /* what is inherited stays where it is lower */
 };
 
 #define SPAWN_FDS_MAX     6

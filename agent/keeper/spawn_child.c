@@ -91,13 +91,29 @@ IN_CHILD void child_nice(struct spawn_child *c)
 		child_fail(c, KM_STAGE_LIMITS, errno);
 }
 
+/* Where it is lower, what there is. */
+IN_CHILD void lower(const struct spawn_rlimit *l, struct rlimit *value)
+{
+	struct rlimit now;
+
+	if (!l->at_most || getrlimit(l->resource, &now) != 0)
+		return;
+	if (now.rlim_max < value->rlim_max)
+		value->rlim_max = now.rlim_max;
+	if (now.rlim_cur < value->rlim_cur)
+		value->rlim_cur = now.rlim_cur;
+}
+
 IN_CHILD void child_limits(struct spawn_child *c)
 {
 	const struct spawn_plan *p = c->plan;
 
 	for (size_t i = 0; i < p->n_rlimits; i++) {
+		struct rlimit value = p->rlimits[i].value;
+
 		c->what = (int)p->rlimits[i].resource;
-		if (setrlimit(p->rlimits[i].resource, &p->rlimits[i].value) != 0)
+		lower(&p->rlimits[i], &value);
+		if (setrlimit(p->rlimits[i].resource, &value) != 0)
 			child_fail(c, KM_STAGE_LIMITS, errno);
 	}
 }

@@ -162,11 +162,13 @@ static size_t fill_rlimits(
 	size_t n = 0;
 
 	out[n].resource = RLIMIT_NOFILE;
+	out[n].at_most = false;
 	out[n++].value = st->c.nofile;
 	for (size_t i = 0; i < spec->n_rlimits && n < START_RLIMITS_MAX; i++) {
 		const struct job_rlimit *l = &spec->rlimits[i];
 
 		out[n].resource = l->resource;
+		out[n].at_most = l->at_most != 0;
 		out[n].value.rlim_cur = l->soft == UINT64_MAX ? RLIM_INFINITY : (rlim_t)l->soft;
 		out[n++].value.rlim_max = l->hard == UINT64_MAX ? RLIM_INFINITY : (rlim_t)l->hard;
 	}

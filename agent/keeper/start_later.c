@@ -197,6 +197,7 @@ static void throw_away(struct starter *st, struct launch *l)
 {
 	struct job nobody = {.terminal = -1, .pidfd = -1};
 
+	/* cppcheck-suppress autoVariables ; until it is freed below */
 	l->job = &nobody;
 	swap_parts(l);
 	start_fail(st, l);

@@ -19,12 +19,13 @@
 
 /* ---- out ---- */
 
-static void save_worker(pid_t pid, void *arg)
+static void save_worker(pid_t pid, uint64_t writer, void *arg)
 {
 	struct state_out *o = arg;
 
 	state_begin(o, STATE_WORKER);
 	state_put_signed(o, pid);
+	state_put(o, writer);
 	state_end(o);
 }
 
@@ -159,11 +160,12 @@ static int on_listener(struct restoring *r, struct err *e)
 static int on_worker(struct restoring *r, struct err *e)
 {
 	pid_t pid = (pid_t)state_get_most(r->in, INT32_MAX);
+	uint64_t writer = state_get(r->in); /* of a version that did not have it: 0 */
 
 	if (!state_record_good(r->in) || pid <= 0)
 		return bad(e, "a worker");
 	if (!r->check)
-		old_workers_add(r->parts->old_workers, pid);
+		old_workers_add(r->parts->old_workers, pid, writer);
 	return 0;
 }
 

@@ -20,7 +20,7 @@
 
 #include "common/err.h"
 
-#define STATE_VERSION 2u
+#define STATE_VERSION 3u
 
 struct state_in;
 struct state_out;

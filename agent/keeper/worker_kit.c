@@ -10,6 +10,7 @@
 
 #include "agent/keeper/empty_network.h"
 #include "agent/keeper/job.h"
+#include "agent/keeper/kit_files.h"
 #include "agent/keeper/revocations.h"
 #include "agent/keeper/spawn.h"
 #include "agent/keeper/user.h"
@@ -25,6 +26,7 @@ struct worker_kit {
 	int null_fd;
 	int program_fd;
 	int ceiling_fd; /* packed, sealed */
+	struct kit_files files;
 	int network_fd; /* without networks; -1: there is none */
 	bool change_user;
 	uid_t uid;
@@ -140,6 +142,7 @@ int worker_kit_new(struct worker_kit **out, const char *path, struct config *c,
 	kit->start_ns = start_ns;
 	kit->can = can;
 	kit->ceiling_fd = kit->network_fd = -1;
+	kit->files = KIT_FILES_NONE;
 	kit->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	/* By descriptor: the worker's user need not be able to reach the folder that it lies in. */
 	kit->program_fd = open(path, O_PATH | O_CLOEXEC);
@@ -151,6 +154,8 @@ int worker_kit_new(struct worker_kit **out, const char *path, struct config *c,
 		rc = find_default_user(kit, e);
 	if (rc == 0)
 		rc = seal_ceiling(kit, e);
+	if (rc == 0)
+		rc = kit_files_read(&kit->files, c, e);
 	if (rc == 0)
 		take_network(kit);
 	kit->path = strdup(path);
@@ -176,6 +181,7 @@ void worker_kit_free(struct worker_kit *kit)
 		close(kit->ceiling_fd);
 	if (kit->network_fd >= 0)
 		close(kit->network_fd);
+	kit_files_close(&kit->files);
 	config_unref(kit->config);
 	listeners_unref(kit->listeners);
 	free(kit->path);
@@ -183,9 +189,64 @@ void worker_kit_free(struct worker_kit *kit)
 	free(kit);
 }
 
+static int duplicate(int *to, int fd, struct err *e)
+{
+	*to = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return fd >= 0 && *to < 0 ? err_sys(e, errno, "cannot duplicate a descriptor") : 0;
+}
+
+int worker_kit_renewed(struct worker_kit **out, const struct worker_kit *of, struct err *e)
+{
+	struct worker_kit *kit = calloc(1, sizeof(*kit));
+	int rc;
+
+	if (kit == NULL)
+		return err_set(e, TX_ENOMEM, "out of memory");
+	*kit = *of;
+	kit->config = config_ref(of->config);
+	kit->listeners = listeners_ref(of->listeners);
+	kit->null_fd = kit->program_fd = kit->ceiling_fd = kit->network_fd = -1;
+	kit->files = KIT_FILES_NONE;
+	kit->path = strdup(of->path);
+	kit->environment = worker_kit_environment(NULL);
+	rc = kit->path == NULL || kit->environment == NULL
+	         ? err_set(e, TX_ENOMEM, "out of memory")
+	         : duplicate(&kit->null_fd, of->null_fd, e);
+	if (rc == 0)
+		rc = duplicate(&kit->program_fd, of->program_fd, e);
+	if (rc == 0)
+		rc = duplicate(&kit->ceiling_fd, of->ceiling_fd, e);
+	if (rc == 0)
+		rc = duplicate(&kit->network_fd, of->network_fd, e);
+	if (rc == 0)
+		rc = kit_files_renew(&kit->files, &of->files, kit->config, e);
+	if (rc == 0)
+		*out = kit;
+	else
+		worker_kit_free(kit);
+	return rc;
+}
+
+int worker_kit_reread(struct worker_kit *kit, struct err *e)
+{
+	struct kit_files now;
+	int rc = kit_files_read(&now, kit->config, e);
+
+	if (rc != 0)
+		return rc;
+	kit_files_close(&kit->files);
+	kit->files = now;
+	return 0;
+}
+
 const struct config *worker_kit_config(const struct worker_kit *kit)
 {
 	return kit->config;
+}
+
+int worker_kit_certificate(const struct worker_kit *kit)
+{
+	return kit->files.certificate;
 }
 
 struct listeners *worker_kit_listeners(const struct worker_kit *kit)
@@ -226,10 +287,9 @@ int worker_kit_spawn(const struct worker_kit *kit, int fd, pid_t *pid, struct er
 }
 
 static int send_config(
-    const struct worker_kit *kit, struct km_chan *chan, const struct worker_own *own, struct err *e)
+    const struct worker_kit *kit, struct km_chan *chan, const struct worker_own *own)
 {
 	const struct config *c = kit->config;
-	const char *const paths[3] = {c->certificate, c->key, c->ca};
 	struct km_config m = {
 	    .keeper_start_ns = kit->start_ns,
 	    .can = kit->can,
@@ -255,53 +315,43 @@ static int send_config(
 	    .audit_syslog = c->audit_syslog,
 	    .audit_full = (uint8_t)c->audit_full,
 	    .revocations_stale = (uint8_t)c->revocations_stale,
+	    .audit_interval_ns = c->audit_failures_interval_ns,
+	    .audit_per_source = c->audit_failures_per_source,
+	    .audit_total = c->audit_failures,
+	    .enroll_attempts = c->authority.attempts_per_minute,
 	};
-	int fds[3] = {-1, -1, -1};
-	int rc = 0;
+	const int fds[3] = {kit->files.certificate, kit->files.key, kit->files.ca};
 
+	memcpy(m.audit_begun, own->audit_begun, sizeof(m.audit_begun));
 	memcpy(m.default_user, kit->default_user, sizeof(m.default_user));
 	if (c->trusted_proxy != NULL)
 		snprintf(m.trusted_proxy, sizeof(m.trusted_proxy), "%s", c->trusted_proxy);
-	for (int i = 0; i < 3 && rc == 0; i++) {
-		/* A FIFO without a writer must not hold the keeper up. */
-		fds[i] = open(paths[i], O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-		if (fds[i] < 0)
-			rc = err_sys(e, errno, "%s", paths[i]);
-	}
-	if (rc == 0)
-		rc = km_send(chan, KM_CONFIG, 0, &m, fds, 3);
-	for (int i = 0; i < 3; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
-	return rc;
+	return km_send(chan, KM_CONFIG, 0, &m, fds, 3);
 }
 
-/* The files that a worker reads, or writes to, and may not open. */
-static int send_files(const struct worker_kit *kit, struct km_chan *chan, struct err *e)
+static int send_policy(const struct worker_kit *kit, struct km_chan *chan)
 {
-	const struct {
-		enum km_file_kind kind;
-		const char *path;
-	} files[] = {{KM_FILE_POLICY, kit->config->policy}};
-	int list = -1;
-	int rc = revocations_open(&list, kit->config, e);
+	const char *path = kit->config->policy;
+	const size_t len = strlen(path);
+	struct km_file m = {.kind = KM_FILE_POLICY};
 
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && rc == 0; i++) {
-		struct km_file m = {.kind = files[i].kind};
-		int fd = open(files[i].path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	/* Of one that is too long the end says most. */
+	snprintf(m.name, sizeof(m.name), "%s",
+	    len < sizeof(m.name) ? path : path + len - (sizeof(m.name) - 1));
+	return kit->files.policy < 0 ? 0 : km_send(chan, KM_FILE, 0, &m, &kit->files.policy, 1);
+}
 
-		if (fd < 0)
-			continue;
+/* As it is now: who starts later than the others must not know of fewer. */
+static int send_revocations(const struct worker_kit *kit, struct km_chan *chan, struct err *e)
+{
+	struct km_file m = {.kind = KM_FILE_REVOCATIONS};
+	int fd = -1;
+	int rc = revocations_open(&fd, kit->config, e);
+
+	if (rc == 0 && fd >= 0)
 		rc = km_send(chan, KM_FILE, 0, &m, &fd, 1);
+	if (fd >= 0)
 		close(fd);
-	}
-	if (list >= 0) {
-		struct km_file m = {.kind = KM_FILE_REVOCATIONS};
-
-		if (rc == 0)
-			rc = km_send(chan, KM_FILE, 0, &m, &list, 1);
-		close(list);
-	}
 	return rc;
 }
 
@@ -313,14 +363,16 @@ int worker_kit_send(
 	int rc;
 
 	*e = (struct err){0};
-	rc = send_config(kit, chan, own, e);
+	rc = send_config(kit, chan, own);
 	if (rc == 0) {
 		struct km_file m = {.kind = KM_FILE_CEILING};
 
 		rc = km_send(chan, KM_FILE, 0, &m, &kit->ceiling_fd, 1);
 	}
 	if (rc == 0)
-		rc = send_files(kit, chan, e);
+		rc = send_policy(kit, chan);
+	if (rc == 0)
+		rc = send_revocations(kit, chan, e);
 	if (rc == 0)
 		rc = km_send(chan, KM_FILE, 0, &audit, &own->audit_fd, 1);
 	for (size_t i = 0; i < kit->listeners->n && rc == 0; i++) {

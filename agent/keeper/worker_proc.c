@@ -52,9 +52,10 @@ struct worker_proc {
 	bool list_due; /* it is to get the revocation list */
 	int status;    /* then: as of waitpid */
 	int64_t started_at, ready_at, pong_at, beat_at;
-	uint64_t audit_writer; /* of the process that there is */
-	struct km_pong chain;  /* the last that it said of its audit records */
-	uint64_t anchored;     /* how much of it is written down */
+	uint64_t audit_writer;             /* of the process that there is */
+	uint8_t audit_begun[KM_HASH_SIZE]; /* the record of its begin */
+	struct km_pong chain;              /* the last that it said of its audit records */
+	uint64_t anchored;                 /* how much of it is written down */
 	int64_t anchored_at;
 	char failure[KM_TEXT_SIZE];
 };
@@ -259,6 +260,9 @@ void worker_proc_free(struct worker_proc *w)
 	worker_proc_kill(w);
 	while (w->pid > 0 && waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
 		;
+	if (w->pid > 0 || w->dead)
+		exec_log_worker_ended(w->env->exec_log, w->audit_writer,
+		    w->pid > 0 ? w->pid : w->reaped, &w->chain, "is no longer waited for");
 	if (w->beat != NULL)
 		event_free(w->beat);
 	if (w->end != NULL)
@@ -271,6 +275,7 @@ static int introduce(struct worker_proc *w, struct err *e)
 	struct worker_own own = {.index = w->index, .audit_writer = w->audit_writer};
 	int rc = exec_log_open_for_worker(w->env->exec_log, &own.audit_fd, e);
 
+	memcpy(own.audit_begun, w->audit_begun, sizeof(own.audit_begun));
 	if (rc < 0)
 		return rc;
 	rc = worker_kit_send(w->kit, link_chan(w->link), &own, e);
@@ -301,7 +306,8 @@ int worker_proc_start(struct worker_proc *w, struct err *e)
 		w->chain = (struct km_pong){.audit_seq = 0};
 		w->anchored = 0;
 		w->anchored_at = 0;
-		exec_log_worker_begins(w->env->exec_log, w->audit_writer, w->index, w->pid);
+		exec_log_worker_begins(
+		    w->env->exec_log, w->audit_writer, w->index, w->pid, w->audit_begun);
 		rc = introduce(w, e);
 	}
 	if (rc == 0 && event_add(w->beat, &beat) != 0)
@@ -341,6 +347,11 @@ void worker_proc_hand(struct worker_proc *w, enum km_file_kind kind, int fd)
 		log_warn("worker %u: a file of kind %d could not be sent", w->index, (int)kind);
 }
 
+uint64_t worker_proc_writer(const struct worker_proc *w)
+{
+	return w->audit_writer;
+}
+
 pid_t worker_proc_pid(const struct worker_proc *w)
 {
 	return w->pid;
@@ -372,12 +383,4 @@ void worker_proc_revoke(struct worker_proc *w)
 	w->list_due = fd < 0 || km_send(link_chan(w->link), KM_FILE, 0, &m, &fd, 1) != 0;
 	if (fd >= 0)
 		close(fd);
-}
-
-bool worker_proc_dates(const struct worker_proc *w, int64_t *not_before, int64_t *not_after)
-{
-	if (w->link == NULL)
-		return false;
-	link_dates(w->link, not_before, not_after);
-	return true;
 }

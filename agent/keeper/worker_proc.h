@@ -47,11 +47,10 @@ bool worker_proc_reaped(struct worker_proc *w, pid_t pid, int status);
 /* KM_FILE with this descriptor, which stays the caller's; nothing when it has no link. */
 void worker_proc_hand(struct worker_proc *w, enum km_file_kind kind, int fd);
 
-pid_t worker_proc_pid(const struct worker_proc *w);  /* 0: none */
-bool worker_proc_ready(const struct worker_proc *w); /* it serves, or drains */
-bool worker_proc_gone(const struct worker_proc *w);  /* no process, and no `gone` to come */
-/* As link_dates; false when it has no link. */
-bool worker_proc_dates(const struct worker_proc *w, int64_t *not_before, int64_t *not_after);
+pid_t worker_proc_pid(const struct worker_proc *w);        /* 0: none */
+uint64_t worker_proc_writer(const struct worker_proc *w);  /* of its audit records */
+bool worker_proc_ready(const struct worker_proc *w);       /* it serves, or drains */
+bool worker_proc_gone(const struct worker_proc *w);        /* no process, and no `gone` to come */
 int64_t worker_proc_ready_at(const struct worker_proc *w); /* monotonic; 0: it never was */
 
 #endif

@@ -177,14 +177,28 @@ static void start_again(struct place *p)
 		plan_again(p); /* else when it is reaped */
 }
 
+/* Nothing is in force by it yet, and nobody has what another would not get. */
+static bool has_never_served(const struct generation *g)
+{
+	for (uint32_t i = 0; i < g->n; i++)
+		if (g->places[i].was_ready || !worker_proc_gone(g->places[i].proc))
+			return false;
+	return true;
+}
+
 static void on_again(evutil_socket_t fd, short what, void *arg)
 {
 	struct place *p = arg;
+	struct err e;
 
 	(void)fd;
 	(void)what;
-	if (p->g->phase == SERVING && !p->g->ws->draining && worker_proc_gone(p->proc))
-		start_again(p);
+	if (p->g->phase != SERVING || p->g->ws->draining || !worker_proc_gone(p->proc))
+		return;
+	/* After an upgrade: the files may have been put right. */
+	if (has_never_served(p->g) && worker_kit_reread(p->g->kit, &e) != 0)
+		log_error("%s", e.message);
+	start_again(p);
 }
 
 /* ---- what becomes of a generation that starts ---- */
@@ -256,17 +270,21 @@ static const struct worker_proc_ops proc_ops = {on_ready, on_gone};
 
 /* ---- making one ---- */
 
-static int generation_new(struct generation **out, struct workers *ws, struct config *c,
-    struct listeners *ls, struct err *e)
+/* The kit becomes its own. */
+static int generation_of(
+    struct generation **out, struct workers *ws, struct worker_kit *kit, struct err *e)
 {
-	struct generation *g = calloc(1, sizeof(*g) + c->workers * sizeof(g->places[0]));
-	int rc;
+	uint32_t n = worker_kit_config(kit)->workers;
+	struct generation *g = calloc(1, sizeof(*g) + n * sizeof(g->places[0]));
+	int rc = 0;
 
-	if (g == NULL)
+	if (g == NULL) {
+		worker_kit_free(kit);
 		return err_set(e, TX_ENOMEM, "out of memory");
+	}
 	g->ws = ws;
-	rc = worker_kit_new(&g->kit, ws->path, c, ls, ws->start_ns, ws->env->can, e);
-	for (uint32_t i = 0; i < c->workers && rc == 0; i++) {
+	g->kit = kit;
+	for (uint32_t i = 0; i < n && rc == 0; i++) {
 		struct place *p = &g->places[i];
 
 		g->n = i + 1;
@@ -282,6 +300,15 @@ static int generation_new(struct generation **out, struct workers *ws, struct co
 	else
 		generation_free(g);
 	return rc;
+}
+
+static int generation_new(struct generation **out, struct workers *ws, struct config *c,
+    struct listeners *ls, struct err *e)
+{
+	struct worker_kit *kit;
+	int rc = worker_kit_new(&kit, ws->path, c, ls, ws->start_ns, ws->env->can, e);
+
+	return rc == 0 ? generation_of(out, ws, kit, e) : rc;
 }
 
 static int start_all(struct generation *g, struct err *e)
@@ -346,13 +373,11 @@ int workers_start(
 	return start_all(g, e);
 }
 
-int workers_reload(struct workers *ws, struct config *c, struct listeners *ls, struct err *e)
+/* In the place of one that was still on its way. */
+static int start_beside(struct workers *ws, struct generation *g, struct err *e)
 {
-	struct generation *g;
-	int rc = generation_new(&g, ws, c, ls, e);
+	int rc;
 
-	if (rc != 0)
-		return rc;
 	if (ws->starting != NULL)
 		give_up(ws->starting);
 	ws->starting = g;
@@ -360,6 +385,30 @@ int workers_reload(struct workers *ws, struct config *c, struct listeners *ls, s
 	if (rc != 0)
 		give_up(g);
 	return rc;
+}
+
+int workers_reload(struct workers *ws, struct config *c, struct listeners *ls, struct err *e)
+{
+	struct generation *g;
+	int rc = generation_new(&g, ws, c, ls, e);
+
+	return rc == 0 ? start_beside(ws, g, e) : rc;
+}
+
+int workers_renew(struct workers *ws, struct err *e)
+{
+	/* What a reload that is on its way has read was asked for: it is not undone. */
+	const struct generation *of = ws->starting != NULL ? ws->starting : ws->serving;
+	struct worker_kit *kit;
+	struct generation *g;
+	int rc;
+
+	if (of == NULL)
+		return err_set(e, TX_ESTATE, "no worker serves");
+	rc = worker_kit_renewed(&kit, of->kit, e);
+	if (rc == 0)
+		rc = generation_of(&g, ws, kit, e);
+	return rc == 0 ? start_beside(ws, g, e) : rc;
 }
 
 int workers_new(struct workers **out, struct link_env *env, const char *path, int64_t start_ns,
@@ -454,7 +503,7 @@ bool workers_has(const struct workers *ws, pid_t pid)
 }
 
 struct visit {
-	void (*each)(pid_t pid, void *arg);
+	void (*each)(pid_t pid, uint64_t writer, void *arg);
 	void *arg;
 };
 
@@ -463,11 +512,12 @@ static bool visit_one(struct worker_proc *w, void *arg)
 	const struct visit *v = arg;
 
 	if (worker_proc_pid(w) > 0)
-		v->each(worker_proc_pid(w), v->arg);
+		v->each(worker_proc_pid(w), worker_proc_writer(w), v->arg);
 	return false;
 }
 
-void workers_each(const struct workers *ws, void (*each)(pid_t pid, void *arg), void *arg)
+void workers_each(
+    const struct workers *ws, void (*each)(pid_t pid, uint64_t writer, void *arg), void *arg)
 {
 	struct visit v = {each, arg};
 
@@ -565,13 +615,7 @@ void workers_revoke(struct workers *ws)
 	(void)for_each(ws, revoke_one, NULL);
 }
 
-void workers_dates(const struct workers *ws, int64_t *not_before, int64_t *not_after)
+int workers_certificate(const struct workers *ws)
 {
-	const struct generation *g = ws->serving;
-
-	*not_before = *not_after = 0;
-	for (uint32_t i = 0; g != NULL && i < g->n; i++)
-		if (worker_proc_ready(g->places[i].proc) &&
-		    worker_proc_dates(g->places[i].proc, not_before, not_after))
-			return;
+	return ws->serving != NULL ? worker_kit_certificate(ws->serving->kit) : -1;
 }

@@ -23,8 +23,9 @@ struct workers_ops {
 	void (*all_ready)(void *arg); /* once: all of the first start serve */
 	/* Once, instead: one of the first start cannot serve. Starting again would not help. */
 	void (*cannot_start)(const char *why, void *arg);
-	/* Of each workers_reload that is not overtaken by another, one of these two: the new ones
-	 * serve, with this configuration; or one of them cannot, and nothing has changed. */
+	/* Of each workers_reload and workers_renew that is not overtaken by another, one of these
+	 * two: the new ones serve, with this configuration; or one of them cannot, and nothing has
+	 * changed. */
 	void (*renewed)(struct config *c, struct listeners *ls, void *arg);
 	void (*not_renewed)(const char *why, void *arg);
 	/* Each one that comes to serve, of whatever generation. May be NULL. */
@@ -41,13 +42,17 @@ int workers_start(
     struct workers *ws, struct config *c, struct listeners *ls, bool again, struct err *e);
 /* A new generation. Negative: nothing has changed. One that was still on its way is given up. */
 int workers_reload(struct workers *ws, struct config *c, struct listeners *ls, struct err *e);
+/* The same with the configuration, the policy and the sockets that there are, and the certificate
+ * and key alone as they are in their files now: `renewed` gets the configuration that it had. */
+int workers_renew(struct workers *ws, struct err *e);
 /* Kills and reaps what is left. */
 void workers_free(struct workers *ws);
 
 /* A child has died. Whether it was a worker. */
 bool workers_reaped(struct workers *ws, pid_t pid, int status);
 bool workers_has(const struct workers *ws, pid_t pid);
-void workers_each(const struct workers *ws, void (*each)(pid_t pid, void *arg), void *arg);
+void workers_each(
+    const struct workers *ws, void (*each)(pid_t pid, uint64_t writer, void *arg), void *arg);
 /* Calls it for all that serve, or drain. */
 void workers_each_serving(
     const struct workers *ws, void (*each)(struct worker_proc *w, void *arg), void *arg);
@@ -55,8 +60,9 @@ unsigned workers_alive(const struct workers *ws);
 
 /* Gives all of them, those that drain too, the newest revocation list. */
 void workers_revoke(struct workers *ws);
-/* Of the certificate with which the present ones serve; 0 and 0: not known. */
-void workers_dates(const struct workers *ws, int64_t *not_before, int64_t *not_after);
+/* The certificate with which the present ones serve (PEM, to be read; it stays theirs); -1: none.
+ */
+int workers_certificate(const struct workers *ws);
 
 /* Their links are about to end, and others take over: KM_DRAIN to all, at once. Those that this
  * does not come to be true for are started again. */

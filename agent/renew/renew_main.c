@@ -1,26 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * telex-renew: asks an authority for the agent's next certificate, or for its revocation list.
+ * telex-renew: asks an authority for the agent's next certificate, or for its revocation list; or
+ * reads the dates of the certificate that there is.
  * telexd starts it as the workers' user, gives it what it needs as descriptors, and takes what it
  * writes to its standard output (renew_frame.h); it opens no file of the agent's itself.
  */
-#include <errno.h>
-#include <inttypes.h>
+#include <openssl/bio.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/renew/sandbox.h"
+#include "common/fd_io.h"
 #include "common/log.h"
 #include "common/renew_frame.h"
 #include "common/revocation_file.h"
 #include "common/signals.h"
 #include "common/tls.h"
+#include "common/tls_cert.h"
 #include "lib/renewal.h"
 
 struct text {
@@ -28,33 +32,20 @@ struct text {
 	size_t len;
 };
 
-static bool write_all(const void *bytes, size_t len)
-{
-	const char *at = bytes;
-
-	while (len > 0) {
-		ssize_t n = write(STDOUT_FILENO, at, len);
-
-		if (n < 0 && errno != EINTR)
-			return false;
-		if (n > 0) {
-			at += n;
-			len -= (size_t)n;
-		}
-	}
-	return true;
-}
-
 static int put(const char *first, size_t first_len, const char *second, size_t second_len)
 {
 	struct renew_frame f = {.magic = RENEW_FRAME_MAGIC,
 	    .first = (uint32_t)first_len,
 	    .second = (uint32_t)second_len};
+	int error = fd_write_all(STDOUT_FILENO, &f, sizeof(f));
 
-	if (write_all(&f, sizeof(f)) && write_all(first, first_len) &&
-	    write_all(second, second_len))
+	if (error == 0)
+		error = fd_write_all(STDOUT_FILENO, first, first_len);
+	if (error == 0)
+		error = fd_write_all(STDOUT_FILENO, second, second_len);
+	if (error == 0)
 		return EXIT_SUCCESS;
-	log_error("the answer cannot be handed over: %s", strerror(errno));
+	log_error("the answer cannot be handed over: %s", strerror(error));
 	return EXIT_FAILURE;
 }
 
@@ -62,15 +53,9 @@ static int put(const char *first, size_t first_len, const char *second, size_t s
 static struct text read_list(int fd, size_t max)
 {
 	struct text t = {malloc(max + 1), 0};
-	ssize_t n = 1;
 
-	while (t.at != NULL && n != 0 && t.len <= max) {
-		n = pread(fd, t.at + t.len, max + 1 - t.len, (off_t)t.len);
-		if (n > 0)
-			t.len += (size_t)n;
-		else if (n < 0 && errno != EINTR)
-			break;
-	}
+	if (t.at != NULL)
+		(void)fd_read_all(fd, t.at, max + 1, &t.len);
 	if (t.len > max)
 		t.len = 0;
 	return t;
@@ -86,7 +71,7 @@ static int renew_certificate(const struct renewal_from *from)
 	    RENEW_FD_CERTIFICATE, "the certificate", &certificate.at, &certificate.len, &e);
 
 	if (rc == 0)
-		rc = tls_read_key_fd(RENEW_FD_KEY, "the key", &key.at, &key.len, &e);
+		rc = tls_read_fd(RENEW_FD_KEY, "the key", &key.at, &key.len, &e);
 	if (rc == 0)
 		rc = renewal_get(&p, from, certificate.at, certificate.len, key.at, key.len, &e);
 	if (rc == 0)
@@ -109,8 +94,9 @@ static int fetch_revocations(const struct renewal_from *from)
 	struct err e;
 
 	if (renewal_get_revocations(&pem, &list, from, held.at, held.len, &e) == 0) {
-		snprintf(about, sizeof(about), "%s %" PRId64, list.issuer, list.number);
-		status = put(list.pem, list.len, about, list.len > 0 ? strlen(about) : 0);
+		const uint32_t about_len = renew_about_write(about, &list);
+
+		status = put(list.pem, list.len, about, list.len > 0 ? about_len : 0);
 	} else
 		log_warn("%s: the revocation list: %s", from->address, e.message);
 	free(pem);
@@ -118,16 +104,48 @@ static int fetch_revocations(const struct renewal_from *from)
 	return status;
 }
 
-/* What it handles is a private key. */
-static void close_up(void)
+static int certificate_dates(int64_t *not_before, int64_t *not_after, struct err *e)
 {
-	const struct rlimit none = {0, 0};
+	struct text pem = {0};
+	X509 *x = NULL;
+	BIO *b = NULL;
+	int rc = tls_read_fd(RENEW_FD_CERTIFICATE, "the certificate", &pem.at, &pem.len, e);
 
-	(void)setrlimit(RLIMIT_CORE, &none);
-	(void)prctl(PR_SET_DUMPABLE, 0);
-	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	(void)prctl(PR_SET_NAME, "telex-renew");
+	if (rc != 0)
+		return rc;
+	b = BIO_new_mem_buf(pem.at, (int)pem.len);
+	if (b != NULL)
+		x = PEM_read_bio_X509(b, NULL, NULL, NULL);
+	if (x != NULL) {
+		*not_before = tls_time_epoch(X509_get0_notBefore(x));
+		*not_after = tls_time_epoch(X509_get0_notAfter(x));
+	} else {
+		rc = err_set(e, TX_ECERT, "it is no certificate");
+	}
+	X509_free(x);
+	BIO_free(b);
+	tls_text_free(pem.at, pem.len);
+	return rc;
+}
+
+static int report_dates(void)
+{
+	char text[RENEW_FRAME_DATES_MAX];
+	int64_t not_before = 0, not_after = 0;
+	struct err e;
+
+	if (certificate_dates(&not_before, &not_after, &e) == 0)
+		return put(text, renew_dates_write(text, not_before, not_after), "", 0);
+	log_warn("the agent's certificate: %s", e.message);
+	return EXIT_FAILURE;
+}
+
+static int lock_in(const char *address, struct err *e)
+{
+	struct confine_report r = {0};
+	int rc = renew_sandbox_enter(&r, e);
+
+	return rc == 0 ? renew_sandbox_close(&r, address, e) : rc;
 }
 
 int main(int argc, char **argv)
@@ -143,10 +161,18 @@ int main(int argc, char **argv)
 		    stderr);
 		return 2;
 	}
-	close_up();
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)prctl(PR_SET_NAME, "telex-renew");
 	signals_ignore(SIGPIPE);
 	log_open("renew", LOG_LEVEL_INFO, getenv("TELEX_LOG_JSON") != NULL, STDERR_FILENO);
-	if (tls_read_fd(RENEW_FD_CA, "ca", &ca.at, &ca.len, &e) != 0) {
+	if (strcmp(argv[1], "dates") == 0) {
+		if (lock_in(NULL, &e) == 0)
+			return report_dates();
+		log_error("%s", e.message);
+		return EXIT_FAILURE;
+	}
+	/* What it handles is a private key. */
+	if (lock_in(argv[2], &e) != 0 || tls_read_fd(RENEW_FD_CA, "ca", &ca.at, &ca.len, &e) != 0) {
 		log_error("%s", e.message);
 		return EXIT_FAILURE;
 	}

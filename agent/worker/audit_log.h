@@ -8,6 +8,10 @@
  * that, and nothing else may be done for it. With drop-and-count they count and return 0. Without
  * an audit log (worker.audit is NULL: tests) they do nothing.
  *
+ * Of who has shown no certificate (a failed handshake, an authority's listener) so much is written
+ * and the rest counted (audit_budget.h): these functions return as if it were written. So it is
+ * with what an identity is denied; then *refuse says RESOURCE_EXHAUSTED instead (DENIALS).
+ *
  * Each call has an id of 16 hexadecimal digits, made here: its records have it, and its client
  * (header x-telex-request-id).
  */
@@ -29,15 +33,17 @@ struct worker;
 /* Takes fd, the keeper's KM_FILE_AUDIT, and begins this worker's chain. Before the sandbox closes:
  * it may open the syslog's socket. TX_ENOMEM. */
 int audit_log_open(struct worker *w, int fd, struct err *e);
-/* The last record, and its end. The chain's end can still be asked for afterwards. */
+/* What was counted, the last record, and its end. The chain's end can still be asked for
+ * afterwards. */
 void audit_log_close(struct worker *w);
 
 /* ---- connections ---- */
 
-/* One that was refused, and why. */
-void audit_log_handshake(struct worker *w, const struct peer *peer, const char *why);
-/* One that is to be served. Negative: it is not. */
-int audit_log_connection(struct worker *w, const struct peer *peer, struct err *e);
+/* One that was refused, and why. False: there were many, and it is only counted. */
+bool audit_log_handshake(struct worker *w, const struct peer *peer, const char *why);
+/* One that is to be served. Negative: it is not. When there were many of its identity it is
+ * counted, and written with the first call that is allowed on it. */
+int audit_log_connection(struct worker *w, struct peer *peer, struct err *e);
 /* One that is cut off, and why: revoked, abusive. */
 void audit_log_cut(struct worker *w, const struct peer *peer, const char *why);
 

@@ -63,7 +63,8 @@ static int read_ceiling(struct ceiling *c, int fd, struct err *e)
 	return rc;
 }
 
-int authz_new(struct authz **out, int policy_fd, int ceiling_fd, struct err *e)
+int authz_new(
+    struct authz **out, const char *policy_name, int policy_fd, int ceiling_fd, struct err *e)
 {
 	struct policy *p = NULL;
 	struct authz *a;
@@ -73,7 +74,7 @@ int authz_new(struct authz **out, int policy_fd, int ceiling_fd, struct err *e)
 	if (policy_fd < 0)
 		return err_set(
 		    e, TX_ESTATE, "policy: there is none to read; `telex policy init` writes one");
-	rc = policy_read(&p, policy_fd, "policy", on_problem, &why);
+	rc = policy_read(&p, policy_fd, policy_name, on_problem, &why);
 	if (rc < 0)
 		return err_set(e, rc, "%s", why.code != 0 ? why.message : "policy: out of memory");
 	log_info("policy: %zu roles, %zu grants", policy_role_count(p), policy_grant_count(p));
@@ -142,7 +143,7 @@ int authz_call(struct authz *a, const char *identity, const char *service, const
 	snprintf(path, sizeof(path), "%s/%s", service, method);
 	policy_decide(a != NULL ? a->policy : NULL, &r, &d);
 	memcpy(rule, d.rule, POLICY_RULE_SIZE);
-	if (!d.allowed)
+	if (a == NULL || !d.allowed)
 		return deny(&r, &d, refuse);
 	return rates_begin(a->rates, identity, policy_rates(a->policy, identity), refuse);
 }
@@ -251,6 +252,26 @@ static int force(struct job_spec *spec, struct policy_decision *d)
 	return 0;
 }
 
+static void impose_rlimits(struct job_spec *spec, const struct policy_decision *d)
+{
+	size_t n = spec->n_rlimits + d->n_rlimits;
+
+	if (d->n_rlimits == 0)
+		return;
+	spec->rlimits = xreallocarray(spec->rlimits, n, sizeof(*spec->rlimits));
+	memcpy(spec->rlimits + spec->n_rlimits, d->rlimits, d->n_rlimits * sizeof(d->rlimits[0]));
+	spec->n_rlimits = n;
+}
+
+/* The agent's own size is no way around the role's maximum. */
+static void bound_output(
+    const struct worker *w, struct job_spec *spec, const struct policy_decision *d)
+{
+	if (spec->output_buffer == 0 && d->max_output_buffer != 0 &&
+	    d->max_output_buffer < w->config.output_buffer)
+		spec->output_buffer = d->max_output_buffer;
+}
+
 int authz_start(
     struct rpc_call *c, struct job_spec *spec, struct km_start *m, struct rpc_status *refuse)
 {
@@ -272,6 +293,8 @@ int authz_start(
 	spec->pids = d.pids;
 	spec->cpu_millis = d.cpu_millis;
 	spec->run_timeout_ns = d.run_timeout_ns;
+	bound_output(w, spec, &d);
+	impose_rlimits(spec, &d);
 	m->max_running = d.max_running;
 	return 0;
 }
@@ -332,6 +355,8 @@ static int check_ceiling(const struct ceiling *c, const struct policy_request *r
 		rc = ceiling_check_path(c, r->reads[i], e);
 	for (size_t i = 0; i < r->n_writes && rc == 0; i++)
 		rc = ceiling_check_path(c, r->writes[i], e);
+	for (size_t i = 0; i < r->n_watches && rc == 0; i++)
+		rc = ceiling_check_path(c, r->watches[i], e);
 	return rc;
 }
 
@@ -369,17 +394,22 @@ int authz_files_user(struct rpc_call *c, const char *user, struct rpc_status *re
 static const char **fill_files(
     struct rpc_call *c, struct policy_request *r, const struct file_request *f)
 {
-	const char **lists = xcalloc(2 * f->n_paths + 1, sizeof(*lists));
-	const char **writes = lists + f->n_paths;
+	const char **lists = xcalloc(3 * f->n_paths + 1, sizeof(*lists));
+	const char **writes = lists + f->n_paths, **watches = writes + f->n_paths;
 
-	*r = (struct policy_request){
-	    .reads = lists, .writes = writes, .carries = f->carries, .exchanges = f->exchanges};
+	*r = (struct policy_request){.reads = lists,
+	    .writes = writes,
+	    .watches = watches,
+	    .carries = f->carries,
+	    .exchanges = f->exchanges};
 	fill_user(c, r, f->user);
 	for (size_t i = 0; i < f->n_paths; i++) {
 		if (f->paths[i].read)
 			lists[r->n_reads++] = f->paths[i].path;
 		if (f->paths[i].write)
 			writes[r->n_writes++] = f->paths[i].path;
+		if (f->paths[i].watch)
+			watches[r->n_watches++] = f->paths[i].path;
 	}
 	return lists;
 }
@@ -417,6 +447,15 @@ size_t authz_file_roles(struct rpc_call *c, const char *user, struct policy_file
 
 	*out = xcalloc(n + 1, sizeof(**out));
 	return policy_file_roles(p, r.identity, user_of(c, user), *out, n);
+}
+
+bool authz_ceiling(const struct authz *a, char *out, size_t size)
+{
+	out[0] = '\0';
+	if (a == NULL)
+		return false;
+	ceiling_describe(&a->ceiling, out, size);
+	return !ceiling_is_open(&a->ceiling);
 }
 
 bool authz_has_files(const struct authz *a)

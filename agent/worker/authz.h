@@ -25,8 +25,9 @@ struct km_start;
 
 /* From the keeper's KM_FILE_POLICY and KM_FILE_CEILING, which stay the caller's; -1: there is none
  * (no policy is an error, no ceiling forbids nothing). What is wrong is logged; the first problem
- * is in *e, too. */
-int authz_new(struct authz **out, int policy_fd, int ceiling_fd, struct err *e);
+ * is in *e, too. policy_name: what problems call the file. */
+int authz_new(
+    struct authz **out, const char *policy_name, int policy_fd, int ceiling_fd, struct err *e);
 /* Takes the policy; there is no ceiling. For tests. */
 struct authz *authz_new_policy(struct policy *p);
 void authz_free(struct authz *a);
@@ -39,7 +40,7 @@ void authz_ended(struct authz *a, const char *identity);
 
 /*
  * The request of a call that starts a process. Changes the spec as the policy says (a forced
- * command; limits where it asks for none) and sets m->max_running.
+ * command; limits where it asks for none or for fewer) and sets m->max_running.
  */
 int authz_start(
     struct rpc_call *c, struct job_spec *spec, struct km_start *m, struct rpc_status *refuse);
@@ -63,6 +64,8 @@ bool authz_files_may(struct rpc_call *c, const struct file_request *f);
 /* The caller's identity's roles that allow that user. *out is the caller's to free. How many. */
 size_t authz_file_roles(struct rpc_call *c, const char *user, struct policy_file_role **out);
 /* Whether the ceiling lets anything be done with files. */
+/* What the ceiling bounds, in a few words; false: nothing. */
+bool authz_ceiling(const struct authz *a, char *out, size_t size);
 bool authz_has_files(const struct authz *a);
 
 /* The same for a call that is nothing more than its method. */

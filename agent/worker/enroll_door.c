@@ -115,6 +115,8 @@ int enroll_door_open(struct enroll_door *d, const struct tls_material *m, struct
 	    .max_message = MESSAGE_MAX,
 	    .authorize = authorize,
 	    .finished = on_finished,
+	    .hint = "this is an authority's listener, which gives out certificates and nothing "
+	            "else; the agent listens on another port",
 	    .context = d->worker,
 	};
 	int rc;

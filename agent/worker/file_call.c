@@ -23,9 +23,12 @@
 #include "common/mem.h"
 #include "common/rpc_arena.h"
 #include "telex/v1/file.pb-c.h"
+#include "telex/v1/watch.pb-c.h"
 
 struct file_call {
 	struct rpc_call *call;
+	bool watches;
+	struct file_call *next, **link; /* of those that watch */
 	uint8_t *first; /* the first message, packed: as it came, or when `decided` as it goes */
 	size_t first_len;
 	bool decided, passed_on;
@@ -67,6 +70,46 @@ static void finish(struct file_call *f, const struct rpc_status *status, const c
 	rpc_finish(f->call, status);
 }
 
+static void be_listed(struct file_call *f)
+{
+	struct worker *w = rpc_call_context(f->call);
+
+	f->watches = true;
+	f->next = w->watching;
+	f->link = &w->watching;
+	if (f->next != NULL)
+		f->next->link = &f->next;
+	w->watching = f;
+}
+
+static void be_unlisted(struct file_call *f)
+{
+	if (f->link == NULL)
+		return;
+	*f->link = f->next;
+	if (f->next != NULL)
+		f->next->link = f->link;
+}
+
+static void move_away(struct file_call *f)
+{
+	struct rpc_status status;
+
+	rpc_status_set(&status, RPC_UNAVAILABLE, "SHUTTING_DOWN",
+	    "another worker has taken over; go on with it, on a new connection");
+	finish(f, &status, NULL);
+}
+
+void file_call_move_all(struct worker *w)
+{
+	struct file_call *next;
+
+	for (struct file_call *f = w->watching; f != NULL; f = next) {
+		next = f->next;
+		move_away(f);
+	}
+}
+
 void file_call_closed(struct rpc_call *c)
 {
 	struct file_call *f = rpc_call_data(c);
@@ -78,6 +121,7 @@ void file_call_closed(struct rpc_call *c)
 	if (!f->over && f->decided)
 		audit_log_files_end(c, peer->last_code, NULL, NULL);
 	let_go(f);
+	be_unlisted(f);
 	if (f->waiting != NULL)
 		evbuffer_free(f->waiting);
 	free(f->first);
@@ -136,9 +180,15 @@ static void send_heartbeat(void *arg)
 	Telex__V1__TreeReceive receive = TELEX__V1__TREE_RECEIVE__INIT;
 	Telex__V1__PutTreeResponse put = TELEX__V1__PUT_TREE_RESPONSE__INIT;
 	Telex__V1__GetTreeResponse get = TELEX__V1__GET_TREE_RESPONSE__INIT;
+	Telex__V1__WatchResponse watch = TELEX__V1__WATCH_RESPONSE__INIT;
 	struct file_call *f = arg;
 
-	if (rpc_call_method(f->call)->response == &telex__v1__put_tree_response__descriptor) {
+	if (f->watches) {
+		watch.response_case = TELEX__V1__WATCH_RESPONSE__RESPONSE_HEARTBEAT;
+		watch.heartbeat = &beat;
+		(void)rpc_send(f->call, &watch.base);
+	} else if (rpc_call_method(f->call)->response ==
+	           &telex__v1__put_tree_response__descriptor) {
 		/* `started` comes first. */
 		if (!f->responded)
 			return;
@@ -176,21 +226,12 @@ static void on_sent(size_t n, void *arg)
 	give_credit(arg, n);
 }
 
-static void take_status(struct rpc_status *out, const Telex__Internal__V1__FilesStatus *m)
-{
-	int code = m->code <= RPC_UNAUTHENTICATED ? (int)m->code : RPC_UNKNOWN;
-
-	rpc_status_set(out, code, m->reason, "%s", m->message);
-	for (size_t i = 0; i < m->n_metadata; i++)
-		rpc_status_meta(out, m->metadata[i]->key, "%s", m->metadata[i]->value);
-}
-
 static void on_status(const Telex__Internal__V1__FilesStatus *m, void *arg)
 {
 	struct file_call *f = arg;
 	struct rpc_status status;
 
-	take_status(&status, m);
+	file_link_status(&status, m);
 	if (status.code == RPC_OK && !rpc_call_method(f->call)->server_stream && !f->responded)
 		rpc_status_set(&status, RPC_INTERNAL, "SYSTEM", "telex-files gave no answer");
 	pass_half_close(f);
@@ -327,6 +368,8 @@ static int begin(struct file_call *f, ProtobufCMessage *m, struct rpc_status *st
 	if (rc == 0) {
 		f->user = xstrdup(r.user);
 		f->heartbeat_ns = r.heartbeat_ns;
+		if (r.watches)
+			be_listed(f);
 		if (r.needs_home)
 			rc = authz_files_user(f->call, r.user, status);
 		else
@@ -357,7 +400,12 @@ static void take_first(
 		finish(f, &status, NULL);
 		return;
 	}
-	f->ticket = file_pool_ask(c, f->user, on_helper, f);
+	if (!f->watches)
+		f->ticket = file_pool_ask(c, f->user, on_helper, f);
+	else if (((const struct worker *)rpc_call_context(c))->moving)
+		move_away(f);
+	else if ((f->ticket = file_pool_watch(c, f->user, on_helper, f, &status)) == NULL)
+		finish(f, &status, NULL);
 }
 
 void file_call_message(struct rpc_call *c, const ProtobufCMessage *msg)

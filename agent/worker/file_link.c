@@ -373,3 +373,12 @@ struct file_link *file_link_new(
 		abort();
 	return l;
 }
+
+void file_link_status(struct rpc_status *out, const Telex__Internal__V1__FilesStatus *m)
+{
+	int code = m->code <= RPC_UNAUTHENTICATED ? (int)m->code : RPC_UNKNOWN;
+
+	rpc_status_set(out, code, m->reason, "%s", m->message);
+	for (size_t i = 0; i < m->n_metadata; i++)
+		rpc_status_meta(out, m->metadata[i]->key, "%s", m->metadata[i]->value);
+}

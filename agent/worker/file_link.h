@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/rpc_status.h"
 #include "telex/internal/v1/files.pb-c.h"
 
 struct evbuffer;
@@ -47,6 +48,8 @@ void file_link_send_buffer(struct file_link *l, struct evbuffer *frames);
 /* Appends a frame to a buffer. */
 void file_link_frame(struct evbuffer *out, uint32_t type, const void *body, size_t len);
 bool file_link_is_drained(const struct file_link *l);
+/* How a call ended, as telex-files says. */
+void file_link_status(struct rpc_status *out, const Telex__Internal__V1__FilesStatus *m);
 /* No more messages, until it is called with false. */
 void file_link_pause(struct file_link *l, bool pause);
 

@@ -2,7 +2,8 @@
 /*
  * The telex-files of one client: a few for each user that it works as, started by the keeper when
  * they are needed, lent to one call at a time, and ended with the session or when nobody has needed
- * them for a while. Calls that find none free wait in line.
+ * them for a while. Calls that find none free wait in line. And connections to those that watch,
+ * one for each call (common/watch_control.h).
  */
 #ifndef TX_AGENT_WORKER_FILE_POOL_H
 #define TX_AGENT_WORKER_FILE_POOL_H
@@ -17,7 +18,8 @@ struct file_helper;
 struct file_pool;
 struct file_ticket;
 
-#define FILE_POOL_MAX 4 /* side by side, of one session and user */
+#define FILE_POOL_MAX     4  /* side by side, of one session and user */
+#define FILE_POOL_WATCHES 64 /* calls that watch, of one session */
 
 /* h: lent; or NULL, with why. Not from inside file_pool_ask. */
 typedef void file_pool_answer(struct file_helper *h, const struct rpc_status *why, void *arg);
@@ -27,6 +29,10 @@ typedef void file_pool_answer(struct file_helper *h, const struct rpc_status *wh
 struct file_ticket *file_pool_ask(
     struct rpc_call *c, const char *user, file_pool_answer *answer, void *arg);
 void file_ticket_drop(struct file_ticket *t);
+/* The same for a call that watches: one that is no other call's, and ends with being returned.
+ * NULL: there are too many, *refuse is filled, and no answer comes. */
+struct file_ticket *file_pool_watch(struct rpc_call *c, const char *user, file_pool_answer *answer,
+    void *arg, struct rpc_status *refuse);
 
 /* What a call does with the one that it is lent. */
 struct file_borrower {

@@ -86,35 +86,52 @@ char *file_path_plain(const void *bytes, size_t len, const char *home, struct rp
 	return out;
 }
 
+/* Whether it ends in ".", as rmdir(2) and rename(2) refuse it: it is no name in a folder, but the
+ * folder, and of a relative path the user's home. */
+static bool ends_in_dot(const void *bytes, size_t len)
+{
+	const char *text = bytes;
+
+	while (len > 0 && text[len - 1] == '/')
+		len--;
+	return len > 0 && text[len - 1] == '.' && (len == 1 || text[len - 2] == '/');
+}
+
 /* ---- the methods ---- */
+
+/* MOVE: it is written, and is there no more afterwards. */
+enum how { READ = 1, WRITE, WATCH, MOVE };
+
+struct use {
+	const char *field; /* bytes, or repeated bytes */
+	enum how how;
+};
 
 static const struct row {
 	const char *method;
 	const char *begin; /* the member of the oneof that comes first; NULL: there is no oneof */
-	struct {
-		const char *field; /* bytes, or repeated bytes */
-		bool read, write;
-	} paths[2];
+	struct use paths[2];
 	bool carries;
 } rows[] = {
-    {"Stat", NULL, {{"path", true, false}}, false},
-    {"List", NULL, {{"path", true, false}}, false},
-    {"MakeDirectory", NULL, {{"path", false, true}}, false},
-    {"Remove", NULL, {{"path", false, true}}, false},
-    {"Move", NULL, {{"source", false, true}, {"target", false, true}}, true},
-    {"Copy", NULL, {{"source", true, false}, {"target", false, true}}, false},
-    {"SetAttributes", NULL, {{"path", false, true}}, false},
+    {"Stat", NULL, {{"path", READ}}, false},
+    {"List", NULL, {{"path", READ}}, false},
+    {"MakeDirectory", NULL, {{"path", WRITE}}, false},
+    {"Remove", NULL, {{"path", MOVE}}, false},
+    {"Move", NULL, {{"source", MOVE}, {"target", WRITE}}, true},
+    {"Copy", NULL, {{"source", READ}, {"target", WRITE}}, false},
+    {"SetAttributes", NULL, {{"path", WRITE}}, false},
     /* By a hard link's new name the file could be written, too. */
-    {"Link", NULL, {{"target", false, true}, {"path", false, true}}, true},
-    {"ReadLink", NULL, {{"path", true, false}}, false},
-    {"StatFilesystem", NULL, {{"path", true, false}}, false},
-    {"Checksum", NULL, {{"path", true, false}}, false},
-    {"Read", NULL, {{"path", true, false}}, false},
-    {"Write", "begin", {{"path", false, true}}, false},
-    {"GetUpload", NULL, {{"path", false, true}}, false},
-    {"Truncate", NULL, {{"path", false, true}}, false},
-    {"PutTree", "start", {{"path", false, true}}, false},
-    {"GetTree", "start", {{"paths", true, false}}, false},
+    {"Link", NULL, {{"target", WRITE}, {"path", WRITE}}, true},
+    {"ReadLink", NULL, {{"path", READ}}, false},
+    {"StatFilesystem", NULL, {{"path", READ}}, false},
+    {"Checksum", NULL, {{"path", READ}}, false},
+    {"Read", NULL, {{"path", READ}}, false},
+    {"Write", "begin", {{"path", WRITE}}, false},
+    {"GetUpload", NULL, {{"path", WRITE}}, false},
+    {"Truncate", NULL, {{"path", WRITE}}, false},
+    {"PutTree", "start", {{"path", WRITE}}, false},
+    {"GetTree", "start", {{"paths", READ}}, false},
+    {"Watch", "begin", {{"paths", WATCH}}, false},
 };
 
 static const struct row *find_row(const char *method)
@@ -149,26 +166,30 @@ static ProtobufCMessage *unwrap(ProtobufCMessage *m, const char *name, struct rp
 	return NULL;
 }
 
-static void add_path(struct file_request *f, ProtobufCBinaryData *field, bool read, bool write)
+static void add_path(struct file_request *f, ProtobufCBinaryData *field, const struct use *use)
 {
 	f->paths = xreallocarray(f->paths, f->n_paths + 1, sizeof(*f->paths));
-	f->paths[f->n_paths++] = (struct file_path){.field = field, .read = read, .write = write};
+	f->paths[f->n_paths++] = (struct file_path){.field = field,
+	    .read = use->how == READ,
+	    .write = use->how == WRITE || use->how == MOVE,
+	    .watch = use->how == WATCH,
+	    .goes = use->how == MOVE};
+	f->watches = f->watches || use->how == WATCH;
 }
 
-static void add_paths(
-    struct file_request *f, ProtobufCMessage *m, const char *name, bool read, bool write)
+static void add_paths(struct file_request *f, ProtobufCMessage *m, const struct use *use)
 {
 	const ProtobufCFieldDescriptor *d =
-	    protobuf_c_message_descriptor_get_field_by_name(m->descriptor, name);
+	    protobuf_c_message_descriptor_get_field_by_name(m->descriptor, use->field);
 	size_t n = 1;
-	ProtobufCBinaryData *list = member(m, name);
+	ProtobufCBinaryData *list = member(m, use->field);
 
 	if (d->label == PROTOBUF_C_LABEL_REPEATED) {
 		memcpy(&n, (char *)m + d->quantifier_offset, sizeof(n));
-		list = *(ProtobufCBinaryData **)member(m, name);
+		list = *(ProtobufCBinaryData **)member(m, use->field);
 	}
 	for (size_t i = 0; i < n; i++)
-		add_path(f, &list[i], read, write);
+		add_path(f, &list[i], use);
 }
 
 static int take_heartbeat(
@@ -216,6 +237,11 @@ static int take_paths(struct file_request *f, const char *home, struct rpc_statu
 	for (size_t i = 0; i < f->n_paths; i++) {
 		struct file_path *p = &f->paths[i];
 
+		if (p->goes && ends_in_dot(p->field->data, p->field->len)) {
+			bad(status, p->field->data, p->field->len,
+			    "ends in '.': the folder is removed or moved by its name");
+			return TX_EINVAL;
+		}
 		p->path = file_path_plain(p->field->data, p->field->len, home, status);
 		if (p->path == NULL)
 			return TX_EINVAL;
@@ -242,7 +268,7 @@ int file_request_look(struct file_request *out, const char *method, ProtobufCMes
 		return TX_EINVAL;
 	}
 	for (size_t i = 0; i < 2 && row->paths[i].field != NULL; i++)
-		add_paths(out, m, row->paths[i].field, row->paths[i].read, row->paths[i].write);
+		add_paths(out, m, &row->paths[i]);
 	rc = look_closer(out, m, status);
 	return rc == 0 ? take_paths(out, home, status) : rc;
 }

@@ -15,7 +15,8 @@
 struct file_path {
 	ProtobufCBinaryData *field; /* of the message */
 	char *path;                 /* absolute and plain; NULL: it waits for the home folder */
-	bool read, write;
+	bool read, write, watch;
+	bool goes; /* what it names is there no more afterwards */
 };
 
 struct file_request {
@@ -24,6 +25,7 @@ struct file_request {
 	size_t n_paths;
 	bool needs_home;         /* one of them is relative */
 	bool carries, exchanges; /* policy.h */
+	bool watches;            /* it is for a telex-files that watches */
 	/* PutTree: what it becomes where the first path is a folder; NULL: there is no such. */
 	const ProtobufCBinaryData *name;
 	int64_t heartbeat_ns; /* 0: none */

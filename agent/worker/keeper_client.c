@@ -592,9 +592,9 @@ void keeper_client_free(struct keeper_client *k)
 	free(k);
 }
 
-void keeper_client_ready(struct keeper_client *k, int64_t not_before, int64_t not_after)
+void keeper_client_ready(struct keeper_client *k)
 {
-	struct km_ready m = {.not_before = not_before, .not_after = not_after};
+	struct km_ready m = {0};
 
 	km_chan_set_state(k->chan, KM_LINK_READY);
 	send_plain(k, KM_READY, &m);

@@ -45,7 +45,7 @@ int keeper_client_new(struct keeper_client **out, struct event_base *base, int f
 void keeper_client_free(struct keeper_client *k);
 
 /* With the dates of the agent's certificate, seconds since the epoch. */
-void keeper_client_ready(struct keeper_client *k, int64_t not_before, int64_t not_after);
+void keeper_client_ready(struct keeper_client *k);
 /* This worker is being replaced: who is detached from now on has not left, but may come back to
  * another. */
 void keeper_client_moving(struct keeper_client *k);

@@ -46,6 +46,7 @@ static const struct {
         "the identity runs as many processes as it may"},
     {KM_WHY_HELPERS, RPC_RESOURCE_EXHAUSTED, "LIMIT",
         "the agent runs as many processes for files as it may"},
+    {KM_WHY_DIED, RPC_ABORTED, "HELPER_DIED", "the agent's process for files has ended; try again"},
     {KM_WHY_BAD_FIELD, RPC_INVALID_ARGUMENT, "BAD_REQUEST", "a field is out of its range"},
 };
 

@@ -12,6 +12,7 @@
 #include "agent/worker/worker.h"
 #include "certs/crl.h"
 #include "common/duration.h"
+#include "common/fd_io.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/revocation_file.h"
@@ -98,13 +99,12 @@ bool revoked_take(struct revoked *r, struct crl *list)
 	return true;
 }
 
-/* Several workers share the place in the file, so none uses it. */
 static int read_all(int fd, char **out, size_t *len, struct err *e)
 {
 	struct stat st;
 	char *text;
 	size_t size, got = 0;
-	ssize_t n = 1;
+	int error;
 
 	if (fstat(fd, &st) != 0)
 		return err_sys(e, errno, "the revocation list cannot be read");
@@ -113,22 +113,82 @@ static int read_all(int fd, char **out, size_t *len, struct err *e)
 		    S_ISREG(st.st_mode) ? "too long" : "no file");
 	size = (size_t)st.st_size;
 	text = xmalloc(size + 1);
-	while (n != 0 && got < size) {
-		n = pread(fd, text + got, size - got, (off_t)got);
-		if (n > 0)
-			got += (size_t)n;
-		else if (n < 0 && errno != EINTR)
-			break;
-	}
-	if (n < 0 || size == 0) {
+	error = fd_read_all(fd, text, size, &got);
+	if (error != 0 || size == 0) {
 		free(text);
-		return n < 0 ? err_sys(e, errno, "the revocation list cannot be read")
-		             : err_set(
-		                   e, TX_ECERT, "the revocation list cannot be read: it is empty");
+		return error != 0 ? err_sys(e, error, "the revocation list cannot be read")
+		                  : err_set(e, TX_ECERT,
+		                        "the revocation list cannot be read: it is empty");
 	}
 	*out = text;
 	*len = got;
 	return 0;
+}
+
+/*
+ * What stands before a list is what some worker has told the keeper, and one that was broken into
+ * tells it anything: the highest number for an old list, or for another authority's. What the list
+ * itself says is signed. A record that is not what it is said to be has taken the place of one that
+ * was, so there is no going on without it.
+ */
+static int check_head(
+    const struct revocation_record *record, const char *issuer, int64_t number, struct err *e)
+{
+	if (record->issuer[0] == '\0' ||
+	    (strcmp(record->issuer, issuer) == 0 && record->number == number))
+		return 0;
+	return err_set(e, TX_ECERT,
+	    "the revocation list that is kept as number %" PRId64 " of authority %.16s is number "
+	    "%" PRId64 " of authority %.16s: the file of lists is not genuine",
+	    record->number, record->issuer, number, issuer);
+}
+
+/*
+ * A list of another authority's with nobody's certificate beside it, as all were once, cannot be
+ * held against its record. It may be passed over where it has taken no place of a list that counts:
+ * not an authority's whom we trust; and an intermediate one's has the certificate, which the keeper
+ * lets no list without take the place of.
+ */
+static int check_bare(
+    const struct revoked *r, const struct revocation_record *record, struct err *e)
+{
+	bool ours;
+	int rc = crl_issuer_trusted(&ours, record->issuer, r->ca, r->ca_len, e);
+
+	if (rc != 0 || !ours)
+		return rc;
+	return err_set(e, TX_ECERT,
+	    "the revocation list that is kept as number %" PRId64 " of authority %.16s is another "
+	    "one's: the file of lists is not genuine",
+	    record->number, record->issuer);
+}
+
+/* Of an authority that is not trusted here, or not any more. */
+static int pass_over(
+    const struct revoked *r, const struct revocation_record *record, const char *why, struct err *e)
+{
+	char issuer[REVOCATION_ISSUER_SIZE];
+	int64_t number;
+	int rc;
+
+	if (record->issuer[0] == '\0') {
+		log_warn("a revocation list in the file that \"revocations\" names (telexd.conf) "
+		         "is passed over: %s",
+		    why);
+		return 0;
+	}
+	if (revocation_is_bare(record)) {
+		rc = check_bare(r, record, e);
+	} else {
+		rc = crl_says(issuer, &number, record->pem, record->len, e);
+		if (rc == 0)
+			rc = check_head(record, issuer, number, e);
+	}
+	if (rc == 0)
+		log_warn("revocation list %" PRId64 " of authority %.16s in the file that "
+		         "\"revocations\" names (telexd.conf) is passed over: %s",
+		    record->number, record->issuer, why);
+	return rc;
 }
 
 static int take_record(
@@ -141,10 +201,16 @@ static int take_record(
 		return err_set(e, TX_ECERT, "the revocation list cannot be read: it is empty");
 	rc = revoked_read(r, &list, record->pem, record->len, e);
 	if (rc == TX_EPERM) {
-		log_info("%s; it is passed over", e->message);
-		return 0;
+		struct err why = *e;
+
+		return pass_over(r, record, why.message, e);
 	}
-	if (rc == 0 && revoked_take(r, list))
+	if (rc != 0)
+		return rc;
+	rc = check_head(record, crl_issuer(list), crl_number(list), e);
+	if (rc != 0)
+		crl_free(list);
+	else if (revoked_take(r, list))
 		*newer = true;
 	return rc;
 }

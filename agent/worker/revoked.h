@@ -39,7 +39,8 @@ bool revoked_take(struct revoked *r, struct crl *list);
 /* Both, for what the keeper gives: a file (revocation_file.h), read from its beginning. *newer:
  * whether there is a newer list. Negative with a sentence for a file that is damaged, of which the
  * lists that are good are taken all the same; those of authorities that are not trusted are passed
- * over. The descriptor stays the caller's. */
+ * over with a warning. A list that is not what the line before it says is damage, too. The
+ * descriptor stays the caller's. */
 int revoked_take_file(struct revoked *r, int fd, bool *newer, struct err *e);
 
 int64_t revoked_number(const struct revoked *r); /* the highest; -1: there is no list */

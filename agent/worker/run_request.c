@@ -83,7 +83,7 @@ static int take_signal(struct run *r, const Telex__V1__RunSignal *s, struct rpc_
 {
 	struct policy_request ask = {.signal = (int)(s->signal & 0xff)};
 	int rc = process_signal_check(s->signal, s->target, status);
-	uint8_t any;
+	uint8_t any = 0;
 
 	if (rc == 0)
 		rc = process_value_check(s->value, s->target, status);
@@ -132,7 +132,7 @@ static int take_start(struct run *r, const Telex__V1__RunStart *start, struct rp
 {
 	const struct peer *peer = rpc_call_peer(r->call);
 	struct km_start m = {0};
-	int fd, rc;
+	int fd = -1, rc;
 
 	rc = take_common(
 	    r, start->process_id, start->heartbeat_interval, start->resume, m.offset, status);

@@ -18,9 +18,10 @@ extern const struct rpc_service svc_reflection_v1;
 extern const struct rpc_service svc_reflection_v1alpha;
 extern const struct rpc_service svc_revocations;
 extern const struct rpc_service svc_system;
+extern const struct rpc_service svc_watch;
 
 /* All of them. */
-#define SERVICES_COUNT 7
+#define SERVICES_COUNT 8
 extern const struct rpc_service *const services_all[SERVICES_COUNT];
 
 /* Remembers what GetInfo tells of the machine; before the sandbox is closed. */

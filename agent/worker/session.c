@@ -18,6 +18,7 @@
 
 #include "agent/worker/audit_log.h"
 #include "agent/worker/file_pool.h"
+#include "agent/worker/penalties.h"
 #include "agent/worker/proxied.h"
 #include "agent/worker/revoked.h"
 #include "agent/worker/sources.h"
@@ -36,6 +37,8 @@ struct session {
 	struct bufferevent *bev; /* until h2 has it */
 	struct h2_conn *h2;      /* from the handshake to on_closed */
 	struct event *timer;
+	struct event *begin; /* while its handshake has to wait */
+	int fd;              /* then; else -1 */
 	struct source *source;
 	bool stays; /* for life_s, from the first deadline on */
 	bool cut;   /* its certificate is revoked, and that is not told yet */
@@ -52,6 +55,7 @@ struct sessions {
 	TAILQ_HEAD(session_list, session) list;
 	size_t count;
 	struct sources *sources;
+	struct penalties *penalties;
 	uint32_t max_streams, max_per_source;
 	int life_s; /* from the first call's deadline on; 0: no limit */
 };
@@ -65,6 +69,10 @@ static void destroy(struct session *s)
 	if (s->bev != NULL)
 		tls_free(s->bev);
 	event_free(s->timer);
+	if (s->begin != NULL)
+		event_free(s->begin);
+	if (s->fd >= 0)
+		evutil_closesocket(s->fd);
 	sources_leave(s->owner->sources, s->source);
 	proxied_free(&s->peer);
 	file_pool_free(s->peer.files);
@@ -77,10 +85,16 @@ static void end(struct session *s)
 	event_active(s->timer, EV_TIMEOUT, 0);
 }
 
+static void tell_refused(struct worker *w, const struct peer *peer, const char *why)
+{
+	bool written = audit_log_handshake(w, peer, why);
+
+	log_at(written ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "%s: refused: %s", peer->address, why);
+}
+
 static void refuse(struct session *s, const struct err *why)
 {
-	log_warn("%s: refused: %s", s->peer.address, why->message);
-	audit_log_handshake(s->owner->worker, &s->peer, why->message);
+	tell_refused(s->owner->worker, &s->peer, why->message);
 	end(s);
 }
 
@@ -118,10 +132,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 			h2_close(s->h2, H2_NO_ERROR);
 		return;
 	}
-	if (!s->over) {
-		log_warn("%s: refused: no TLS within the time allowed", s->peer.address);
-		audit_log_handshake(ss->worker, &s->peer, "no TLS within the time allowed");
-	}
+	if (!s->over)
+		tell_refused(ss->worker, &s->peer, "no TLS within the time allowed");
 	destroy(s);
 	ss->ended(ss->arg);
 }
@@ -144,6 +156,7 @@ static void on_closed(struct h2_conn *c, const struct err *why, void *arg)
 	if (why->code == TX_EPROTO || why->code == TX_ELIMIT) {
 		log_warn("%s: %s: cut off: %s", s->peer.address, s->peer.identity, why->message);
 		audit_log_cut(s->owner->worker, &s->peer, why->message);
+		penalties_add(s->owner->penalties, s->peer.address, clock_monotonic_ns());
 	} else
 		log_debug("%s: %s: closed", s->peer.address, s->peer.identity);
 	s->h2 = NULL;
@@ -204,6 +217,41 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	}
 }
 
+static void begin_tls(struct session *s, int fd)
+{
+	struct err e;
+
+	if (tls_accept(&s->bev, s->owner->worker->base, s->owner->tls, fd, &e) < 0)
+		refuse(s, &e);
+	else
+		bufferevent_setcb(s->bev, NULL, NULL, on_event, s);
+}
+
+static void on_begin(evutil_socket_t unused, short what, void *arg)
+{
+	struct session *s = arg;
+	int fd = s->fd;
+
+	(void)unused;
+	(void)what;
+	s->fd = -1;
+	if (s->over)
+		evutil_closesocket(fd);
+	else
+		begin_tls(s, fd);
+}
+
+static void begin_later(struct session *s, int fd, int64_t wait_ns)
+{
+	struct timeval wait = duration_timeval(wait_ns);
+
+	s->begin = evtimer_new(s->owner->worker->base, on_begin, s);
+	if (s->begin == NULL)
+		abort();
+	s->fd = fd;
+	event_add(s->begin, &wait);
+}
+
 static void format_address(char *out, size_t size, const struct sockaddr *from, socklen_t len)
 {
 	char host[48], port[8];
@@ -239,7 +287,7 @@ void sessions_accept(struct sessions *ss, int fd, const struct sockaddr *from, s
 	    duration_timeval(limit_ns > 0 ? limit_ns : SESSION_FIRST_CALL_S * NS_PER_S);
 	struct source *source;
 	struct session *s;
-	struct err e;
+	int64_t wait;
 
 	if (!sources_enter(ss->sources, from, &source)) {
 		turn_away(ss, fd, from, len);
@@ -247,7 +295,7 @@ void sessions_accept(struct sessions *ss, int fd, const struct sockaddr *from, s
 	}
 	s = xcalloc(1, sizeof(*s));
 	s->source = source;
-
+	s->fd = -1;
 	s->owner = ss;
 	s->peer.worker = ss->worker;
 	format_address(s->peer.address, sizeof(s->peer.address), from, len);
@@ -256,12 +304,12 @@ void sessions_accept(struct sessions *ss, int fd, const struct sockaddr *from, s
 		abort();
 	TAILQ_INSERT_TAIL(&ss->list, s, link);
 	ss->count++;
-	if (tls_accept(&s->bev, ss->worker->base, ss->tls, fd, &e) < 0) {
-		refuse(s, &e);
-		return;
-	}
-	bufferevent_setcb(s->bev, NULL, NULL, on_event, s);
 	event_add(s->timer, &deadline);
+	wait = penalties_wait(ss->penalties, s->peer.address, clock_monotonic_ns());
+	if (wait > 0)
+		begin_later(s, fd, wait);
+	else
+		begin_tls(s, fd);
 }
 
 /* ---- all of them ---- */
@@ -278,6 +326,7 @@ struct sessions *sessions_new(struct worker *w, struct tls_ctx *tls, struct rpc_
 	ss->arg = arg;
 	ss->max_per_source = w->config.max_connections_per_source;
 	ss->sources = sources_new(ss->max_per_source);
+	ss->penalties = penalties_new();
 	ss->max_streams = WORKER_MAX_STREAMS;
 	TAILQ_INIT(&ss->list);
 	return ss;
@@ -305,8 +354,10 @@ void sessions_set_limits(
 void sessions_free(struct sessions *ss)
 {
 	assert(ss == NULL || ss->count == 0);
-	if (ss != NULL)
+	if (ss != NULL) {
 		sources_free(ss->sources);
+		penalties_free(ss->penalties);
+	}
 	free(ss);
 }
 

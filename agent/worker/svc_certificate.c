@@ -2,23 +2,26 @@
 /*
  * CertificateService as an authority's own listener has it: Enroll, Renew and GetRevocations, for
  * whoever comes. Nothing is decided here: telex-ca is asked. What a worker can do against a flood
- * is done before that: a token bucket, and a maximum of questions at once (ca_client).
+ * is done before that: a token bucket, one a source of what is asked in vain (attempts), and a
+ * maximum of questions at once (ca_client). The list is in memory once, however slow its readers.
  */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/worker/attempts.h"
 #include "agent/worker/ca_client.h"
 #include "agent/worker/services.h"
+#include "agent/worker/shared_answer.h"
 #include "agent/worker/worker.h"
 #include "common/duration.h"
 #include "common/mem.h"
 #include "common/memfile.h"
+#include "common/revocation_file.h"
 #include "telex/v1/certificate.pb-c.h"
 
 #define RATE     200 /* of calls, a second */
 #define BURST    1000
-#define LIST_MAX ((size_t)3 << 20) /* of an answer */
 #define CSR_MAX  ((size_t)32 << 10)
 #define TEXT_MAX ((size_t)64 << 10)
 
@@ -42,6 +45,27 @@ static void refuse_busy(struct rpc_call *c)
 {
 	rpc_fail(c, RPC_RESOURCE_EXHAUSTED, "TOO_MANY",
 	    "the authority has too much to do; try again in a moment");
+}
+
+/* Who asks in vain again and again. */
+static bool may_try(struct rpc_call *c)
+{
+	struct worker *w = rpc_call_context(c);
+	const struct peer *peer = rpc_call_peer(c);
+	struct rpc_status status;
+	int64_t wait_ns;
+	double wait;
+
+	if (w->attempts == NULL)
+		w->attempts = attempts_new(w->config.enroll_attempts);
+	if (attempts_take(w->attempts, peer->address, clock_monotonic_ns(), &wait_ns))
+		return true;
+	wait = (double)wait_ns / (double)NS_PER_S;
+	rpc_status_set(&status, RPC_RESOURCE_EXHAUSTED, "TOO_MANY_ATTEMPTS",
+	    "too many attempts from your address have failed; try again in %.3f s", wait);
+	rpc_status_meta(&status, "retry_after", "%.3f", wait);
+	rpc_finish(c, &status);
+	return false;
 }
 
 static void refuse_gone(struct rpc_call *c)
@@ -87,12 +111,13 @@ static void answer_renew(struct rpc_call *c, const Telex__Internal__V1__CaAnswer
 static void answer_list(struct rpc_call *c, int fd)
 {
 	Telex__V1__GetRevocationsResponse r = TELEX__V1__GET_REVOCATIONS_RESPONSE__INIT;
+	struct worker *w = rpc_call_context(c);
 	uint8_t *data = NULL;
 	char *text = NULL;
 	size_t len = 0;
 	struct err e;
 
-	if (fd >= 0 && memfile_load(fd, LIST_MAX, &data, &len, &e) != 0) {
+	if (fd >= 0 && memfile_load(fd, REVOCATION_LIST_MAX, &data, &len, &e) != 0) {
 		rpc_fail(c, RPC_UNAVAILABLE, "CA_UNAVAILABLE", "%s", e.message);
 		return;
 	}
@@ -100,7 +125,11 @@ static void answer_list(struct rpc_call *c, int fd)
 		text = xmemdup0((const char *)data, len);
 		r.revocations = text;
 	}
-	rpc_send(c, &r.base);
+	/* "Nothing new" is not to take the list's place. */
+	if (text != NULL)
+		shared_answer_send(&w->list, c, &r.base);
+	else
+		rpc_send(c, &r.base);
 	rpc_finish(c, NULL);
 	free(text);
 	free(data);
@@ -110,8 +139,15 @@ static void on_answer(const Telex__Internal__V1__CaAnswer *a, int list_fd, void 
 {
 	struct rpc_call *c = arg;
 	const ProtobufCMessageDescriptor *response = rpc_call_method(c)->response;
+	bool is_list = response == &telex__v1__get_revocations_response__descriptor;
+	struct worker *w = rpc_call_context(c);
+	const struct peer *peer = rpc_call_peer(c);
 
 	rpc_call_set_data(c, NULL);
+	/* Not in vain, or not by the client's doing. */
+	if (w->attempts != NULL && !is_list &&
+	    (a == NULL || a->code == RPC_OK || a->code == RPC_UNAVAILABLE))
+		attempts_give_back(w->attempts, peer->address);
 	if (a == NULL)
 		refuse_gone(c);
 	else if (a->code != 0)
@@ -130,6 +166,8 @@ static void ask(struct rpc_call *c, Telex__Internal__V1__CaRequest *request)
 {
 	struct worker *w = rpc_call_context(c);
 	struct peer *peer = rpc_call_peer(c);
+	const bool counted =
+	    request->what_case != TELEX__INTERNAL__V1__CA_REQUEST__WHAT_GET_REVOCATIONS;
 	struct ca_call *asked = NULL;
 	int rc;
 
@@ -137,9 +175,13 @@ static void ask(struct rpc_call *c, Telex__Internal__V1__CaRequest *request)
 		refuse_busy(c);
 		return;
 	}
+	if (counted && !may_try(c))
+		return;
 	request->peer = peer->address;
 	rc = ca_client_ask(w->ca, request, on_answer, c, &asked);
 	rpc_call_set_data(c, asked);
+	if (rc != 0 && counted)
+		attempts_give_back(w->attempts, peer->address);
 	if (rc == TX_ELIMIT)
 		refuse_busy(c);
 	else if (rc == TX_ETOOBIG)

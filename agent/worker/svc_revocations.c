@@ -18,8 +18,6 @@
 #include "common/memfile.h"
 #include "telex/v1/certificate.pb-c.h"
 
-#define LIST_MAX ((size_t)2 << 20)
-
 struct put {
 	struct process_call base; /* the first, for process_call_new */
 	struct crl *list;         /* verified; NULL once it is in force */
@@ -97,10 +95,10 @@ static void put_revocations(struct rpc_call *c, const ProtobufCMessage *msg)
 	const struct worker *w = rpc_call_context(c);
 	size_t len = strlen(request->revocations);
 	int64_t have = -1;
-	struct err e;
+	struct err e = {.code = 0};
 
-	if (len == 0 || len > LIST_MAX)
-		err_set(&e, TX_EINVAL, "a revocation list has 1 byte to %zu MiB", LIST_MAX >> 20);
+	if (len == 0 || len > CRL_MAX)
+		err_set(&e, TX_EINVAL, "a revocation list has 1 byte to %zu MiB", CRL_MAX >> 20);
 	else if (revoked_read(w->revoked, &p->list, request->revocations, len, &e) == 0)
 		err_clear(&e);
 	if (e.code == 0)
@@ -129,6 +127,7 @@ static const struct rpc_method methods[] = {{
     .request = &telex__v1__put_revocations_request__descriptor,
     .response = &telex__v1__put_revocations_response__descriptor,
     .message = put_revocations,
+    .max_message = REVOCATION_MESSAGE_MAX,
     .closed = closed,
 }};
 

@@ -43,8 +43,9 @@ static void fill_machine(Telex__V1__Machine *m, struct worker *w)
 /* What a SecurityInfo points to. */
 struct security {
 	Telex__V1__SecurityInfo info;
-	Telex__V1__Confinement list[CONFINE_MEASURES_MAX], *of[CONFINE_MEASURES_MAX];
+	Telex__V1__Confinement list[CONFINE_MEASURES_MAX + 1], *of[CONFINE_MEASURES_MAX + 1];
 	Telex__V1__Confinement files[CONFINE_MEASURES_MAX], *of_files[CONFINE_MEASURES_MAX];
+	char ceiling[128];
 	char text[128], *groups[GROUPS_MAX];
 	Google__Protobuf__Timestamp not_after, revocations_time;
 };
@@ -93,6 +94,18 @@ static void fill_measures(
 	}
 }
 
+/* After the measures: it is the keeper's, and holds for every worker. */
+static void fill_ceiling(struct security *s, const struct worker *w)
+{
+	size_t n = s->info.n_confinements++;
+
+	telex__v1__confinement__init(&s->list[n]);
+	s->list[n].name = (char *)(uintptr_t) "ceiling";
+	s->list[n].in_force = authz_ceiling(w->authz, s->ceiling, sizeof(s->ceiling));
+	s->list[n].note = s->ceiling;
+	s->of[n] = &s->list[n];
+}
+
 static void fill_security(struct security *s, struct worker *w)
 {
 	memset(s, 0, sizeof(*s));
@@ -100,6 +113,7 @@ static void fill_security(struct security *s, struct worker *w)
 	fill_measures(s->list, s->of, &w->confinement);
 	s->info.confinements = s->of;
 	s->info.n_confinements = w->confinement.n;
+	fill_ceiling(s, w);
 	fill_measures(s->files, s->of_files, &w->files_confinement);
 	s->info.file_confinements = s->of_files;
 	s->info.n_file_confinements = w->files_confinement.n;
@@ -134,7 +148,7 @@ static void fill_tls(Telex__V1__TlsInfo *t, const struct peer *peer)
 	t->group = (char *)peer->tls.group;
 }
 
-#define WORDS_MAX 9
+#define WORDS_MAX 10
 
 /* As system.proto lists them. `words` holds them. */
 static void fill_capabilities(
@@ -160,8 +174,10 @@ static void fill_capabilities(
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if ((w->config.can & all[i].can) != 0)
 			words[n++] = (char *)(uintptr_t)all[i].word;
-	if (authz_has_files(w->authz))
+	if (authz_has_files(w->authz)) {
 		words[n++] = (char *)(uintptr_t) "files";
+		words[n++] = (char *)(uintptr_t) "watch";
+	}
 	r->capabilities = words;
 	r->n_capabilities = n;
 }

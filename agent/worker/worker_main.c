@@ -8,7 +8,6 @@
  */
 #include <event2/event.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,10 +15,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/worker/attempts.h"
 #include "agent/worker/audit_log.h"
 #include "agent/worker/authz.h"
 #include "agent/worker/ca_client.h"
 #include "agent/worker/enroll_door.h"
+#include "agent/worker/file_call.h"
 #include "agent/worker/keeper_client.h"
 #include "agent/worker/listener.h"
 #include "agent/worker/proxied.h"
@@ -28,17 +29,20 @@
 #include "agent/worker/sandbox.h"
 #include "agent/worker/services.h"
 #include "agent/worker/session.h"
+#include "agent/worker/shared_answer.h"
 #include "agent/worker/worker.h"
 #include "common/audit.h"
+#include "common/digest.h"
 #include "common/duration.h"
+#include "common/helper_process.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/rpc.h"
-#include "common/signals.h"
 #include "common/tls.h"
 
 /* How long the answers that say so may take when the keeper is gone. */
 #define LAST_WORDS_S 1
+#define KEPT_FREE    ((size_t)2 << 20) /* an idle worker is small */
 
 enum pem { PEM_CERTIFICATE, PEM_KEY, PEM_CA, PEM_COUNT };
 
@@ -54,6 +58,7 @@ struct program {
 		size_t len;
 	} pem[PEM_COUNT];         /* from KM_CONFIG to KM_GO */
 	int files[KM_FILE_KINDS]; /* by enum km_file_kind; -1: not given */
+	char policy_name[KM_TEXT_SIZE];
 	struct event *last_words;
 	struct event *drained; /* calls may go on until then */
 	int audit_fd;          /* the audit log's, from KM_GO on */
@@ -176,8 +181,7 @@ static int configure(struct program *p, const struct km_config *m, const int *fd
 	rc = sandbox_enter(&p->worker.confinement, m->drop != 0, m->uid, m->gid, &e);
 	forget_pem(p);
 	for (int i = 0; i < PEM_COUNT && rc == 0; i++)
-		rc = (i == PEM_KEY ? tls_read_key_fd : tls_read_fd)(
-		    fds[i], pem_names[i], &p->pem[i].text, &p->pem[i].len, &e);
+		rc = tls_read_fd(fds[i], pem_names[i], &p->pem[i].text, &p->pem[i].len, &e);
 	if (rc < 0)
 		cannot_serve(p, &e);
 	return rc;
@@ -201,9 +205,8 @@ static int make_tls(struct program *p, struct err *e)
 	if (rc == 0) {
 		p->worker.revoked = revoked_new(m.ca, m.ca_len, &p->worker.config);
 		tls_ctx_set_revoked(p->tls, revoked_in_handshake, p->worker.revoked);
-	}
-	if (rc == 0)
 		rc = enroll_door_open(p->enroll, &m, e);
+	}
 	forget_pem(p);
 	if (rc == 0)
 		snprintf(p->worker.agent_identity, sizeof(p->worker.agent_identity), "%s",
@@ -248,13 +251,15 @@ static int go(struct program *p)
 	bool newer;
 	int rc = make_tls(p, &e);
 
+	if (rc == 0 && digest_prepare() != 0)
+		rc = err_set(&e, TX_ENOMEM, "out of memory");
 	if (rc == 0)
 		rc = take_revocations(p, &newer, &e);
 	if (rc == 0)
 		rc = begin_audit(p, &e);
 	if (rc == 0)
-		rc = authz_new(
-		    &p->worker.authz, p->files[KM_FILE_POLICY], p->files[KM_FILE_CEILING], &e);
+		rc = authz_new(&p->worker.authz, p->policy_name, p->files[KM_FILE_POLICY],
+		    p->files[KM_FILE_CEILING], &e);
 	if (rc == 0) {
 		rc = rpc_server_new(&p->rpc, p->worker.base, &cfg);
 		if (rc < 0)
@@ -277,7 +282,7 @@ static int go(struct program *p)
 		return rc;
 	}
 	listeners_start(p->listeners);
-	keeper_client_ready(p->worker.keeper, tls_ctx_begins(p->tls), tls_ctx_expires(p->tls));
+	keeper_client_ready(p->worker.keeper);
 	log_info("worker %u of %u serves as %s", p->worker.config.index + 1,
 	    p->worker.config.workers, p->worker.agent_identity);
 	return 0;
@@ -313,6 +318,7 @@ static void move(struct program *p, int64_t timeout_ns)
 	if (p->sessions == NULL)
 		return;
 	run_move_all(&p->worker);
+	file_call_move_all(&p->worker);
 	event_add(p->drained, &tv);
 }
 
@@ -345,6 +351,9 @@ static void keep_file(struct program *p, const struct km_file *m, int fd)
 	if (*place >= 0)
 		close(*place);
 	*place = fd;
+	if (m->kind == KM_FILE_POLICY)
+		snprintf(p->policy_name, sizeof(p->policy_name), "%s",
+		    m->name[0] != '\0' ? m->name : "policy");
 	if (m->kind == KM_FILE_REVOCATIONS && p->sessions != NULL) {
 		if (take_revocations(p, &newer, &e) != 0)
 			log_error("%s; what was in force stays", e.message);
@@ -416,26 +425,6 @@ static void on_lost(const struct err *why, void *arg)
 
 /* ---- the program ---- */
 
-static void ignore_signals(void)
-{
-	/* What a terminal or a service manager sends to the whole group is for the keeper. And past
-	 * a limit of file sizes a call is to fail, no more. */
-	const int ignored[] = {
-	    SIGPIPE, SIGXFSZ, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
-
-	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
-		signals_ignore(ignored[i]);
-}
-
-static bool has_link(void)
-{
-	socklen_t len = sizeof(int);
-	int type = 0;
-
-	return getsockopt(KM_WORKER_FD, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
-	       type == SOCK_SEQPACKET;
-}
-
 static void tell_audit(struct km_pong *m, void *arg)
 {
 	const struct program *p = arg;
@@ -452,6 +441,8 @@ static void clean_up(struct program *p)
 	listeners_free(p->listeners);
 	enroll_door_free(p->enroll);
 	ca_client_free(p->worker.ca);
+	attempts_free(p->worker.attempts);
+	shared_answer_unref(p->worker.list);
 	sessions_free(p->sessions);
 	rpc_server_free(p->rpc);
 	tls_ctx_free(p->tls);
@@ -475,10 +466,10 @@ int main(void)
 	struct program p = {0};
 	struct err e;
 
-	mem_keep_freed();
+	mem_keep_freed(KEPT_FREE);
 	for (int i = 0; i < KM_FILE_KINDS; i++)
 		p.files[i] = -1;
-	if (!has_link()) {
+	if (!helper_process_has_link(KM_WORKER_FD, SOCK_SEQPACKET)) {
 		fputs("telex-worker is a part of telexd, which starts it; it is not a command.\n",
 		    stderr);
 		return 2;
@@ -488,7 +479,7 @@ int main(void)
 	(void)fcntl(KM_WORKER_FD, F_DUPFD_CLOEXEC, KM_WORKER_FD + 1);
 	/* Started by descriptor, it may have been named after its number. */
 	(void)prctl(PR_SET_NAME, "telex-worker");
-	ignore_signals();
+	helper_process_ignore_signals();
 	log_open("worker", LOG_LEVEL_INFO, false, STDERR_FILENO);
 	p.worker.base = event_base_new();
 	if (p.worker.base == NULL)

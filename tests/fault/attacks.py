@@ -2,14 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """R9 of the targets: attacks on HTTP/2 by a client whose certificate is good, beside one that is honest.
 
-Usage: attacks.py [--short] [--tap] [ATTACK]...      (none: all)
-Each goes on for 60 seconds (--short: 2). The table tells how many connections the attacker used up and what it sent,
-how much memory the agent's processes took beyond what they had, and how long the honest client's calls took, with and
-without. Fails when the agent grows by more than 32 MiB, a call of the honest client fails, or a worker dies; the p99 is
-told, and held against twice its own only in the long form. The attacker shares the processors, at the lowest priority.
+Usage: attacks.py [--short] [--shared] [--tap] [ATTACK]...      (none: all)
+Each goes on for 60 seconds (--short: 2), in turns of 5 with as many without it: what else the machine does is the same for
+both. The table tells how many connections the attacker used up and what it sent, how much memory the agent's processes took
+beyond what they had, and how long the honest client's calls took, with and without. Fails when the agent grows by more than
+32 MiB, a call of the honest client fails, or a worker dies; the p99 is told, and held against twice its own only in the long
+form. The attacker has the same processors, at the lowest priority; the agent and the honest client are put above all others
+(SCHED_FIFO) where that is allowed and --shared is not given: what is measured is what an attack makes the agent do, and not
+that its author's program takes processors that elsewhere it would not have.
 Environment: top_builddir.
 """
 import os
+import signal
 import socket
 import ssl
 import struct
@@ -28,7 +32,7 @@ import h2.events  # noqa: E402
 import hpack  # noqa: E402
 
 SHORT = "--short" in sys.argv
-SECONDS = 2 if SHORT else 60
+TURNS, TURN, ALONE = (1, 2, 1) if SHORT else (12, 5, 5)  # seconds
 GROWTH = 32 << 20
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION = 0, 1, 3, 4, 6, 9
@@ -56,7 +60,7 @@ class Attacker:
         self.port = agent.port
         self.connections = self.sent = 0
         self.held = []
-        self.end = 0.0
+        self.end = float("inf")
 
     def connect(self):
         s = socket.create_connection(("127.0.0.1", self.port), timeout=5)
@@ -68,8 +72,7 @@ class Attacker:
         s.settimeout(0.5)
         return s
 
-    def run(self, seconds):
-        self.end = time.monotonic() + seconds
+    def run(self):
         while time.monotonic() < self.end:
             self.connections += 1
             try:
@@ -260,26 +263,62 @@ def h2_says_why(agent):
         s.close()
 
 
+def put_above(agent):
+    """The agent and us, above what else there is. False: it is not allowed, or not wanted."""
+    if SHORT or "--shared" in sys.argv:
+        return False
+    try:
+        for pid in [agent.pid] + agent.workers():
+            for task in os.listdir(f"/proc/{pid}/task"):
+                os.sched_setscheduler(int(task), os.SCHED_FIFO, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        return False
+    return True
+
+
+class Attack:
+    """An attacker's process, which attacks only while it is let."""
+
+    def __init__(self, name, agent):
+        self.process = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--be", name, agent.dev, str(agent.port)],
+                                        stdout=subprocess.PIPE)
+        os.waitpid(self.process.pid, os.WUNTRACED)  # it is ready, and has stopped
+
+    def go_on(self, on):
+        self.process.send_signal(signal.SIGCONT if on else signal.SIGSTOP)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGCONT)
+        self.process.send_signal(signal.SIGTERM)
+        told = self.process.communicate(timeout=120)[0].split()
+        return (int(told[0]), int(told[1])) if len(told) == 2 else (0, 0)
+
+
 def one(attack):
     """[wrong, row]"""
     agent = Agent()
+    attacker = None
     try:
+        above = put_above(agent)
         honest = Honest(agent)
+        attacker = Attack(attack.__name__, agent)
         honest.measure(0.5)
-        alone = honest.measure(1 if SHORT else 10)
         workers, before = agent.workers(), resident(agent)
-        child = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--be", attack.__name__, agent.dev, str(agent.port)],
-                                 stdout=subprocess.PIPE)
-        highest = before
-        took = []
-        watcher = threading.Thread(target=lambda: took.extend(honest.measure(SECONDS)))
-        watcher.start()
-        while watcher.is_alive():
-            highest = max(highest, resident(agent))
-            time.sleep(0.1)
-        watcher.join()
-        told = child.communicate(timeout=120)[0].decode().split()
-        connections, sent = (int(told[0]), int(told[1])) if len(told) == 2 else (0, 0)
+        highest, took, alone = before, [], []
+        for _ in range(TURNS):
+            alone += honest.measure(ALONE)
+            attacker.go_on(True)
+            watcher = threading.Thread(target=lambda: took.extend(honest.measure(TURN)))
+            watcher.start()
+            while watcher.is_alive():
+                highest = max(highest, resident(agent))
+                time.sleep(0.1)
+            watcher.join()
+            attacker.go_on(False)
+            honest.measure(0.2)  # what was on its way
+        connections, sent = attacker.stop()
+        attacker = None
         growth = highest - before
         p99, own = quantile(took, 0.99), quantile(alone, 0.99)
         wrong = [f"the honest client: {f}" for f in honest.failed[:3]]
@@ -294,8 +333,10 @@ def one(attack):
             wrong.append(f"p99 is {p99 / own:.1f} times its own")
         row = (f"{attack.__name__:20} {connections:7} connections {sent >> 20:6} MiB sent   grew {growth / (1 << 20):5.1f} MiB   "
                f"honest p50 {quantile(took, 0.5):.1f} ms p99 {p99:.1f} ms ({p99 / own if own else 0:.1f}x)")
-        return wrong, row
+        return wrong, row + ("" if above else "   (shared processors)")
     finally:
+        if attacker is not None:
+            attacker.process.kill()
         agent.stop()
 
 
@@ -303,17 +344,21 @@ def be(name, dev, port):
     class Place:
         pass
     Place.dev, Place.port = dev, int(port)
-    os.nice(19)  # elsewhere it would have a processor of its own
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    os.nice(19)
     a = Attacker(Place, globals()[name])
-    a.run(SECONDS if not os.environ.get("TELEX_ATTACK_SHORT") else 2)
+
+    def stop(*_):
+        a.end = 0.0
+    signal.signal(signal.SIGTERM, stop)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    a.run()
     print(a.connections, a.sent)
 
 
 def main():
     if "--be" in sys.argv:
         return be(*sys.argv[sys.argv.index("--be") + 1:])
-    if SHORT:
-        os.environ["TELEX_ATTACK_SHORT"] = "1"
     wanted = [a for a in sys.argv[1:] if not a.startswith("--")]
     attacks = [a for a in ATTACKS if not wanted or a.__name__ in wanted]
     failed = 0

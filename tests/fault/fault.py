@@ -366,11 +366,11 @@ def r3(agent):
 
 
 class CutProxy(threading.Thread):
-    """Forwards to the agent and cuts: each connection after a random number of bytes, `cuts` times."""
+    """Forwards to the agent and cuts: each connection after a random number of bytes, at most `most`, `cuts` times."""
 
-    def __init__(self, port, cuts):
+    def __init__(self, port, cuts, most=4 << 20):
         super().__init__()
-        self.agent_port, self.left, self.done = port, cuts, 0
+        self.agent_port, self.left, self.done, self.most = port, cuts, 0, most
         self.lock = threading.Lock()
         self.server = socket.create_server(("127.0.0.1", 0))
         self.port = self.server.getsockname()[1]
@@ -392,8 +392,8 @@ class CutProxy(threading.Thread):
             except OSError:
                 client.close()
                 continue
-            budget = [random.choice((random.randint(1, 6000), random.randint(6000, 200000),
-                                     random.randint(200000, 4 << 20)))]
+            budget = [min(self.most, random.choice((random.randint(1, 6000), random.randint(6000, 200000),
+                                                    random.randint(200000, 4 << 20))))]
             self.open.append((client, agent))
             for a, b in ((client, agent), (agent, client)):
                 threading.Thread(target=self.pump, args=(a, b, budget), daemon=True).start()

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files and trees on their way, under faults: R4 of the targets for put, get and sync.
 
-Usage: transfers.py [--short] [--tap] [CUT] [KILL] [HELPER] [CLIENT]     (none: all)
+Usage: transfers.py [--short] [--tap] [CUT] [KILL] [HELPER] [CLIENT] [STDIN]     (none: all)
   CUT     the connection is cut at random bytes, by a proxy on loopback, and workers are killed, while a large file is
           put and got; a reader polls the target and must never see anything but the old or the new file
   KILL    a tree is put and got while workers are killed
   HELPER  telex-files is killed in the middle of a transfer
   CLIENT  the client is killed in the middle of a put, and the same words are typed again
+  STDIN   `put -` and `get -` of 10 GiB (256 MiB), a worker and telex-files killed and the agent reloaded in the middle;
+          no process may hold more than a few MiB of it
 Environment: top_builddir; TELEX_FAULT_SCALE (default 1): a factor on sizes and counts.
 """
 import hashlib
@@ -225,7 +227,121 @@ def client(agent):
     return wrong, "killed, typed again, gone on with"
 
 
-RUNS = {"CUT": cut, "KILL": kill, "HELPER": helper, "CLIENT": client}
+RESIDENT_MAX = 64 << 10  # KiB, of each of our processes, however much goes through
+
+
+class Peak(threading.Thread):
+    """The most that the client, the workers and telex-files had resident, in KiB, by name."""
+
+    def __init__(self, agent, client_pid):
+        super().__init__()
+        self.agent, self.client_pid, self.most, self.ended = agent, client_pid, {}, False
+        self.start()
+
+    def look(self):
+        for pid in [self.client_pid, *self.agent.workers(), *helpers(self.agent)]:
+            try:
+                with open(f"/proc/{pid}/maps", encoding="ascii", errors="replace") as f:
+                    maps = f.read()
+                if not maps or "asan" in maps:
+                    continue  # it is ending; or its memory is no concern of ours
+                with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
+                    fields = dict(line.split(":", 1) for line in f)
+            except OSError:
+                continue
+            name = fields["Name"].strip()
+            if "VmHWM" in fields:
+                self.most[name] = max(self.most.get(name, 0), int(fields["VmHWM"].split()[0]))
+
+    def run(self):
+        while not self.ended:
+            self.look()
+            breathe(0.05)
+
+    def stop(self):
+        self.ended = True
+        self.join()
+        return [f"{name} had {kib} KiB resident" for name, kib in self.most.items() if kib > RESIDENT_MAX]
+
+
+def disturb(agent, at, size, done):
+    """What happens on the way, by how far it is: each once."""
+    faults = (("worker", lambda: agent.workers()[:1], signal.SIGKILL), ("helper", lambda: helpers(agent), signal.SIGKILL),
+              ("reload", lambda: [agent.pid], signal.SIGHUP))
+    for n, (name, whom, signo) in enumerate(faults, 1):
+        if name not in done and at >= size * n // 4:
+            done[name] = until(f"a {name}", whom)
+            for pid in done[name]:
+                os.kill(pid, signo)
+
+
+def put_stream(agent, target, size, done):
+    """Standard input of a client, of which nobody has a copy; its digest."""
+    words = open(agent.folder + "/words", "w+b")
+    client = subprocess.Popen([TELEX, "-q", "put", "-", target], stdin=subprocess.PIPE, stdout=words, stderr=words)
+    peak, h = Peak(agent, client.pid), hashlib.sha256()
+    block = hashlib.shake_128(b"stdin").digest(1 << 20)
+    try:
+        for at in range(0, size, len(block)):
+            disturb(agent, at, size, done)
+            piece = at.to_bytes(8, "big") + block[8:min(len(block), size - at)]
+            h.update(piece)
+            client.stdin.write(piece)
+        client.stdin.close()
+        status = client.wait(DEADLINE + (size >> 24))  # it becomes durable
+    except (BrokenPipeError, subprocess.TimeoutExpired) as e:
+        status = f"none ({e})"
+    finally:
+        wrong = peak.stop()
+        end(client)
+    words.seek(0)
+    if status != 0:
+        wrong.append(f"put -: status {status}: {words.read().decode(errors='replace')}")
+    return wrong, h.hexdigest(), peak.most
+
+
+def get_stream(agent, source, size, done):
+    words = open(agent.folder + "/words", "w+b")
+    client = subprocess.Popen([TELEX, "-q", "get", source, "-"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=words)
+    peak, h, at = Peak(agent, client.pid), hashlib.sha256(), 0
+    try:
+        while piece := client.stdout.read(1 << 20):
+            h.update(piece)
+            at += len(piece)
+            disturb(agent, at, size, done)
+        status = client.wait(DEADLINE)
+    finally:
+        wrong = peak.stop()
+        end(client)
+        client.stdout.close()
+    words.seek(0)
+    if status != 0:
+        wrong.append(f"get -: status {status}: {words.read().decode(errors='replace')}")
+    return wrong, h.hexdigest(), peak.most
+
+
+def streams(agent):
+    size = int((256 << 20 if "--short" in sys.argv else 10 << 30) * SCALE)
+    folder = agent.folder + "/streams"
+    os.mkdir(folder)
+    there, back = {}, {}
+    wrong, put, most = put_stream(agent, folder + "/target", size, there)
+    if not os.path.exists(folder + "/target"):
+        return wrong, f"{size >> 20} MiB put; resident at most, KiB: {most}"
+    if digest(folder + "/target") != put:
+        wrong.append("put -: another content")
+    wrong2, got, most2 = get_stream(agent, folder + "/target", size, back)
+    if got != put:
+        wrong2.append("get -: another content")
+    wrong += wrong2 + [f"{name} was left" for name in parts(folder)]
+    wrong += [f"no {name} was there" for done in (there, back) for name in ("worker", "helper", "reload") if name not in done]
+    most = {name: max(most.get(name, 0), most2.get(name, 0)) for name in (*most, *most2)}
+    os.unlink(folder + "/target")
+    return wrong, f"{size >> 20} MiB each way; resident at most, KiB: {most}"
+
+
+RUNS = {"CUT": cut, "KILL": kill, "HELPER": helper, "CLIENT": client, "STDIN": streams}
 
 
 def main():

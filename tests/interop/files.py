@@ -208,6 +208,7 @@ def roots():
         ok("but the link itself is", stat(channel, box + "/out").link_target == b"/etc/passwd")
         ok(".. in a path is refused", stat(channel, box + "/../x") == "BAD_REQUEST")
         ok("also where it would come back", stat(channel, box + "/x/../file") == "BAD_REQUEST")
+    ends_all("another's ends with its connection, too")
 
 
 def open_write(channel, path):
@@ -217,14 +218,22 @@ def open_write(channel, path):
     return requests, stubs.FileServiceStub(channel).Write.future(iter(requests.get, None), timeout=DEADLINE)
 
 
+def kill_helpers():
+    for pid in helpers():
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
 def killed():
     with own() as channel:
         requests, call = open_write(channel, os.path.join(folder, "written"))
         if not until("a helper works", lambda: len(helpers()) == 1):
             return
         requests.put(pb.WriteRequest(chunk=pb.FileChunk(data=b"x" * 1000)))
-        for pid in helpers():
-            os.kill(pid, signal.SIGKILL)
+        # One that dies before it has the call is replaced, and nobody is told.
+        until("the call ends", lambda: kill_helpers() or call.done())
         try:
             got = f"an answer: {call.result()}"
         except grpc.RpcError as error:
@@ -253,6 +262,7 @@ def many_at_once():
                  for _ in range(64)]
         ok("many calls at once are all answered", all(c.result().file.size > 0 for c in calls))
         ok("by four at most", 1 <= len(helpers()) <= 4, helpers())
+    ends_all("all of which end with it")
 
 
 def worker_killed():

@@ -96,6 +96,7 @@ static void act_twice(struct act_run *r)
 	say_at(r, 1, 0, "abc", 3, false);
 	say_at(r, 1, 1, "bcde", 4, false);
 	say_at(r, 77, 0, "x", 1, false);
+	say_at(r, 1, 5, "", 0, false);
 	say_at(r, 1, 5, "", 0, true);
 	say_at(r, 1, 5, "", 0, true);
 	say_exit(r, 0, 0);

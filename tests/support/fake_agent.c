@@ -18,9 +18,12 @@
 #include "telex/v1/process.pb-c.h"
 #include "telex/v1/system.pb-c.h"
 #include "tests/support/fake_acts.h"
+#include "tests/support/fake_download.h"
 #include "tests/support/fake_flow.h"
 #include "tests/support/fake_questions.h"
 #include "tests/support/fake_say.h"
+#include "tests/support/fake_upload.h"
+#include "tests/support/fake_watch.h"
 
 struct peer {
 	TAILQ_ENTRY(peer) entry;
@@ -52,7 +55,13 @@ struct fake_agent {
 	const char *refuse_reason;
 	struct rpc_method methods[32]; /* of ProcessService */
 	struct rpc_service process_service;
-	const struct rpc_service *services[3];
+	struct fake_upload upload;
+	struct fake_download download;
+	struct rpc_method file_methods[8];
+	struct rpc_service file_service;
+	struct fake_watch watch;
+	struct rpc_service watch_service;
+	const struct rpc_service *services[5];
 };
 
 static void *need(void *p)
@@ -297,7 +306,7 @@ struct fake_agent *fake_agent_new(struct event_base *base, struct tls_ctx *ctx)
 {
 	struct fake_agent *a = need(calloc(1, sizeof(*a)));
 	const struct rpc_server_config cfg = {
-	    .services = a->services, .n_services = 3, .authorize = authorize, .context = a};
+	    .services = a->services, .n_services = 5, .authorize = authorize, .context = a};
 	struct sockaddr_in sin = {.sin_family = AF_INET};
 
 	a->base = base;
@@ -309,9 +318,18 @@ struct fake_agent *fake_agent_new(struct event_base *base, struct tls_ctx *ctx)
 	memcpy(a->methods + 1, fake_questions, n_fake_questions * sizeof(a->methods[0]));
 	a->process_service =
 	    (struct rpc_service){"telex.v1.ProcessService", a->methods, 1 + n_fake_questions};
+	memcpy(a->file_methods, fake_uploads, n_fake_uploads * sizeof(fake_uploads[0]));
+	memcpy(a->file_methods + n_fake_uploads, fake_downloads,
+	    n_fake_downloads * sizeof(fake_downloads[0]));
+	a->file_service = (struct rpc_service){
+	    "telex.v1.FileService", a->file_methods, n_fake_uploads + n_fake_downloads};
 	a->services[0] = &a->process_service;
 	a->services[1] = &system_service;
 	a->services[2] = &health_service;
+	a->services[3] = &a->file_service;
+	a->watch_service =
+	    (struct rpc_service){"telex.v1.WatchService", fake_watches, n_fake_watches};
+	a->services[4] = &a->watch_service;
 	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	a->listener = need(evconnlistener_new_bind(base, on_accept, a,
 	    LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 16, (struct sockaddr *)&sin,
@@ -415,6 +433,21 @@ void fake_agent_release(struct fake_agent *a)
 struct flow_table *fake_agent_flows(struct fake_agent *a)
 {
 	return a->flows;
+}
+
+struct fake_upload *fake_agent_upload(struct fake_agent *a)
+{
+	return &a->upload;
+}
+
+struct fake_download *fake_agent_download(struct fake_agent *a)
+{
+	return &a->download;
+}
+
+struct fake_watch *fake_agent_watch(struct fake_agent *a)
+{
+	return &a->watch;
 }
 
 void fake_agent_stop(struct fake_agent *a)

@@ -13,6 +13,9 @@
 
 struct event_base;
 struct fake_agent;
+struct fake_download;
+struct fake_upload;
+struct fake_watch;
 struct flow_table;
 struct tls_ctx;
 
@@ -56,6 +59,10 @@ void fake_agent_fail(struct fake_agent *a, int code, const char *reason);
 void fake_agent_release(struct fake_agent *a);
 /* The flows. */
 struct flow_table *fake_agent_flows(struct fake_agent *a);
+/* The upload (fake_upload.h), the download (fake_download.h), the watch (fake_watch.h). */
+struct fake_upload *fake_agent_upload(struct fake_agent *a);
+struct fake_download *fake_agent_download(struct fake_agent *a);
+struct fake_watch *fake_agent_watch(struct fake_agent *a);
 /* Reads no more of the connections that are there now. */
 void fake_agent_stop(struct fake_agent *a);
 /* Acknowledges all stdin that "hold" processes have got. */

@@ -2,29 +2,43 @@
 /*
  * Stands where telexd expects telex-renew: writes the file MODE-answer of the folder that
  * TELEX_TEST_RENEW names, as it is, and does well; without that file it fails; with a file
- * MODE-hangs it stays.
+ * MODE-hangs it stays. The mode "dates" is followed by - and the certificate's first word.
  */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
+
+static const char *mode_of(const char *mode, char *buf, size_t size)
+{
+	char text[64] = "";
+
+	if (strcmp(mode, "dates") != 0 || pread(3, text, sizeof(text) - 1, 0) < 0)
+		return mode;
+	snprintf(buf, size, "dates-%.*s", (int)strcspn(text, " "), text);
+	return buf;
+}
 
 int main(int argc, char **argv)
 {
 	const char *folder = getenv("TELEX_TEST_RENEW");
-	char path[512], buf[65536];
+	char path[512], buf[65536], word[80];
+	const char *mode;
 	ssize_t n;
 	int fd;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (folder == NULL || argc != 3)
 		return 2;
-	snprintf(path, sizeof(path), "%s/%s-hangs", folder, argv[1]);
+	mode = mode_of(argv[1], word, sizeof(word));
+	snprintf(path, sizeof(path), "%s/%s-hangs", folder, mode);
 	while (access(path, F_OK) == 0)
-		usleep(10000);
-	snprintf(path, sizeof(path), "%s/%s-answer", folder, argv[1]);
+		(void)nanosleep(&(const struct timespec){0, 10000000}, NULL);
+	snprintf(path, sizeof(path), "%s/%s-answer", folder, mode);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return 1;

@@ -25,6 +25,7 @@ struct list {
 struct call {
 	struct roots *roots;
 	uint64_t max_bytes, max_files;
+	unsigned max_unfinished;
 	struct list in, out;
 	size_t next;
 	bool cut;
@@ -78,6 +79,11 @@ void memory_call_limits(struct call *c, uint64_t max_upload_bytes, uint64_t max_
 {
 	c->max_bytes = max_upload_bytes;
 	c->max_files = max_upload_files;
+}
+
+void memory_call_unfinished(struct call *c, unsigned most)
+{
+	c->max_unfinished = most;
 }
 
 void memory_call_queue(struct call *c, const ProtobufCMessage *m)
@@ -256,6 +262,11 @@ uint64_t call_max_upload_bytes(const struct call *c)
 uint64_t call_max_upload_files(const struct call *c)
 {
 	return c->max_files;
+}
+
+unsigned call_max_unfinished(const struct call *c)
+{
+	return c->max_unfinished > 0 ? c->max_unfinished : 1000;
 }
 
 void call_summary(struct call *c, const char *fmt, ...)

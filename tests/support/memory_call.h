@@ -13,6 +13,8 @@
 struct call *memory_call_new(const char *const *read, const char *const *write);
 void memory_call_free(struct call *c);
 void memory_call_limits(struct call *c, uint64_t max_upload_bytes, uint64_t max_upload_files);
+/* Of parts in one folder; 1000 before. */
+void memory_call_unfinished(struct call *c, unsigned most);
 
 /* One more message behind the first. */
 void memory_call_queue(struct call *c, const ProtobufCMessage *m);

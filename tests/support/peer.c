@@ -2,27 +2,35 @@
 #include "tests/support/peer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "common/memfile.h"
 #include "tests/support/keeper_rig.h"
 
-static void wait_readable(int fd, const char *what)
+/* pidfd: of whom it is to come from, so that its end is noticed at once; -1: that is not known. */
+static void wait_readable(int fd, int pidfd, const char *what)
 {
-	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+	struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.fd = pidfd, .events = POLLIN}};
 	int n;
 
 	do
-		n = poll(&pfd, 1, RIG_DEADLINE_MS);
+		n = poll(fds, 2, RIG_DEADLINE_MS);
 	while (n < 0 && errno == EINTR);
-	if (n != 1)
+	/* What came before its end is there. */
+	if (n > 0 && fds[0].revents == 0)
+		n = poll(fds, 1, 0);
+	if (n < 1)
 		rig_fail(what);
 }
 
@@ -40,7 +48,7 @@ static size_t receive(int from, void *buf, size_t size, int *fds, size_t *n_fds)
 	    .msg_controllen = sizeof(control)};
 	ssize_t n;
 
-	wait_readable(from, "a message");
+	wait_readable(from, -1, "a message");
 	*n_fds = 0;
 	n = recvmsg(from, &mh, MSG_CMSG_CLOEXEC);
 	if (n < 0 && errno == ECONNRESET)
@@ -103,16 +111,41 @@ static bool receive_message(struct peer *p, union km_any *m, int *fds, size_t *n
 	}
 }
 
+/* The attachment that a note is of; 0: it is something else. */
+static uint32_t note_of(const union km_any *m)
+{
+	switch (m->hdr.type) {
+	case KM_RING:
+		return m->ring.att;
+	case KM_SPOOL:
+		return m->spool.att;
+	case KM_WAKE:
+		return m->wake.att;
+	case KM_INPUT_DONE:
+		return m->input_done.att;
+	case KM_RUNNING:
+		return m->running.att;
+	case KM_ENDED:
+		return m->ended.att;
+	default:
+		return 0;
+	}
+}
+
 void peer_recv(struct peer *p, union km_any *m, int *fd)
 {
 	int fds[4];
 	size_t n_fds;
+	bool late;
 
-	if (!receive_message(p, m, fds, &n_fds))
-		rig_fail("the link ended before a message");
+	do {
+		if (!receive_message(p, m, fds, &n_fds))
+			rig_fail("the link ended before a message");
+		late = p->left != 0 && note_of(m) == p->left;
+		for (size_t i = late ? 0 : 1; i < n_fds; i++)
+			close(fds[i]);
+	} while (late);
 	*fd = n_fds > 0 ? fds[0] : -1;
-	for (size_t i = 1; i < n_fds; i++)
-		close(fds[i]);
 }
 
 void peer_expect(struct peer *p, uint16_t type, union km_any *m)
@@ -128,23 +161,56 @@ void peer_expect(struct peer *p, uint16_t type, union km_any *m)
 		close(fd);
 }
 
+/* What workers are given cannot change any more, and nobody else may open it. */
+static void take_text(char text[64], int fd)
+{
+	struct stat st;
+	ssize_t n = pread(fd, text, 63, 0);
+
+	assert_true(n >= 0);
+	text[n] = '\0';
+	assert_int_equal(fcntl(fd, F_GET_SEALS) & MEMFILE_FROZEN, MEMFILE_FROZEN);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0400);
+	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+}
+
+static void take_config(struct peer *p, union km_any *m)
+{
+	int fds[4];
+	size_t n;
+
+	assert_true(receive_message(p, m, fds, &n));
+	assert_int_equal(m->hdr.type, KM_CONFIG);
+	assert_int_equal(n, 3);
+	take_text(p->certificate, fds[0]);
+	take_text(p->key, fds[1]);
+	for (size_t i = 0; i < n; i++)
+		close(fds[i]);
+}
+
 void rig_accept_early(struct rig *r, struct peer *p)
 {
 	union km_any m;
 	size_t n;
-	int listeners, fd;
+	int listeners, fd, pidfd = r->pid > 0 ? (int)syscall(SYS_pidfd_open, r->pid, 0) : -1;
 
-	wait_readable(r->listener, "a worker");
+	wait_readable(r->listener, pidfd, "a worker");
+	if (pidfd >= 0)
+		close(pidfd);
 	p->process = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(p->process >= 0);
 	assert_int_equal(receive(p->process, &p->pid, sizeof(p->pid), &p->fd, &n), sizeof(p->pid));
 	assert_int_equal(n, 1);
-	peer_expect(p, KM_CONFIG, &m);
+	take_config(p, &m);
 	listeners = m.config.listeners;
 	assert_string_not_equal(m.config.default_user, "");
 	p->list = -1;
+	p->left = 0;
 	while (listeners >= 0) {
 		peer_recv(p, &m, &fd);
+		if (m.hdr.type == KM_FILE && m.file.kind == KM_FILE_POLICY)
+			take_text(p->policy, fd);
 		if (m.hdr.type == KM_FILE && m.file.kind == KM_FILE_REVOCATIONS)
 			p->list = fd;
 		else if (fd >= 0)

@@ -16,6 +16,9 @@ struct peer {
 	int process; /* the socket to the fake worker: its end is the process's end */
 	pid_t pid;
 	int list; /* the revocation list that it was given at its start, or -1 */
+	/* What the policy, the certificate and the key begin with that it was given. */
+	char policy[64], certificate[64], key[64];
+	uint32_t left; /* the attachment that was detached last, or 0: its notes may be under way */
 };
 
 /* Takes the next worker, through to KM_READY. */

@@ -68,6 +68,8 @@ void peer_run(
 	peer_start(p, att, id, spec, &m);
 	if (m.hdr.type == KM_REFUSED)
 		fail_msg("refused: why %u, %s", m.refused.why, m.refused.text);
+	if (p->left == att)
+		p->left = 0;
 	assert_int_equal(m.hdr.type, KM_JOB);
 	assert_int_equal(m.job.att, att);
 	pj->job = m.job;
@@ -87,6 +89,8 @@ void peer_attach(struct peer *p, struct peer_job *pj, uint32_t att, const char *
 	memcpy(attach.owner, owner, sizeof(owner));
 	peer_send(p, KM_ATTACH, 8, &attach, -1);
 	peer_expect(p, KM_JOB, &m);
+	if (p->left == att)
+		p->left = 0;
 	assert_int_equal(m.job.att, att);
 	pj->job = m.job;
 }
@@ -230,6 +234,7 @@ void peer_detach(struct peer *p, struct peer_job *pj, uint8_t delivered)
 	struct km_detach m = {.att = pj->att, .delivered = delivered};
 
 	peer_send(p, KM_DETACH, 0, &m, -1);
+	p->left = pj->att;
 	peer_job_free(pj);
 }
 

@@ -67,6 +67,15 @@ static struct message *take(struct queue *q)
 	return m;
 }
 
+static void on_totals(const struct tree_note *note, struct tree_pump_totals *t, size_t messages)
+{
+	if (note->kind != TREE_NOTE_TOTALS)
+		return;
+	assert(!t->complete && note->size >= t->files && note->bytes >= t->bytes);
+	*t = (struct tree_pump_totals){
+	    t->told + 1, note->size, note->bytes, note->complete, messages};
+}
+
 static void on_note(const struct tree_note *note, struct tree_pump_result *r)
 {
 	if (note->kind != TREE_NOTE_FAILED)
@@ -88,7 +97,19 @@ static int emit_up(const struct tree_span *parts, size_t n, void *arg)
 
 static void note_sender(const struct tree_note *note, void *arg)
 {
-	on_note(note, &((struct pumping *)arg)->result);
+	struct tree_pump_result *r = &((struct pumping *)arg)->result;
+
+	on_note(note, r);
+	on_totals(note, &r->sender, r->messages);
+}
+
+static void note_receiver(const struct tree_note *note, void *arg)
+{
+	struct pumping *g = arg;
+
+	on_totals(note, &g->result.receiver, g->result.messages);
+	if (g->pump->receiver.note != NULL)
+		g->pump->receiver.note(note, g->pump->receiver.arg);
 }
 
 void tree_pump_init(struct tree_pump *p, const char *source, const char *target)
@@ -124,8 +145,10 @@ static bool turn(struct pumping *g, struct tree_sender *s, struct tree_receiver 
 	struct message *m;
 	bool did = false;
 
-	result->rc = tree_sender_step(s);
-	did = result->rc > 0;
+	do {
+		result->rc = tree_sender_step(s);
+		did |= result->rc > 0;
+	} while (g->pump->late && result->rc > 0);
 	while (result->rc >= 0 && (m = take(&g->down)) != NULL) {
 		did = true;
 		result->rc = tree_receiver_take(r, m->data, m->len, &result->err);
@@ -171,9 +194,12 @@ struct tree_pump_result tree_pump_run(struct tree_pump *p)
 	    openat(rc.parent_fd, target_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	rc.options = &p->options;
 	rc.emit = emit_up;
+	rc.note = note_receiver;
 	rc.arg = &g;
 	assert(tree_sender_new(&s, &sc) == 0);
 	assert(tree_receiver_new(&r, &rc) == 0);
+	if (p->ready != NULL)
+		p->ready(p->arg);
 	while (turn(&g, s, r))
 		if (p->cut_after != 0 && g.result.messages >= p->cut_after)
 			break;

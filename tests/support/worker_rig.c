@@ -30,7 +30,7 @@ static int control(const union km_any *msg, int *fds, size_t n_fds, void *arg)
 	if (msg->hdr.type == KM_CONFIG && msg->config.default_user[0] == '\0')
 		snprintf(rig->worker.config.default_user, KM_USER_SIZE, "%s", RIG_DEFAULT_USER);
 	if (msg->hdr.type == KM_GO)
-		keeper_client_ready(rig->worker.keeper, 0, 0);
+		keeper_client_ready(rig->worker.keeper);
 	return 0;
 }
 

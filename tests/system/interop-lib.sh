@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
 # For the clients of tests/interop: an agent, and where it is, in the environment.
-. "${top_srcdir:-.}/tests/system/lib.sh"
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/system/lib.sh"
 start_agent
 TELEX_ADDRESS=$(cat "$T/dev/agent/address")
 TELEX_CA=$(find "$T/dev" -name ca.pem)

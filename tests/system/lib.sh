@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
 #
-# What every system test begins with: `. "$top_srcdir/tests/system/lib.sh"`.
+# What every system test begins with: `. "${top_srcdir:-$(dirname "$0")/../..}/tests/system/lib.sh"`.
 # Own home and temporary folder ($T), own agent on a free port, nothing left behind; TAP on stdout.
 set -u
-top_builddir=${top_builddir:-$PWD}
-top_srcdir=${top_srcdir:-$(cd "$(dirname "$0")/../.." && pwd)}
+# By hand, in the build's folder, neither needs to be given; and whole paths, as a script goes elsewhere.
+top_builddir=$(cd "${top_builddir:-$PWD}" && pwd) || exit 99
+top_srcdir=$(cd "${top_srcdir:-$(dirname "$0")/../..}" && pwd) || exit 99
+export top_builddir top_srcdir
 # shellcheck disable=SC2034  # for the scripts
 telex=$top_builddir/telex
 if [ ! -x "$telex" ] || [ ! -x "$top_builddir/telexd" ]; then

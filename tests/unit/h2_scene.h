@@ -32,7 +32,8 @@ struct scene {
 	struct h2_pair_side *victim, *peer;
 	unsigned opened, closed, headers, ended;
 	size_t bytes, fields;
-	bool hold; /* give no credit */
+	bool hold;          /* give no credit */
+	int64_t open_takes; /* ns that a stream's beginning costs */
 	struct h2_stream *last;
 	uint32_t last_code;
 };

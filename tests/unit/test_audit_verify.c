@@ -139,7 +139,8 @@ static int verify(struct logs *l, const char *text, size_t len, const char *exec
 {
 	FILE *log = fmemopen((void *)(uintptr_t)text, len, "r");
 	FILE *execs = exec != NULL ? fmemopen((void *)(uintptr_t)exec, exec_len, "r") : NULL;
-	const struct audit_source logs = {"audit.log", log}, exec_logs = {"exec.log", execs};
+	const struct audit_source logs = {.name = "audit.log", .file = log},
+	                          exec_logs = {.name = "exec.log", .file = execs};
 	const struct audit_check c = {.logs = &logs,
 	    .n_logs = 1,
 	    .exec_logs = &exec_logs,
@@ -224,7 +225,8 @@ static void a_chain_goes_on_in_the_next_file(void **state)
 	const size_t first = (size_t)(line_at(l->text, 4) - l->text);
 	FILE *a = fmemopen(l->text, first, "r"),
 	     *b = fmemopen(l->text + first, l->len - first, "r");
-	const struct audit_source two[] = {{"audit.log.1", a}, {"audit.log", b}};
+	const struct audit_source two[] = {
+	    {.name = "audit.log.1", .file = a}, {.name = "audit.log", .file = b}};
 	struct audit_check c = {.logs = two, .n_logs = 2};
 	struct err e;
 
@@ -464,7 +466,8 @@ static void without_memory_it_says_so(void **state)
 	for (long n = 1; failed; n++) {
 		FILE *log = fmemopen(l->text, l->len, "r");
 		FILE *execs = fmemopen(l->exec, l->exec_len, "r");
-		const struct audit_source s = {"audit.log", log}, x = {"exec.log", execs};
+		const struct audit_source s = {.name = "audit.log", .file = log},
+		                          x = {.name = "exec.log", .file = execs};
 		const struct audit_check c = {
 		    .logs = &s, .n_logs = 1, .exec_logs = &x, .n_exec_logs = 1};
 		struct err e;

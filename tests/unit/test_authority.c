@@ -318,17 +318,46 @@ static void a_renewal_does_not_outrun_a_revocation(void **state)
 	close_authority(&au);
 }
 
-static void enroll(struct authority *au, const struct token *t, struct answer *a)
+static void who_renews_again_and_again_is_told_when_to_come_back(void **state)
+{
+	struct authority au;
+	struct issued old;
+	struct answer a;
+
+	open_authority(&au, *state);
+	issue(&au, *state, &old);
+	for (int i = 1; i < LEDGER_LIVE_MAX; i++) {
+		renew(&au, &old, &a);
+		assert_int_equal(a.message.code, RPC_OK);
+		answer_clear(&a);
+	}
+	renew(&au, &old, &a);
+	assert_int_equal(a.message.code, RPC_RESOURCE_EXHAUSTED);
+	assert_string_equal(a.message.reason, "TOO_EARLY");
+	assert_non_null(strstr(a.message.message, "come back after 20"));
+	assert_int_equal(good_ones(&au), LEDGER_LIVE_MAX);
+	answer_clear(&a);
+	issue_free(&old);
+	close_authority(&au);
+}
+
+static void enroll_as(
+    struct authority *au, const struct token *t, const char *identity, struct answer *a)
 {
 	Telex__V1__EnrollRequest ask = TELEX__V1__ENROLL_REQUEST__INIT;
 	uint8_t secret[TOKEN_SECRET_SIZE];
 
 	memcpy(secret, t->secret, sizeof(secret));
 	ask.secret = (ProtobufCBinaryData){sizeof(secret), secret};
-	ask.csr.len = request_for(ALICE, &ask.csr.data);
+	ask.csr.len = request_for(identity, &ask.csr.data);
 	answer_init(a);
 	authority_enroll(au, &ask, a);
 	OPENSSL_free(ask.csr.data);
+}
+
+static void enroll(struct authority *au, const struct token *t, struct answer *a)
+{
+	enroll_as(au, t, ALICE, a);
 }
 
 static void new_token(struct authority *au, struct token *t, char id[LEDGER_TOKEN_ID_SIZE])
@@ -348,6 +377,32 @@ static void new_token(struct authority *au, struct token *t, char id[LEDGER_TOKE
 	must(ledger_add_token(au->ledger, &row, &e), &e);
 	ledger_token_id(id, row.hash);
 	token_text_free(text);
+}
+
+static void a_request_for_other_names_leaves_the_token_good(void **state)
+{
+	char id[LEDGER_TOKEN_ID_SIZE];
+	struct authority au;
+	struct answer a;
+	struct token t;
+
+	open_authority(&au, *state);
+	new_token(&au, &t, id);
+	enroll_as(&au, &t, "spiffe://" DOMAIN "/user/mallory", &a);
+	assert_int_equal(a.message.code, RPC_PERMISSION_DENIED);
+	assert_string_equal(a.message.reason, "OTHER_NAMES");
+	assert_int_equal(good_ones(&au), 0);
+	answer_clear(&a);
+	enroll(&au, &t, &a);
+	assert_int_equal(a.message.code, RPC_OK);
+	assert_string_equal(a.identity, ALICE);
+	assert_int_equal(good_ones(&au), 1);
+	answer_clear(&a);
+	/* Now it is spent. */
+	enroll(&au, &t, &a);
+	assert_string_equal(a.message.reason, "TOKEN_REFUSED");
+	answer_clear(&a);
+	close_authority(&au);
 }
 
 static void a_revoked_identity_has_no_tokens_left(void **state)
@@ -385,6 +440,10 @@ int main(void)
 	        a_renewal_does_not_outrun_a_revocation, folder_make, folder_remove),
 	    cmocka_unit_test_setup_teardown(
 	        a_revoked_identity_has_no_tokens_left, folder_make, folder_remove),
+	    cmocka_unit_test_setup_teardown(
+	        a_request_for_other_names_leaves_the_token_good, folder_make, folder_remove),
+	    cmocka_unit_test_setup_teardown(
+	        who_renews_again_and_again_is_told_when_to_come_back, folder_make, folder_remove),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -168,21 +168,21 @@ static void a_policy_that_is_none_serves_nobody(void **state)
 	int fd, junk;
 
 	(void)state;
-	assert_int_equal(authz_new(&a, -1, -1, &e), TX_ESTATE);
+	assert_int_equal(authz_new(&a, "/etc/p.conf", -1, -1, &e), TX_ESTATE);
 	assert_non_null(strstr(e.message, "telex policy init"));
 	fd = file_of("", 0);
-	assert_int_equal(authz_new(&a, fd, -1, &e), TX_EINVAL);
+	assert_int_equal(authz_new(&a, "/etc/p.conf", fd, -1, &e), TX_EINVAL);
 	close(fd);
 	fd = file_of(bad, strlen(bad));
-	assert_int_equal(authz_new(&a, fd, -1, &e), TX_EINVAL);
+	assert_int_equal(authz_new(&a, "/etc/p.conf", fd, -1, &e), TX_EINVAL);
 	assert_string_equal(
-	    e.message, "policy:1: unknown key in a role 'metods'; did you mean 'methods'?");
+	    e.message, "/etc/p.conf:1: unknown key in a role 'metods'; did you mean 'methods'?");
 	close(fd);
 	fd = file_of(good, strlen(good));
 	junk = file_of("no ceiling", 10);
-	assert_true(authz_new(&a, fd, junk, &e) < 0);
+	assert_true(authz_new(&a, "/etc/p.conf", fd, junk, &e) < 0);
 	assert_null(a);
-	assert_int_equal(authz_new(&a, fd, -1, &e), 0);
+	assert_int_equal(authz_new(&a, "/etc/p.conf", fd, -1, &e), 0);
 	authz_free(a);
 	close(junk);
 	close(fd);

@@ -133,12 +133,42 @@ static void a_group_is_the_users_own_or_named(void **state)
 	ceiling_clear(&c);
 }
 
+static void it_says_what_it_bounds(void **state)
+{
+	struct ceiling c = made((const char *const[]){"deploy", NULL}, NULL);
+	struct ceiling open;
+	char text[128];
+
+	(void)state;
+	ceiling_init(&open);
+	assert_true(ceiling_is_open(&open));
+	ceiling_describe(&open, text, sizeof(text));
+	assert_non_null(strstr(text, "telexd.conf has none"));
+	assert_false(ceiling_is_open(&c));
+	c.root = false;
+	ceiling_describe(&c, text, sizeof(text));
+	assert_string_equal(text, "no root, users");
+	ceiling_describe(&c, text, 8);
+	assert_string_equal(text, "no root");
+	ceiling_clear(&c);
+	c.any_process = false;
+	assert_false(ceiling_is_open(&c));
+	ceiling_describe(&c, text, sizeof(text));
+	assert_string_equal(text, "own processes");
+	ceiling_clear(&c);
+}
+
 static void loaders_variables_are_refused_where_programs_are_named(void **state)
 {
 	static const char *const bad[] = {"LD_PRELOAD=/x", "LD_=", "BASH_FUNC_ls%%=() { x; }",
-	    "PYTHONPATH=/x", "LD_AUDIT", "OPENSSL_CONF=x"};
-	static const char *const good[] = {"LD=x", "PATH=/x", "TELEX_ORIGINAL_COMMAND=LD_PRELOAD=1",
-	    "PERLLIBS=", "", "=LD_PRELOAD"};
+	    "PYTHONPATH=/x", "LD_AUDIT", "OPENSSL_CONF=x", "PATH=/x", "GIT_SSH_COMMAND=x",
+	    "PAGER=x", "EDITOR=x", "LESSOPEN=|x", "HOME=/x", "TAR_OPTIONS=x",
+	    "PYTHONPYCACHEPREFIX=/x", "DOTNET_STARTUP_HOOKS=/x", "CORECLR_PROFILER_PATH=/x",
+	    "RIPGREP_CONFIG_PATH=/x", "ERL_AFLAGS=x", "ERL_ZFLAGS=x", "NMAPDIR=/x",
+	    "MAGICK_CONFIGURE_PATH=/x", "SASL_PATH=/x", "LIBMYSQL_PLUGINS=x",
+	    "LIBMYSQL_PLUGIN_DIR=/x", "ODBCINI=/x", "ODBCSYSINI=/x", "INPUTRC=/x", "MAILRC=/x"};
+	static const char *const good[] = {"LDX=x", "PATHS=/x", "GIT=1", "TERM=x", "LANG=C",
+	    "TELEX_ORIGINAL_COMMAND=LD_PRELOAD=1", "PERLLIBS=", "", "=LD_PRELOAD"};
 	struct ceiling c = made(NULL, (const char *const[]){"/bin/sh", NULL});
 	struct ceiling open;
 	struct err e;
@@ -317,6 +347,7 @@ int main(void)
 	    cmocka_unit_test(root_is_root_by_any_text),
 	    cmocka_unit_test(users_are_names_uids_and_ranges),
 	    cmocka_unit_test(a_group_is_the_users_own_or_named),
+	    cmocka_unit_test(it_says_what_it_bounds),
 	    cmocka_unit_test(loaders_variables_are_refused_where_programs_are_named),
 	    cmocka_unit_test(files_are_below_its_folders),
 	    cmocka_unit_test(files_are_for_its_users),

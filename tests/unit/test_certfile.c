@@ -6,8 +6,11 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -214,6 +217,52 @@ static void paths_that_do_not_fit_are_refused(void **state)
 	assert_int_equal(put(big, "x", CERTFILE_KEY, false, NULL), TX_ETOOBIG);
 }
 
+/* A file in the folder, open. */
+static int leave(const char *folder, const char *name, const char *text)
+{
+	char *path = folder_path(folder, name);
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	free(path);
+	return fd;
+}
+
+static bool is_there(const char *folder, const char *name)
+{
+	char *path = folder_path(folder, name);
+	bool there = access(path, F_OK) == 0;
+
+	free(path);
+	return there;
+}
+
+static void what_a_killed_writer_left_is_removed_by_the_next(void **state)
+{
+	const struct timespec old[2] = {{1000000000, 0}, {1000000000, 0}};
+	char *path = folder_path(*state, "a.key");
+	int held, aged;
+
+	close(leave(*state, ".telex-aaaaaa", "a key"));
+	/* Somebody is at it; it was just made; it is none of ours. */
+	held = leave(*state, ".telex-bbbbbb", "a key");
+	assert_int_equal(flock(held, LOCK_EX), 0);
+	close(leave(*state, ".telex-cccccc", ""));
+	close(leave(*state, ".telex-renewed", "another's"));
+	aged = leave(*state, ".telex-dddddd", "");
+	assert_int_equal(futimens(aged, old), 0);
+	close(aged);
+	assert_int_equal(put(path, "secret", CERTFILE_KEY, false, NULL), 0);
+	assert_false(is_there(*state, ".telex-aaaaaa"));
+	assert_true(is_there(*state, ".telex-bbbbbb"));
+	assert_true(is_there(*state, ".telex-cccccc"));
+	assert_true(is_there(*state, ".telex-renewed"));
+	assert_false(is_there(*state, ".telex-dddddd"));
+	close(held);
+	free(path);
+}
+
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, folder_make, folder_remove)
 
 int main(void)
@@ -229,6 +278,7 @@ int main(void)
 	    IN_FOLDER(a_key_that_others_may_read_is_refused),
 	    IN_FOLDER(no_key_and_no_file_are_told),
 	    IN_FOLDER(a_folder_is_made_once_and_kept),
+	    IN_FOLDER(what_a_killed_writer_left_is_removed_by_the_next),
 	    cmocka_unit_test(paths_that_do_not_fit_are_refused),
 	};
 

@@ -150,6 +150,9 @@ static void what_is_no_certificate_is_refused(void **state)
 	assert_string_equal(e.message, "u.key holds a private key, not a certificate");
 	assert_int_equal(certshow_read(&s, &n, "", 0, "empty", &e), TX_ECERT);
 	assert_non_null(strstr(e.message, "empty has no certificate in it"));
+	/* A text ends where it says. */
+	assert_int_equal(certshow_read(&s, &n, "some PRIVATE KEY", 9, "cut", &e), TX_ECERT);
+	assert_non_null(strstr(e.message, "cut has no certificate in it"));
 	assert_null(s);
 	issue_free(&issued);
 }

@@ -243,7 +243,8 @@ static void the_workers_list_is_short(void **state)
 	(void)state;
 	while (sandbox_calls[n] != NULL)
 		n++;
-	assert_in_range(n, 20, CONFINE_CALLS_MAX);
+	/* What was agreed on. */
+	assert_in_range(n, 20, 40);
 	for (size_t i = 0; i < n; i++) {
 		static const char *const never[] = {"open", "openat", "execve", "execveat", "fork",
 		    "clone", "clone3", "vfork", "socket", "connect", "bind", "listen", "ptrace",

@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fanotify.h>
+#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -25,10 +27,11 @@
 
 #include "agent/files/roots.h"
 #include "agent/files/sandbox.h"
+#include "agent/files/watch_marker.h"
 #include "common/confine_internal.h"
 #include "tests/support/folder.h"
 
-#define CANNOT 100 /* this kernel or build has no Landlock */
+#define CANNOT 100 /* this kernel or build has no Landlock, or no fanotify for us */
 
 /* Below the folder: read/, write/, other/, each with a file. */
 static char *top;
@@ -72,25 +75,33 @@ static int tear_down(void **state)
 
 /* ---- what the child does ---- */
 
-/* 0; an errno; or CANNOT. ceiling: a folder, or NULL. everywhere: the role allows all. */
-static int lock_in(const char *ceiling, bool everywhere)
+/* 0; an errno; or CANNOT. ceiling: a folder, or NULL. everywhere: the role allows all. To watch, it
+ * is what may be read. */
+static int lock_in_as(enum sandbox_kind kind, const char *ceiling, bool everywhere)
 {
+	const bool watching = kind == SANDBOX_WATCH;
 	const char *read[] = {everywhere ? "**" : at("read/**"), NULL};
 	const char *write[] = {everywhere ? "**" : at("write/**"), NULL};
 	struct confine_report r = {0};
 	struct roots *roots;
 	struct err e;
 
-	if (sandbox_enter(&r, &ceiling, ceiling != NULL ? 1 : 0, &e) != 0)
+	if (sandbox_enter(&r, kind, &ceiling, ceiling != NULL ? 1 : 0, &e) != 0)
 		return e.code == TX_EUNSUPPORTED ? CANNOT : EIO;
-	if (roots_new(&roots, read, write, NULL) != 0)
+	if (roots_new(&roots, watching ? NULL : read, watching ? NULL : write,
+	        watching ? read : NULL) != 0)
 		return ENOMEM;
-	if (sandbox_close(&r, &roots, 1, &e) != 0)
+	if (sandbox_close(&r, kind, &roots, 1, &e) != 0)
 		return EIO;
 	for (size_t i = 0; i < r.n; i++)
 		if (strcmp(r.list[i].name, "landlock") == 0 && !r.list[i].in_force)
 			return CANNOT;
 	return 0;
+}
+
+static int lock_in(const char *ceiling, bool everywhere)
+{
+	return lock_in_as(SANDBOX_FILES, ceiling, everywhere);
 }
 
 /* The errno of a try. */
@@ -209,18 +220,131 @@ static int signals(void)
 	return rc != 0 ? rc : kill(getppid(), 0) == 0 ? 0 : errno;
 }
 
-/* 0: it has no others than these. */
-static int keeps_few_capabilities(void)
+/* ---- to watch ---- */
+
+/* fd: from before. */
+static int add_watch(int fd, const char *name)
 {
-	const uint32_t kept = 1u << CAP_CHOWN | 1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH |
-	                      1u << CAP_FOWNER | 1u << CAP_FSETID | 1u << CAP_MKNOD |
-	                      1u << CAP_SETFCAP;
+	int dir, rc = 0;
+
+	if (fd < 0)
+		return errno;
+	dir = openat(AT_FDCWD, at(name), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0 || fchdir(dir) != 0 || inotify_add_watch(fd, ".", IN_CREATE | IN_ONLYDIR) < 0)
+		rc = errno;
+	if (dir >= 0)
+		close(dir);
+	return rc;
+}
+
+static int watches_below_its_roots(void)
+{
+	int fd = inotify_init1(IN_CLOEXEC), rc = lock_in_as(SANDBOX_WATCH, NULL, false);
+
+	return rc != 0 ? rc : add_watch(fd, "read");
+}
+
+static int watches_elsewhere(void)
+{
+	int fd = inotify_init1(IN_CLOEXEC), rc = lock_in_as(SANDBOX_WATCH, NULL, false);
+
+	return rc != 0 ? rc : add_watch(fd, "other");
+}
+
+static int writes_where_it_watches(void)
+{
+	int rc = lock_in_as(SANDBOX_WATCH, NULL, false);
+
+	return rc != 0 ? rc : try_open("read/file", O_WRONLY);
+}
+
+static int removes_where_it_watches(void)
+{
+	int rc = lock_in_as(SANDBOX_WATCH, NULL, true);
+
+	return rc != 0 ? rc : unlinkat(AT_FDCWD, at("read/file"), 0) == 0 ? 0 : errno;
+}
+
+static int makes_another_inotify(void)
+{
+	int rc = lock_in_as(SANDBOX_WATCH, NULL, true);
+
+	return rc != 0 ? rc : inotify_init1(0) >= 0 ? 0 : errno;
+}
+
+/* fanotify, too, knows a folder where it may be opened, by its handle. */
+static int asks_for_a_handle(void)
+{
+	struct {
+		struct file_handle head;
+		uint8_t room[128];
+	} h = {.head.handle_bytes = sizeof(h.room)};
+	int mount, fd, rc = lock_in_as(SANDBOX_WATCH, NULL, false);
+
+	if (rc != 0)
+		return rc;
+	fd = openat(AT_FDCWD, at("read"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	if (name_to_handle_at(fd, "", &h.head, &mount, AT_EMPTY_PATH) != 0)
+		rc = errno == EOPNOTSUPP ? 0 : errno;
+	close(fd);
+	return rc;
+}
+
+/* ---- to mark file systems ---- */
+
+static int marks_a_file_system(void)
+{
+	struct watch_marker m;
+	int fd = open(top, O_PATH | O_DIRECTORY | O_CLOEXEC), rc;
+	int group = fanotify_init(
+	    FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME | FAN_UNLIMITED_MARKS | FAN_CLOEXEC, O_RDONLY);
+
+	if (group < 0)
+		return errno == EPERM || errno == ENOSYS || errno == EINVAL ? CANNOT : errno;
+	rc = watch_marker_start(&m, group, sandbox_marker);
+	if (rc == 0)
+		rc = watch_marker_set(&m, fd, true);
+	if (rc == 0)
+		rc = watch_marker_set(&m, fd, false);
+	watch_marker_end(&m);
+	return rc == EOPNOTSUPP ? CANNOT : rc;
+}
+
+/* What is not a local file system of those that are known is left alone. */
+static int marks_another(void)
+{
+	struct watch_marker m;
+	int fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), rc;
+	int group = fanotify_init(
+	    FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME | FAN_UNLIMITED_MARKS | FAN_CLOEXEC, O_RDONLY);
+
+	if (group < 0)
+		return EOPNOTSUPP;
+	rc = watch_marker_start(&m, group, sandbox_marker);
+	if (rc == 0)
+		rc = watch_marker_set(&m, fd, true);
+	watch_marker_end(&m);
+	return rc;
+}
+
+static int marks_and_opens(void)
+{
+	return sandbox_marker() != 0 ? CANNOT : try_open("read/file", O_RDONLY);
+}
+
+/* ---- */
+
+/* 0: it has no others than these. */
+static int keeps_capabilities(enum sandbox_kind kind, uint32_t kept)
+{
 	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
 	struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
 	struct confine_report r = {0};
 	struct err e;
 
-	if (sandbox_enter(&r, NULL, 0, &e) != 0 || syscall(SYS_capget, &head, sets) != 0)
+	if (sandbox_enter(&r, kind, NULL, 0, &e) != 0 || syscall(SYS_capget, &head, sets) != 0)
 		return EIO;
 	if ((sets[0].permitted & ~kept) != 0 || sets[1].permitted != 0 || sets[0].inheritable != 0)
 		return EPERM;
@@ -231,6 +355,18 @@ static int keeps_few_capabilities(void)
 		    (cap > 31 || (kept >> cap & 1) == 0))
 			return EPERM;
 	return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : EPERM;
+}
+
+static int keeps_few_capabilities(void)
+{
+	return keeps_capabilities(SANDBOX_FILES,
+	    1u << CAP_CHOWN | 1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH |
+	        1u << CAP_FOWNER | 1u << CAP_FSETID | 1u << CAP_MKNOD | 1u << CAP_SETFCAP);
+}
+
+static int keeps_one_capability_to_watch(void)
+{
+	return keeps_capabilities(SANDBOX_WATCH, 1u << CAP_DAC_READ_SEARCH);
 }
 
 /* ---- what comes of it ---- */
@@ -268,7 +404,7 @@ static void assert_comes_to(int (*act)(void), int sys_errno)
 	status = in_child(act);
 	assert_true(WIFEXITED(status));
 	if (WEXITSTATUS(status) == CANNOT) {
-		print_message("no Landlock in this kernel or build\n");
+		print_message("this kernel or build has not what it takes\n");
 		skip();
 	}
 	assert_int_equal(WEXITSTATUS(status), sys_errno);
@@ -284,7 +420,7 @@ static void assert_killed(int (*act)(void))
 	}
 	status = in_child(act);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT) {
-		print_message("no Landlock in this kernel or build\n");
+		print_message("this kernel or build has not what it takes\n");
 		skip();
 	}
 	assert_true(WIFSIGNALED(status));
@@ -314,10 +450,20 @@ COMES_TO(other_files_are_out_of_reach, reads_elsewhere, EACCES)
 COMES_TO(other_folders_are, lists_elsewhere, EACCES)
 COMES_TO(no_role_leads_beyond_the_ceiling, reads_beyond_the_ceiling, EACCES)
 COMES_TO(few_capabilities_are_kept, keeps_few_capabilities, 0)
+COMES_TO(to_watch_there_is_one, keeps_one_capability_to_watch, 0)
+COMES_TO(what_may_be_watched_is_watched, watches_below_its_roots, 0)
+COMES_TO(other_folders_are_not_watched, watches_elsewhere, EACCES)
+COMES_TO(what_is_watched_is_not_written, writes_where_it_watches, EACCES)
+COMES_TO(a_handle_is_told_where_it_watches, asks_for_a_handle, 0)
+COMES_TO(a_file_system_is_marked, marks_a_file_system, 0)
+COMES_TO(of_those_that_are_known, marks_another, EOPNOTSUPP)
 KILLED(nothing_is_executed, executes)
 KILLED(nothing_is_forked, forks)
 KILLED(nothing_is_connected_to, connects)
 KILLED(nobody_is_signalled, signals)
+KILLED(who_watches_removes_nothing, removes_where_it_watches)
+KILLED(who_watches_makes_no_other_inotify, makes_another_inotify)
+KILLED(who_marks_opens_nothing, marks_and_opens)
 
 int main(void)
 {
@@ -333,10 +479,20 @@ int main(void)
 	    TEST(other_folders_are),
 	    TEST(no_role_leads_beyond_the_ceiling),
 	    TEST(few_capabilities_are_kept),
+	    TEST(to_watch_there_is_one),
+	    TEST(what_may_be_watched_is_watched),
+	    TEST(other_folders_are_not_watched),
+	    TEST(what_is_watched_is_not_written),
+	    TEST(a_handle_is_told_where_it_watches),
+	    TEST(a_file_system_is_marked),
+	    TEST(of_those_that_are_known),
 	    TEST(nothing_is_executed),
 	    TEST(nothing_is_forked),
 	    TEST(nothing_is_connected_to),
 	    TEST(nobody_is_signalled),
+	    TEST(who_watches_removes_nothing),
+	    TEST(who_watches_makes_no_other_inotify),
+	    TEST(who_marks_opens_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,8 +169,8 @@ static void limits(struct call *c, const ProtobufCMessage *m, struct rpc_status 
 
 	(void)m;
 	(void)status;
-	snprintf(text, sizeof(text), "%llu %llu", (unsigned long long)call_max_upload_bytes(c),
-	    (unsigned long long)call_max_upload_files(c));
+	snprintf(text, sizeof(text), "%llu %llu %u", (unsigned long long)call_max_upload_bytes(c),
+	    (unsigned long long)call_max_upload_files(c), call_max_unfinished(c));
 	(void)answer(c, text);
 }
 
@@ -216,7 +216,8 @@ static int set_up(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	s->fd = pair[0];
 	s->other = pair[1];
-	s->roles[1] = (struct serve_role){.max_upload_bytes = 7, .max_upload_files = 8};
+	s->roles[1] =
+	    (struct serve_role){.max_upload_bytes = 7, .max_upload_files = 8, .max_unfinished = 9};
 	assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
 	s->running = true;
 	*state = s;
@@ -558,7 +559,12 @@ static void a_role_has_its_limits(void **state)
 	call(s, "Limits", 1);
 	request(s, "/x");
 	half_close(s);
-	expect_answer(s, "7 8");
+	expect_answer(s, "7 8 9");
+	expect_code(s, RPC_OK, "");
+	call(s, "Limits", 0);
+	request(s, "/x");
+	half_close(s);
+	expect_answer(s, "0 0 1000");
 	expect_code(s, RPC_OK, "");
 }
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -274,8 +275,8 @@ static void what_cannot_be_listed_is_said(void **state)
 {
 	static const struct {
 		const char *name, *reason;
-	} rows[] = {{"none", "NO_SUCH_FILE"}, {"file/x", "NOT_A_FOLDER"}, {"out/passwd", "OUTSIDE_ROOT"},
-	    {"loop/x", "LINK_LOOP"}, {"..", "BAD_REQUEST"}};
+	} rows[] = {{"none", "NO_SUCH_FILE"}, {"file/x", "NOT_A_FOLDER"},
+	    {"out/passwd", "OUTSIDE_ROOT"}, {"loop/x", "LINK_LOOP"}, {"..", "BAD_REQUEST"}};
 	struct place *p = *state;
 	Telex__V1__FileServiceListRequest r = TELEX__V1__FILE_SERVICE_LIST_REQUEST__INIT;
 	char name[300];
@@ -362,6 +363,37 @@ static void roots_choose_too(void **state)
 	assert_string_equal(ask(p, "t2", .depth = 0), place_path(p, "t2"));
 }
 
+/* What has its path by now is not what was meant. */
+static void only_that_folder_is_listed(void **state)
+{
+	Telex__V1__FileServiceListRequest r = TELEX__V1__FILE_SERVICE_LIST_REQUEST__INIT;
+	Telex__V1__FileIdentity only = TELEX__V1__FILE_IDENTITY__INIT;
+	struct place *p = *state;
+	struct stat st;
+
+	place_folder(p, "t");
+	place_put(p, "t/mine", "");
+	place_folder(p, "other");
+	place_put(p, "other/secret", "");
+	st = place_stat(p, "t");
+	only.device_major = major(st.st_dev);
+	only.device_minor = minor(st.st_dev);
+	only.inode = st.st_ino;
+	r.path = place_bytes(p, "t");
+	r.only = &only;
+	place_expect(p, "List", &r.base, NULL);
+	assert_int_equal(entry_count(p), 1);
+	assert_int_equal(renameat(p->fd, "t", p->fd, "was"), 0);
+	place_link(p, "other", "t");
+	place_expect(p, "List", &r.base, "CHANGED");
+	assert_int_equal(memory_call_count(p->call), 0);
+	/* By another path it is still that one. */
+	r.path = place_bytes(p, "was");
+	place_expect(p, "List", &r.base, NULL);
+	only.device_minor++;
+	place_expect(p, "List", &r.base, "CHANGED");
+}
+
 #define in_place(f) cmocka_unit_test_setup_teardown(f, place_make, place_remove)
 
 int main(void)
@@ -377,6 +409,7 @@ int main(void)
 	    in_place(what_may_not_be_read_is_an_entry_with_an_error),
 	    in_place(other_mounts_are_not_entered),
 	    in_place(roots_choose_too),
+	    in_place(only_that_folder_is_listed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -207,8 +207,8 @@ static void lock_in(struct place *p)
 	struct err e;
 
 	names_load();
-	if (digest_prepare() != 0 || sandbox_enter(&report, NULL, 0, &e) != 0 ||
-	    sandbox_close(&report, &roots, 1, &e) != 0) {
+	if (digest_prepare() != 0 || sandbox_enter(&report, SANDBOX_FILES, NULL, 0, &e) != 0 ||
+	    sandbox_close(&report, SANDBOX_FILES, &roots, 1, &e) != 0) {
 		printf("# %s\n", e.message);
 		fflush(stdout);
 		_exit(2);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "telex/v1/file.pb-c.h"
@@ -251,6 +252,78 @@ static void trees_go_across(void **state)
 	assert_int_equal(place_count(p, "mount"), 3);
 }
 
+/* What somebody else does when the copy is whole, and is about to get its place. */
+static void (*meanwhile)(struct place *p);
+static struct place *meanwhile_place;
+
+/* In libc's stead. */
+int syncfs(int fd)
+{
+	void (*act)(struct place *) = meanwhile;
+
+	meanwhile = NULL;
+	if (act != NULL)
+		act(meanwhile_place);
+	return (int)syscall(SYS_syncfs, fd);
+}
+
+static void go_on_writing(struct place *p)
+{
+	int fd = openat(p->fd, "t/log", O_WRONLY | O_APPEND);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "more", 4), 4);
+	close(fd);
+	place_put(p, "t/a/new", "came since");
+	place_folder(p, "t/a/new folder");
+}
+
+static void what_came_since_is_not_removed(void **state)
+{
+	struct place *p = *state;
+
+	if (!place_mount(p, "size=4m"))
+		skip();
+	make_tree(p);
+	place_put(p, "t/log", "first ");
+	meanwhile = go_on_writing;
+	meanwhile_place = p;
+	move_it(p, "t", "mount/u", NEVER, "CHANGED");
+	assert_null(meanwhile);
+	/* The copy is as it was; what is newer is where it was written. */
+	assert_string_equal(place_text(p, "mount/u/log"), "first ");
+	assert_string_equal(place_text(p, "t/log"), "first more");
+	assert_string_equal(place_text(p, "t/a/new"), "came since");
+	assert_true(place_has(p, "t/a/new folder"));
+	/* The rest went, names of one file too. */
+	assert_false(place_has(p, "t/a/f"));
+	assert_false(place_has(p, "t/g"));
+	assert_false(place_has(p, "t/empty"));
+	assert_string_equal(place_text(p, "mount/u/g"), "one");
+}
+
+static void take_its_name(struct place *p)
+{
+	assert_int_equal(renameat(p->fd, "t", p->fd, "aside"), 0);
+	place_folder(p, "t");
+	place_put(p, "t/f", "another");
+}
+
+static void another_folder_of_that_name_stays(void **state)
+{
+	struct place *p = *state;
+
+	if (!place_mount(p, "size=4m"))
+		skip();
+	make_tree(p);
+	meanwhile = take_its_name;
+	meanwhile_place = p;
+	move_it(p, "t", "mount/u", NEVER, "CHANGED");
+	assert_string_equal(place_text(p, "t/f"), "another");
+	assert_string_equal(place_text(p, "aside/g"), "one");
+	assert_string_equal(place_text(p, "mount/u/g"), "one");
+}
+
 static void what_does_not_fit_stays_where_it_is(void **state)
 {
 	struct place *p = *state;
@@ -383,6 +456,8 @@ int main(void)
 	    in_place(a_new_name_gives_no_more_rights),
 	    in_place(files_go_across),
 	    in_place(trees_go_across),
+	    in_place(what_came_since_is_not_removed),
+	    in_place(another_folder_of_that_name_stays),
 	    in_place(what_does_not_fit_stays_where_it_is),
 	    in_place(a_mount_in_a_tree_keeps_it_where_it_is),
 	    in_place(nothing_is_moved_in_part),

@@ -23,7 +23,7 @@
 struct seen {
 	uint8_t *data; /* holes as zeros */
 	uint64_t from, at, bytes, holes, chunks;
-	bool ended, changed;
+	bool begun, ended, changed;
 	uint8_t sha256[DIGEST_SIZE];
 	size_t sha256_len;
 	uint64_t size;
@@ -54,6 +54,10 @@ static void look(const uint8_t *packed, size_t len, void *arg)
 		memset(s->data + (s->at - s->from), 0, r->hole->length);
 		s->at += r->hole->length;
 		s->holes += r->hole->length;
+	} else if (r->response_case == TELEX__V1__READ_RESPONSE__RESPONSE_BEGIN) {
+		assert_false(s->begun || s->bytes > 0);
+		s->begun = true;
+		s->size = r->begin->file->size;
 	} else {
 		assert_int_equal(r->response_case, TELEX__V1__READ_RESPONSE__RESPONSE_END);
 		s->ended = true;
@@ -69,6 +73,7 @@ static void look(const uint8_t *packed, size_t len, void *arg)
 struct wanted {
 	uint64_t offset, length;
 	bool sparse, checksum;
+	uint64_t resume_at;
 };
 
 static void read_it(struct place *p, const char *name, struct wanted want, struct seen *s)
@@ -80,9 +85,11 @@ static void read_it(struct place *p, const char *name, struct wanted want, struc
 	r.length = want.length;
 	r.sparse = want.sparse;
 	r.checksum = want.checksum;
-	s->from = s->at = want.offset;
+	r.resume_at = want.resume_at;
+	r.tell_begin = want.resume_at > 0;
+	s->from = s->at = want.resume_at > want.offset ? want.resume_at : want.offset;
 	s->bytes = s->holes = s->chunks = 0;
-	s->ended = false;
+	s->begun = s->ended = false;
 	memory_call_set_sink(p->call, look, s);
 	place_expect(p, "Read", &r.base, NULL);
 	assert_true(s->ended);
@@ -138,7 +145,7 @@ static void ranges_are_read(void **state)
 
 		if (length > 0 && length < n)
 			n = length;
-		read_it(p, "f", (struct wanted){offset, length, sparse, checksum}, &s);
+		read_it(p, "f", (struct wanted){offset, length, sparse, checksum, 0}, &s);
 		assert_int_equal(s.at - s.from, n);
 		assert_memory_equal(s.data, data + from, n);
 		assert_int_equal(s.bytes + s.holes, n);
@@ -149,6 +156,43 @@ static void ranges_are_read(void **state)
 		sha256_of(data + from, n, digest);
 		if (checksum)
 			assert_memory_equal(s.sha256, digest, DIGEST_SIZE);
+	}
+	free(s.data);
+	free(data);
+}
+
+static const struct {
+	uint64_t offset, length, resume_at;
+	uint64_t bytes; /* that come */
+} resumed[] = {{0, 0, MB, 3 * MB + 123}, {0, 0, 4 * MB + 123, 0}, {0, 0, 9 * MB, 0},
+    {MB, 2 * MB, MB + 5, 2 * MB - 5}, {MB, 2 * MB, 3 * MB, 0}, {MB, 2 * MB, 4 * MB, 0},
+    {MB, 2 * MB, 1, 2 * MB}};
+
+/* What the client has is not sent again, and is in the digest. */
+static void reads_that_were_cut_go_on(void **state)
+{
+	struct place *p = *state;
+	struct seen s = {0};
+	size_t len;
+	uint8_t *data = make_file(p, "f", &len), digest[DIGEST_SIZE];
+
+	s.data = malloc(len);
+	assert_non_null(s.data);
+	for (size_t i = 0; i < sizeof(resumed) / sizeof(resumed[0]); i++) {
+		uint64_t offset = resumed[i].offset;
+		uint64_t n = resumed[i].length > 0 ? resumed[i].length : len - offset;
+
+		read_it(p, "f",
+		    (struct wanted){
+		        offset, resumed[i].length, (i & 1) != 0, true, resumed[i].resume_at},
+		    &s);
+		assert_true(s.begun);
+		assert_int_equal(s.size, len);
+		assert_int_equal(s.bytes + s.holes, resumed[i].bytes);
+		if (resumed[i].bytes > 0)
+			assert_memory_equal(s.data, data + s.from, resumed[i].bytes);
+		sha256_of(data + offset, n, digest);
+		assert_memory_equal(s.sha256, digest, DIGEST_SIZE);
 	}
 	free(s.data);
 	free(data);
@@ -391,6 +435,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    in_place(ranges_are_read),
+	    in_place(reads_that_were_cut_go_on),
 	    in_place(holes_are_said),
 	    in_place(changes_meanwhile_are_said),
 	    in_place(a_worker_that_is_gone_ends_it),

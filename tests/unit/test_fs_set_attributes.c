@@ -342,6 +342,46 @@ static void a_worker_that_is_gone_ends_it(void **state)
 	assert_int_equal(mode_of(p, "t"), 0755);
 }
 
+static void fill(const struct place *p, const char *name)
+{
+	static const char page[65536];
+	int fd = openat(p->fd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	while (write(fd, page, sizeof(page)) > 0)
+		;
+	assert_int_equal(errno, ENOSPC);
+	close(fd);
+}
+
+/* What a small file system has room for of it. */
+static void a_full_disk_keeps_what_there_was(void **state)
+{
+	struct place *p = *state;
+	char value[30001];
+
+	if (!place_mount(p, "size=1m,nr_inodes=16"))
+		skip();
+	memset(value, 'x', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	place_put(p, "mount/f", "old");
+	if (run(p, "mount/f", (struct wanted){.set = "user.small", .value = "kept"}) != RPC_OK) {
+		print_message("# a tmpfs has no attributes here\n");
+		skip();
+	}
+	/* No attribute of that length fits in so few inodes, however many bytes are free. */
+	change_it(p, "mount/f", "TOO_LARGE", 0, .set = "user.large", .value = value);
+	assert_non_null(strstr(memory_call_status(p->call)->message, "leave them out"));
+	/* And where none are. */
+	fill(p, "mount/fill");
+	change_it(p, "mount/f", "DISK_FULL", 0, .set = "user.large", .value = value);
+	assert_non_null(strstr(memory_call_status(p->call)->message, "bytes are free)"));
+	assert_int_equal(getxattr(place_path(p, "mount/f"), "user.large", NULL, 0), -1);
+	assert_int_equal(getxattr(place_path(p, "mount/f"), "user.small", value, 10), 4);
+	assert_memory_equal(value, "kept", 4);
+	assert_string_equal(place_text(p, "mount/f"), "old");
+}
+
 #define in_place(f) cmocka_unit_test_setup_teardown(f, place_make, place_remove)
 
 int main(void)
@@ -355,6 +395,7 @@ int main(void)
 	    in_place(trees_are_changed),
 	    in_place(users_change_what_is_theirs),
 	    in_place(what_cannot_be_changed_is_said),
+	    in_place(a_full_disk_keeps_what_there_was),
 	    in_place(a_worker_that_is_gone_ends_it),
 	};
 

@@ -184,6 +184,7 @@ static void read_link(
 	place_expect(p, "ReadLink", &r.base, reason);
 	if (reason != NULL)
 		return;
+	assert_non_null(want);
 	response = place_response(p, &telex__v1__read_link_response__descriptor);
 	assert_int_equal(response->target.len, strlen(want));
 	assert_memory_equal(response->target.data, want, strlen(want));

@@ -257,7 +257,11 @@ static void cut_uploads_go_on_where_they_were(void **state)
 		memory_call_cut(p->call);
 		(void)memory_call_run(p->call, "Write", &w.request.base);
 		assert_string_equal(place_text(p, "f"), "old");
-		from = there_is(p, "f");
+		/* Of nothing nothing is kept. */
+		if (at == 0)
+			no_upload(p, "f", "NO_SUCH_UPLOAD");
+		else
+			from = there_is(p, "f");
 		assert_int_equal(from, at);
 		begin_named(&w, p, "f", from);
 		write_it(p, &w, content + from, NULL);
@@ -267,6 +271,43 @@ static void cut_uploads_go_on_where_they_were(void **state)
 		no_upload(p, "f", "NO_SUCH_UPLOAD");
 		place_put(p, "f", "old");
 	}
+}
+
+static void cut(struct place *p, const char *name)
+{
+	struct writing w;
+
+	begin_named(&w, p, name, 0);
+	w.begin.upload_id = (char *)(uintptr_t)(name[0] == 'f' ? ID : "fedcba9876543210");
+	chunk(p, 0, "abc");
+	memory_call_cut(p->call);
+	(void)memory_call_run(p->call, "Write", &w.request.base);
+}
+
+/* What is cut beside so many others is not kept. */
+static void uploads_that_wait_are_bounded(void **state)
+{
+	struct place *p = *state;
+	struct writing w;
+
+	memory_call_unfinished(p->call, 1);
+	cut(p, "f");
+	assert_int_equal(there_is(p, "f"), 3);
+	cut(p, "g");
+	assert_int_equal(place_count(p, ""), 1);
+	/* The one that waits is gone on with, and cut again. */
+	cut(p, "f");
+	assert_int_equal(there_is(p, "f"), 3);
+	/* In another folder there is room for one. */
+	place_folder(p, "other");
+	begin_named(&w, p, "other/g", 0);
+	chunk(p, 0, "abc");
+	memory_call_cut(p->call);
+	(void)memory_call_run(p->call, "Write", &w.request.base);
+	assert_int_equal(place_count(p, "other"), 1);
+	memory_call_unfinished(p->call, 2);
+	cut(p, "g");
+	assert_int_equal(place_count(p, ""), 3);
 }
 
 static void going_on_may_go_back(void **state)
@@ -686,6 +727,13 @@ static void appending_that_fails_leaves_no_new_file(void **state)
 	chunk(p, 9, "y");
 	run(p, &w, "OFFSET_AHEAD");
 	assert_false(place_has(p, "f"));
+	/* An end of the stream that is none of the upload changes nothing. */
+	place_put(p, "g", "old");
+	begin(&w, p, "g");
+	w.begin.append = true;
+	chunk(p, 0, "x");
+	run(p, &w, "BAD_REQUEST");
+	assert_string_equal(place_text(p, "g"), "old");
 	/* What was cut stays, as with >>. */
 	begin(&w, p, "f");
 	w.begin.append = true;
@@ -693,6 +741,37 @@ static void appending_that_fails_leaves_no_new_file(void **state)
 	memory_call_cut(p->call);
 	(void)memory_call_run(p->call, "Write", &w.request.base);
 	assert_string_equal(place_text(p, "f"), "x");
+}
+
+static void abandon(struct place *p)
+{
+	Telex__V1__WriteRequest r = TELEX__V1__WRITE_REQUEST__INIT;
+	Telex__V1__WriteEnd e = TELEX__V1__WRITE_END__INIT;
+
+	r.request_case = TELEX__V1__WRITE_REQUEST__REQUEST_END;
+	r.end = &e;
+	e.abandoned = true;
+	memory_call_queue(p->call, &r.base);
+}
+
+static void what_is_abandoned_leaves_nothing(void **state)
+{
+	struct place *p = *state;
+	struct writing w;
+
+	place_put(p, "f", "old");
+	begin_named(&w, p, "f", 0);
+	chunk(p, 0, "new");
+	abandon(p);
+	run(p, &w, "ABANDONED");
+	assert_string_equal(place_text(p, "f"), "old");
+	assert_int_equal(place_count(p, ""), 1);
+	begin(&w, p, "f");
+	w.begin.append = true;
+	chunk(p, 0, "er");
+	abandon(p);
+	run(p, &w, "ABANDONED");
+	assert_string_equal(place_text(p, "f"), "old");
 }
 
 /* ---- large ---- */
@@ -757,6 +836,7 @@ int main(void)
 	    in_place(what_reads_meanwhile_sees_the_old),
 	    in_place(never_replaces_nothing),
 	    in_place(cut_uploads_go_on_where_they_were),
+	    in_place(uploads_that_wait_are_bounded),
 	    in_place(going_on_may_go_back),
 	    in_place(offsets_ahead_are_refused_and_what_is_there_stays),
 	    in_place(one_call_writes_an_upload),
@@ -770,6 +850,7 @@ int main(void)
 	    in_place(full_disks_leave_the_old),
 	    in_place(appending_goes_behind_what_is_there),
 	    in_place(appending_that_fails_leaves_no_new_file),
+	    in_place(what_is_abandoned_leaves_nothing),
 	    in_place(memory_stays_flat),
 	};
 

@@ -323,6 +323,68 @@ static void a_ping_for_each_time_that_we_sent_data_is_free(void **state)
 	scene_free(&x);
 }
 
+/* Others have their turn in between. */
+static void a_turn_has_so_many_frames(void **state)
+{
+	struct h2_limits limits = {.max_streams = 1000};
+	struct scene x;
+	int loops = 0;
+
+	(void)state;
+	scene_server(&x, &limits);
+	for (uint32_t i = 0; i < 300; i++)
+		h2_raw_request(x.peer, 2 * i + 1, true);
+	while (x.opened == 0 && loops++ < 100)
+		event_base_loop(x.p.base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	assert_in_range(x.opened, 1, 64);
+	h2_pair_settle(&x.p);
+	assert_int_equal(x.opened, 300);
+	assert_false(x.victim->closed);
+	scene_assert_serves(&x, 601);
+	scene_free(&x);
+}
+
+/* Whose frames cost more has fewer of them. */
+static void a_turn_has_so_much_time(void **state)
+{
+	struct h2_limits limits = {.max_streams = 1000};
+	struct scene x;
+	int loops = 0;
+
+	(void)state;
+	scene_server(&x, &limits);
+	x.open_takes = (int64_t)1000 * 1000;
+	for (uint32_t i = 0; i < 64; i++)
+		h2_raw_request(x.peer, 2 * i + 1, true);
+	while (x.opened == 0 && loops++ < 100)
+		event_base_loop(x.p.base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	assert_in_range(x.opened, 1, 8);
+	x.open_takes = 0;
+	h2_pair_settle(&x.p);
+	assert_int_equal(x.opened, 64);
+	assert_false(x.victim->closed);
+	scene_free(&x);
+}
+
+/* What it sent before it hung up is looked at all the same, and at once. */
+static void who_hangs_up_has_no_more_turns(void **state)
+{
+	struct h2_limits limits = {.max_streams = 1000};
+	struct scene x;
+
+	(void)state;
+	scene_server(&x, &limits);
+	for (uint32_t i = 0; i < 300; i++)
+		h2_raw_request(x.peer, 2 * i + 1, true);
+	h2_pair_settle(&x.p);
+	h2_pair_cut(&x.p, x.peer);
+	h2_pair_settle(&x.p);
+	assert_int_equal(x.opened, 300);
+	assert_int_equal(x.closed, 300);
+	assert_true(x.victim->closed);
+	scene_free(&x);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -339,6 +401,9 @@ int main(void)
 	    cmocka_unit_test(floods_of_control_frames_end_the_connection),
 	    cmocka_unit_test(a_flood_from_a_peer_that_does_not_read_is_not_stored),
 	    cmocka_unit_test(a_ping_for_each_time_that_we_sent_data_is_free),
+	    cmocka_unit_test(a_turn_has_so_many_frames),
+	    cmocka_unit_test(a_turn_has_so_much_time),
+	    cmocka_unit_test(who_hangs_up_has_no_more_turns),
 	};
 
 	return cmocka_run_group_tests_name("h2_flood", tests, NULL, NULL);

@@ -231,7 +231,7 @@ static void equal_means_every_byte(void **state)
 	/* Bits that mean nothing do not count. */
 	in = full_spec();
 	memcpy(padded, limits2, sizeof(padded));
-	padded[0].pad = 77;
+	padded[0].at_most = 76;
 	in.rlimits = padded;
 	c = through_memfd(&in);
 	assert_true(job_spec_equal(a, c));
@@ -499,7 +499,7 @@ static void broken_heads_are_refused(void **state)
 			assert_int_equal(with_u32(AT_LIMITS, counts[i]), TX_EPROTO);
 		}
 	}
-	assert_int_equal(with_u32(AT_RLIMITS + 4, 1), TX_EPROTO); /* a limit's padding */
+	assert_int_equal(with_u32(AT_RLIMITS + 4, 2), TX_EPROTO); /* of a limit: 0 or 1 */
 	assert_int_equal(with_u32(AT_PAD - 2, 0xffff0012), TX_EPROTO);
 }
 

@@ -86,7 +86,7 @@ static int control(const union km_any *msg, int *fds, size_t n_fds, void *arg)
 	for (size_t i = 0; i < n_fds; i++)
 		close(fds[i]);
 	if (msg->hdr.type == KM_GO)
-		keeper_client_ready(f->client, 0, 0);
+		keeper_client_ready(f->client);
 	return 0;
 }
 

@@ -219,7 +219,8 @@ static void sections_are_read(void **state)
 	                      "{\"docker\"}\n  root = false\n"
 	                      "  programs = {\"/usr/bin/*\"}\n  files = false\n"
 	                      "  folders = {\"/srv\", \"/\"}\n}\nworkers = 3\n"
-	                      "max_file_helpers = 7\n"
+	                      "max_watch_memory = 5MiB\n"
+	                      "max_file_helpers = 7\nwatch_linger = 3m\nwatch_fanotify = false\n"
 	                      "authority {\n  directory = /a/ca\n  listen = {\"127.0.0.1:8360\"}\n"
 	                      "  passphrase_file = /a/word\n}\nmax_processes = 12\n",
 	                     &c, &ps, file),
@@ -236,6 +237,9 @@ static void sections_are_read(void **state)
 	assert_int_equal(c->ceiling.n_folders, 2);
 	assert_string_equal(c->ceiling.folders[1], "/");
 	assert_int_equal(c->max_file_helpers, 7);
+	assert_true(c->watch_linger_ns == 180 * NS_PER_S);
+	assert_true(c->max_watch_memory == 5 << 20);
+	assert_false(c->watch_fanotify);
 	assert_true(c->ceiling.any_process);
 	assert_true(c->authority.given);
 	assert_string_equal(c->authority.directory, "/a/ca");

@@ -7,26 +7,17 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/support/keeper_rig.h"
+#include "tests/support/peer_files.h"
 
 #define OWNER "spiffe://test/user/one"
 #define OTHER "spiffe://test/user/two"
-
-struct helper {
-	int fd;
-	pid_t pid;
-	char home[KM_HOME_SIZE];
-	char text[4096]; /* what it says of itself */
-};
 
 static const char *own_user(void)
 {
@@ -36,94 +27,14 @@ static const char *own_user(void)
 	return own->pw_name;
 }
 
-static void ask(struct peer *p, uint64_t seq, const char *owner, const char *user)
+static void start(struct peer *p, struct peer_files *h, const char *owner, const char *user)
 {
-	struct km_files m = {0};
-
-	snprintf(m.owner, sizeof(m.owner), "%s", owner);
-	snprintf(m.user, sizeof(m.user), "%s", user);
-	peer_send(p, KM_FILES, seq, &m, -1);
-}
-
-static void read_text(struct helper *h)
-{
-	size_t n = 0;
-
-	while (n < 3 || strcmp(h->text + n - 3, "\n.\n") != 0) {
-		struct pollfd p = {.fd = h->fd, .events = POLLIN};
-		ssize_t got;
-
-		if (poll(&p, 1, RIG_DEADLINE_MS) != 1)
-			rig_fail("telex-files says nothing");
-		got = recv(h->fd, h->text + n, sizeof(h->text) - 1 - n, 0);
-		if (got <= 0)
-			rig_fail("telex-files is gone");
-		n += (size_t)got;
-		h->text[n] = '\0';
-	}
-}
-
-static void take(struct peer *p, struct helper *h)
-{
-	union km_any m;
-
-	memset(h, 0, sizeof(*h));
-	peer_recv(p, &m, &h->fd);
-	assert_int_equal(m.hdr.type, KM_FILES_REPLY);
-	assert_true(h->fd >= 0);
-	h->pid = (pid_t)m.files_reply.pid;
-	memcpy(h->home, m.files_reply.home, sizeof(h->home));
-	read_text(h);
-}
-
-static void start(struct peer *p, struct helper *h, const char *owner, const char *user)
-{
-	ask(p, 5, owner, user);
-	take(p, h);
-}
-
-static void assert_says(const struct helper *h, const char *line)
-{
-	if (strstr(h->text, line) == NULL) {
-		print_error("wanted: %s\ngot:\n%s", line, h->text);
-		fail();
-	}
-}
-
-static bool is_gone(void *arg)
-{
-	const struct helper *h = arg;
-
-	return kill(h->pid, 0) != 0 && errno == ESRCH;
-}
-
-static bool is_closed(void *arg)
-{
-	const struct helper *h = arg;
-	char byte;
-
-	return recv(h->fd, &byte, 1, MSG_DONTWAIT) == 0;
-}
-
-static bool is_recorded(const struct rig *r, const char *words)
-{
-	static char text[1 << 16];
-	char path[128];
-	size_t n;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/state/exec.log", r->dir);
-	f = fopen(path, "re");
-	assert_non_null(f);
-	n = fread(text, 1, sizeof(text) - 1, f);
-	text[n] = '\0';
-	fclose(f);
-	return strstr(text, words) != NULL;
+	peer_files_start(p, h, owner, user, -1);
 }
 
 static void it_runs_as_its_user_with_nothing_else(void **state)
 {
-	struct helper h;
+	struct peer_files h;
 	struct rig r;
 	struct peer p;
 	char line[128];
@@ -134,14 +45,15 @@ static void it_runs_as_its_user_with_nothing_else(void **state)
 	start(&p, &h, OWNER, own_user());
 	snprintf(
 	    line, sizeof(line), "uid %u %u\ngid %u %u\n", getuid(), getuid(), getgid(), getgid());
-	assert_says(&h, line);
-	assert_says(&h, "session 1\numask 022\ncwd /\nprivs 1\nargs /srv /home\nfds 0 1 2 3\n");
+	peer_files_assert_says(&h, line);
+	peer_files_assert_says(
+	    &h, "session 1\numask 022\ncwd /\nprivs 1\nargs /srv /home\nfds 0 1 2 3\n");
 	assert_string_equal(h.home, getpwuid(getuid())->pw_dir);
-	assert_true(is_recorded(&r, "\"event\":\"files-exec\",\"owner\":\"" OWNER "\""));
+	assert_true(peer_files_recorded(&r, "\"event\":\"files-exec\",\"owner\":\"" OWNER "\""));
 	close(h.fd);
-	rig_until(is_gone, &h, "telex-files does not end");
+	rig_until(peer_files_is_gone, &h, "telex-files does not end");
 	assert_true(peer_answers(&p));
-	assert_true(is_recorded(&r, "\"event\":\"files-ended\""));
+	assert_true(peer_files_recorded(&r, "\"event\":\"files-ended\""));
 	peer_close(&p);
 	rig_stop(&r);
 }
@@ -149,7 +61,7 @@ static void it_runs_as_its_user_with_nothing_else(void **state)
 static void it_runs_as_another_user(void **state)
 {
 	const struct passwd *other = getpwuid(65534);
-	struct helper h;
+	struct peer_files h;
 	struct rig r;
 	struct peer p;
 	char line[128];
@@ -163,16 +75,16 @@ static void it_runs_as_another_user(void **state)
 	rig_accept(&r, &p);
 	start(&p, &h, OWNER, other->pw_name);
 	snprintf(line, sizeof(line), "uid 65534 65534\ngid %u %u\n", other->pw_gid, other->pw_gid);
-	assert_says(&h, line);
+	peer_files_assert_says(&h, line);
 	close(h.fd);
-	rig_until(is_gone, &h, "telex-files does not end");
+	rig_until(peer_files_is_gone, &h, "telex-files does not end");
 	peer_close(&p);
 	rig_stop(&r);
 }
 
 static void its_death_ends_its_socket(void **state)
 {
-	struct helper h;
+	struct peer_files h;
 	struct rig r;
 	struct peer p;
 
@@ -181,7 +93,7 @@ static void its_death_ends_its_socket(void **state)
 	rig_accept(&r, &p);
 	start(&p, &h, OWNER, "");
 	kill(h.pid, SIGKILL);
-	rig_until(is_closed, &h, "the socket does not end");
+	rig_until(peer_files_is_closed, &h, "the socket does not end");
 	close(h.fd);
 	peer_close(&p);
 	rig_stop(&r);
@@ -189,7 +101,7 @@ static void its_death_ends_its_socket(void **state)
 
 static void its_workers_death_ends_it(void **state)
 {
-	struct helper h;
+	struct peer_files h;
 	struct rig r;
 	struct peer p, next;
 
@@ -200,7 +112,7 @@ static void its_workers_death_ends_it(void **state)
 	/* As its process would: with all its descriptors. */
 	peer_kill(&p);
 	close(h.fd);
-	rig_until(is_gone, &h, "telex-files outlives its worker");
+	rig_until(peer_files_is_gone, &h, "telex-files outlives its worker");
 	rig_accept(&r, &next);
 	assert_true(peer_answers(&next));
 	peer_close(&next);
@@ -209,7 +121,7 @@ static void its_workers_death_ends_it(void **state)
 
 static void one_that_hangs_is_killed(void **state)
 {
-	struct helper h;
+	struct peer_files h;
 	struct rig r;
 	struct peer p;
 
@@ -219,7 +131,7 @@ static void one_that_hangs_is_killed(void **state)
 	start(&p, &h, OWNER, "");
 	assert_int_equal(send(h.fd, "h", 1, 0), 1);
 	close(h.fd);
-	rig_until(is_gone, &h, "telex-files is not killed");
+	rig_until(peer_files_is_gone, &h, "telex-files is not killed");
 	assert_true(rig_logged(&r, "does not end and is killed"));
 	peer_close(&p);
 	rig_stop(&r);
@@ -227,7 +139,7 @@ static void one_that_hangs_is_killed(void **state)
 
 static void the_agents_end_is_theirs(void **state)
 {
-	struct helper h, hangs;
+	struct peer_files h, hangs;
 	struct rig r;
 	struct peer p;
 
@@ -241,22 +153,13 @@ static void the_agents_end_is_theirs(void **state)
 	close(h.fd);
 	close(hangs.fd);
 	rig_stop(&r);
-	assert_true(is_gone(&h));
-	assert_true(is_gone(&hangs));
-}
-
-static void assert_refused(struct peer *p, uint32_t why)
-{
-	union km_any m;
-
-	peer_expect(p, KM_REFUSED, &m);
-	assert_int_equal(m.refused.why, why);
-	assert_true(m.refused.text[0] != '\0');
+	assert_true(peer_files_is_gone(&h));
+	assert_true(peer_files_is_gone(&hangs));
 }
 
 static void there_is_a_maximum_and_a_share(void **state)
 {
-	struct helper h[4];
+	struct peer_files h[4];
 	struct rig r;
 	struct peer p;
 
@@ -265,18 +168,18 @@ static void there_is_a_maximum_and_a_share(void **state)
 	rig_accept(&r, &p);
 	start(&p, &h[0], OWNER, "");
 	start(&p, &h[1], OWNER, "");
-	ask(&p, 6, OWNER, "");
-	assert_refused(&p, KM_WHY_HELPERS);
+	peer_files_ask(&p, 6, OWNER, "", -1);
+	peer_files_assert_refused(&p, KM_WHY_HELPERS);
 	start(&p, &h[2], OTHER, "");
 	start(&p, &h[3], OTHER, "");
-	ask(&p, 7, "spiffe://test/user/three", "");
-	assert_refused(&p, KM_WHY_HELPERS);
+	peer_files_ask(&p, 7, "spiffe://test/user/three", "", -1);
+	peer_files_assert_refused(&p, KM_WHY_HELPERS);
 	close(h[0].fd);
-	rig_until(is_gone, &h[0], "telex-files does not end");
+	rig_until(peer_files_is_gone, &h[0], "telex-files does not end");
 	start(&p, &h[0], OWNER, "");
 	for (int i = 0; i < 4; i++) {
 		close(h[i].fd);
-		rig_until(is_gone, &h[i], "telex-files does not end");
+		rig_until(peer_files_is_gone, &h[i], "telex-files does not end");
 	}
 	peer_close(&p);
 	rig_stop(&r);
@@ -291,7 +194,7 @@ static void who_is_not_there_is_refused(void **state)
 	(void)state;
 	rig_start(&r, "workers = 1\n");
 	rig_accept(&r, &p);
-	ask(&p, 9, OWNER, "nobody-by-this-name");
+	peer_files_ask(&p, 9, OWNER, "nobody-by-this-name", -1);
 	peer_expect(&p, KM_REFUSED, &m);
 	assert_int_equal(m.refused.why, KM_WHY_START);
 	assert_int_equal(m.refused.stage, KM_STAGE_USER);
@@ -309,7 +212,7 @@ static void hostile(const char *ceiling, const char *owner, const char *user, ui
 
 	rig_start(&r, ceiling);
 	rig_accept(&r, &p);
-	ask(&p, 9, owner, user);
+	peer_files_ask(&p, 9, owner, user, -1);
 	if (why != 0) {
 		peer_expect(&p, KM_REFUSED, &m);
 		assert_int_equal(m.refused.why, why);
@@ -317,7 +220,7 @@ static void hostile(const char *ceiling, const char *owner, const char *user, ui
 	peer_expect_death(&p);
 	rig_accept(&r, &next);
 	assert_true(peer_answers_between(&next));
-	assert_false(is_recorded(&r, "files-started"));
+	assert_false(peer_files_recorded(&r, "files-started"));
 	peer_close(&next);
 	rig_stop(&r);
 }
@@ -346,11 +249,11 @@ static void root_by_another_name_is_refused(void **state)
 	(void)state;
 	rig_start(&r, "workers = 1\nceiling {\nroot = false\nusers = {\"1-70000\"}\n}\n");
 	rig_accept(&r, &p);
-	ask(&p, 9, OWNER, "no-such-user");
-	assert_refused(&p, KM_WHY_START);
+	peer_files_ask(&p, 9, OWNER, "no-such-user", -1);
+	peer_files_assert_refused(&p, KM_WHY_START);
 	assert_true(peer_answers(&p));
-	ask(&p, 10, OWNER, "0:0");
-	assert_refused(&p, KM_WHY_CEILING);
+	peer_files_ask(&p, 10, OWNER, "0:0", -1);
+	peer_files_assert_refused(&p, KM_WHY_CEILING);
 	peer_expect_death(&p);
 	rig_accept(&r, &p);
 	peer_close(&p);

@@ -126,6 +126,53 @@ static void workers_that_fail_change_nothing(void **state)
 	rig_stop(&r);
 }
 
+/* Two of a generation never differ, and a crash is no reload. */
+static void who_is_started_again_gets_what_is_in_force(void **state)
+{
+	static const char old[] = "stands for a certificate\n";
+	struct rig r;
+	struct peer p[2], fresh, other;
+	struct km_failed failed = {.text = "policy: a typo"};
+	union km_any m;
+
+	(void)state;
+	rig_start(&r, "workers = 2");
+	rig_accept(&r, &p[0]);
+	rig_accept(&r, &p[1]);
+	assert_string_equal(p[0].policy, old);
+	rig_write(&r, "pem", "edited\n");
+	peer_kill(&p[0]);
+	rig_accept(&r, &p[0]);
+	assert_string_equal(p[0].policy, old);
+	assert_string_equal(p[0].certificate, old);
+	assert_string_equal(p[0].key, old);
+	/* A reload that is refused leaves it at that. */
+	hang_up(&r);
+	rig_accept_early(&r, &fresh);
+	rig_accept_early(&r, &other);
+	assert_string_equal(fresh.policy, "edited\n");
+	peer_send(&fresh, KM_FAILED, 0, &failed, -1);
+	peer_close(&fresh);
+	peer_close(&other);
+	until_logged(&r, "not reloaded: ");
+	peer_kill(&p[1]);
+	rig_accept(&r, &p[1]);
+	assert_string_equal(p[1].policy, old);
+	/* And one that is accepted is what is in force from then on. */
+	hang_up(&r);
+	rig_accept(&r, &fresh);
+	rig_accept(&r, &other);
+	assert_string_equal(fresh.policy, "edited\n");
+	assert_string_equal(other.key, "edited\n");
+	for (int i = 0; i < 2; i++) {
+		peer_expect(&p[i], KM_DRAIN, &m);
+		peer_close(&p[i]);
+	}
+	peer_close(&fresh);
+	peer_close(&other);
+	rig_stop(&r);
+}
+
 static void a_second_reload_overtakes_the_first(void **state)
 {
 	struct rig r;
@@ -315,6 +362,7 @@ int main(void)
 	    cmocka_unit_test(new_workers_serve_before_the_old_ones_drain),
 	    cmocka_unit_test(a_bad_file_changes_nothing_and_is_told),
 	    cmocka_unit_test(workers_that_fail_change_nothing),
+	    cmocka_unit_test(who_is_started_again_gets_what_is_in_force),
 	    cmocka_unit_test(a_second_reload_overtakes_the_first),
 	    cmocka_unit_test(jobs_outlive_the_reload_and_those_who_move_have_not_left),
 	    cmocka_unit_test(a_worker_that_does_not_drain_is_ended),

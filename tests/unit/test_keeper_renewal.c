@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A telexd whose certificate comes to its end and whose revocation list grows: its workers are the
- * test, and so is what telex-renew answers (fake_renew.c). The clock is moved by what the workers
- * say of their certificate.
+ * test, and so is what telex-renew answers (fake_renew.c). The clock is moved by what it says of
+ * the certificate's dates.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,18 +11,23 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/keeper/file_put.h"
+#include "agent/keeper/certificate_dates.h"
+#include "agent/keeper/config.h"
 #include "agent/keeper/renewal.h"
 #include "common/duration.h"
+#include "common/file_put.h"
 #include "common/memfile.h"
 #include "common/renew_frame.h"
 #include "tests/support/keeper_rig.h"
@@ -99,13 +104,29 @@ static void answer(const char *dir, const char *mode, const char *first, const c
 	assert_int_equal(rename(path_in(dir, beside), path_in(dir, name)), 0);
 }
 
+static const char *folder_of_answers(void)
+{
+	return getenv("TELEX_TEST_RENEW");
+}
+
+/* What telex-renew is to say of a certificate, which is told by its first word. */
+static void date_it(const char *certificate, int64_t old, int64_t left)
+{
+	int64_t now = (int64_t)time(NULL);
+	char dates[RENEW_FRAME_DATES_MAX], mode[80];
+
+	renew_dates_write(dates, now - RENEW_SKEW_S - old, now + left);
+	snprintf(mode, sizeof(mode), "dates-%.*s", (int)strcspn(certificate, " "), certificate);
+	answer(folder_of_answers(), mode, dates, "");
+}
+
 /* Its certificate is `old` seconds old and good for `left` more. */
 static void accept_aged(struct rig *r, struct peer *p, int64_t old, int64_t left)
 {
-	struct km_ready ready = {.not_before = (int64_t)time(NULL) - RENEW_SKEW_S - old,
-	    .not_after = (int64_t)time(NULL) + left};
+	struct km_ready ready = {.hdr = {0}};
 
 	rig_accept_early(r, p);
+	date_it(p->certificate, old, left);
 	peer_send(p, KM_READY, 0, &ready, -1);
 }
 
@@ -139,15 +160,11 @@ static void set_folder(void)
 	setenv("TELEX_TEST_RENEW", folder, 1);
 }
 
-static const char *folder_of_answers(void)
-{
-	return getenv("TELEX_TEST_RENEW");
-}
-
 static void no_answers(void)
 {
-	static const char *const names[] = {
-	    "certificate-answer", "revocations-answer", "certificate-hangs", "revocations-hangs"};
+	static const char *const names[] = {"certificate-answer", "revocations-answer",
+	    "dates-old-answer", "dates-new-answer", "dates-stands-answer", "certificate-hangs",
+	    "revocations-hangs"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		(void)unlink(path_in(folder_of_answers(), names[i]));
@@ -174,9 +191,10 @@ static void a_due_certificate_is_renewed_and_serves(void **state)
 	start(&r, &first, "renew_from = \"ca.test:1\"");
 	accept_aged(&r, &due, 1000, 60);
 	replaced(&first);
-	/* Its reload brings workers that have the new one. */
+	/* It brings workers that have the new one. */
 	accept_aged(&r, &fresh, 0, 3600);
 	replaced(&due);
+	assert_string_equal(fresh.certificate, "new certificate");
 	assert_true(holds(r.dir, "agent.pem", "new certificate"));
 	assert_true(holds(r.dir, "agent.key", "new key"));
 	assert_int_equal(stat(path_in(r.dir, "agent.key"), &st), 0);
@@ -187,9 +205,135 @@ static void a_due_certificate_is_renewed_and_serves(void **state)
 	rig_stop(&r);
 }
 
+/* What a worker says of the certificate is not asked for. Till the dates can be read nothing is
+ * renewed; then it is by them. */
+static void dates_that_cannot_be_read_are_asked_for_again(void **state)
+{
+	struct peer first, due, fresh;
+	struct rig r;
+
+	(void)state;
+	no_answers();
+	answer(folder_of_answers(), "certificate", "new certificate", "new key");
+	start(&r, &first, "renew_from = \"ca.test:1\"");
+	rig_accept(&r, &due);
+	replaced(&first);
+	answer(folder_of_answers(), "dates-old", "9 8", "");
+	until_logged(&r, "agent.pem could not be read; it is tried again");
+	assert_true(peer_answers(&due));
+	assert_true(holds(r.dir, "agent.pem", "old certificate"));
+	date_it("old certificate", 1000, 60);
+	accept_aged(&r, &fresh, 0, 3600);
+	replaced(&due);
+	assert_string_equal(fresh.certificate, "new certificate");
+	peer_close(&fresh);
+	rig_stop(&r);
+}
+
+struct asking {
+	struct event_base *base;
+	struct certificate_dates *dates;
+	int64_t not_after; /* 0: not known */
+};
+
+static void note_dates(int64_t not_before, int64_t not_after, void *arg)
+{
+	struct asking *a = arg;
+
+	(void)not_before;
+	a->not_after = not_after;
+}
+
+static bool are_known(void *arg)
+{
+	struct asking *a = arg;
+	int status;
+	pid_t pid = waitpid(-1, &status, WNOHANG);
+
+	if (pid > 0)
+		assert_true(certificate_dates_reaped(a->dates, pid, status));
+	assert_true(event_base_loop(a->base, EVLOOP_NONBLOCK) >= 0);
+	return a->not_after != 0;
+}
+
+static int certificate_of(const char *text)
+{
+	int fd;
+
+	assert_int_equal(memfile_freeze("certificate", text, strlen(text), &fd, NULL), 0);
+	return fd;
+}
+
+/* Another is asked about while there is no descriptor to be had. */
+static void dates_are_of_the_certificate_that_was_asked_about_last(void **state)
+{
+	const char *top = getenv("top_builddir") != NULL ? getenv("top_builddir") : ".";
+	char program[512], name[] = "agent.pem";
+	struct config config = {.refs = 1, .certificate = name};
+	struct asking a = {.base = event_base_new()};
+	int old = certificate_of("old certificate"), new = certificate_of("new certificate"), next;
+	struct rlimit limit, none;
+	struct err e;
+
+	(void)state;
+	no_answers();
+	answer(folder_of_answers(), "dates-old", "1 1000", "");
+	answer(folder_of_answers(), "dates-new", "2 2000", "");
+	snprintf(program, sizeof(program), "%s/tests/support/telex-renew", top);
+	assert_non_null(a.base);
+	assert_int_equal(certificate_dates_new(&a.dates, a.base, program, note_dates, &a, &e), 0);
+	certificate_dates_ask(a.dates, &config, old);
+	rig_until(are_known, &a, "the dates are known");
+	assert_int_equal(a.not_after, 1000);
+	a.not_after = 0;
+	next = dup(old);
+	assert_true(next >= 0);
+	assert_int_equal(close(next), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){.rlim_cur = (rlim_t)next, .rlim_max = limit.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_true(dup(old) < 0);
+	certificate_dates_ask(a.dates, &config, new);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	rig_until(are_known, &a, "the dates are known");
+	assert_int_equal(a.not_after, 2000);
+	certificate_dates_free(a.dates);
+	event_base_free(a.base);
+	close(old);
+	close(new);
+	assert_int_equal(config.refs, 1);
+}
+
+/* It is no reload: what was edited meanwhile, and not told, does not come into force by it. */
+static void a_renewal_brings_nothing_but_the_pair(void **state)
+{
+	struct peer first, due, fresh;
+	char before[64];
+	struct rig r;
+
+	(void)state;
+	no_answers();
+	start(&r, &first, "renew_from = \"ca.test:1\"");
+	accept_aged(&r, &due, 1000, 60);
+	replaced(&first);
+	memcpy(before, due.policy, sizeof(before));
+	rig_write(&r, "pem", "another policy");
+	rig_write(&r, "conf", "a typo");
+	answer(folder_of_answers(), "certificate", "new certificate", "new key");
+	accept_aged(&r, &fresh, 0, 3600);
+	replaced(&due);
+	assert_string_equal(fresh.certificate, "new certificate");
+	assert_string_equal(fresh.key, "new key");
+	assert_string_equal(fresh.policy, before);
+	until_logged(&r, "1 workers serve with the new certificate");
+	peer_close(&fresh);
+	rig_stop(&r);
+}
+
 static void what_fails_is_tried_again(void **state)
 {
 	struct peer first, due, fresh;
+	char words[128];
 	struct rig r;
 
 	(void)state;
@@ -200,6 +344,11 @@ static void what_fails_is_tried_again(void **state)
 	until_logged(&r, "could not be renewed (1 times now)");
 	until_logged(&r, "could not be renewed (2 times now)");
 	assert_true(holds(r.dir, "agent.pem", "old certificate"));
+	/* What is to be typed names the file. */
+	assert_int_equal(chmod(path_in(r.dir, "agent.key"), 0644), 0);
+	snprintf(words, sizeof(words), "type: chmod 600 %s/agent.key", r.dir);
+	until_logged(&r, words);
+	assert_int_equal(chmod(path_in(r.dir, "agent.key"), 0600), 0);
 	answer(folder_of_answers(), "certificate", "new certificate", "new key");
 	accept_aged(&r, &fresh, 0, 3600);
 	replaced(&due);
@@ -418,7 +567,7 @@ static void a_newer_list_is_fetched(void **state)
 	answer(folder_of_answers(), "revocations", "fetched later", ABOUT "8");
 	do {
 		place.text = "fetched later";
-	} while (!holds_it(&place) && usleep(10000) == 0);
+	} while (!holds_it(&place) && nanosleep(&(const struct timespec){0, 10000000}, NULL) == 0);
 	peer_close(&p);
 	rig_stop(&r);
 }
@@ -500,6 +649,23 @@ static void a_pair_is_put_as_one(void **state)
 
 /* ---- arithmetic ---- */
 
+static void dates_are_read_in_one_form_only(void **state)
+{
+	static const char *const bad[] = {"", "1", "1 ", "2 1", "1 1", "-1 5", "1 2 ", " 1 2",
+	    "1  2", "01 2", "1 2x", "99999999999999999999 2", "1 99999999999999999999"};
+	int64_t begin = 7, end = 7;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(renew_dates_read(&begin, &end, (const uint8_t *)bad[i],
+		                     (uint32_t)strlen(bad[i])),
+		    TX_EPROTO);
+	assert_int_equal(begin, 7);
+	assert_int_equal(renew_dates_read(&begin, &end, (const uint8_t *)"12 345", 6), 0);
+	assert_int_equal(begin, 12);
+	assert_int_equal(end, 345);
+}
+
 static void due_is_two_thirds_give_or_take_a_tenth(void **state)
 {
 	const int64_t day = 86400, given = 1000000;
@@ -543,6 +709,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_due_certificate_is_renewed_and_serves),
+	    cmocka_unit_test(dates_that_cannot_be_read_are_asked_for_again),
+	    cmocka_unit_test(dates_are_of_the_certificate_that_was_asked_about_last),
+	    cmocka_unit_test(a_renewal_brings_nothing_but_the_pair),
 	    cmocka_unit_test(what_fails_is_tried_again),
 	    cmocka_unit_test(a_bad_answer_changes_nothing),
 	    cmocka_unit_test(one_that_nobody_renews_is_told_of),
@@ -553,6 +722,7 @@ int main(void)
 	    cmocka_unit_test(a_newer_list_is_fetched),
 	    cmocka_unit_test(a_pair_that_was_cut_off_is_whole_after_it),
 	    cmocka_unit_test(a_pair_is_put_as_one),
+	    cmocka_unit_test(dates_are_read_in_one_form_only),
 	    cmocka_unit_test(due_is_two_thirds_give_or_take_a_tenth),
 	    cmocka_unit_test(pauses_double_and_end_before_the_certificate),
 	};

@@ -201,7 +201,8 @@ static void it_leads_a_session_of_its_own(void **state)
 
 static void limits_are_set(void **state)
 {
-	struct spawn_rlimit limits[] = {{RLIMIT_CORE, {0, 0}}, {RLIMIT_CPU, {900, 1000}}};
+	struct spawn_rlimit limits[] = {
+	    {RLIMIT_CORE, {0, 0}, false}, {RLIMIT_CPU, {900, 1000}, false}};
 	struct spawn_plan p;
 	char *argv[4], text[64];
 	int out;
@@ -338,7 +339,7 @@ static void a_user_that_it_may_not_become_is_a_failure_of_that_stage(void **stat
 static void a_limit_that_may_not_be_set_is_a_failure_of_that_stage(void **state)
 {
 	/* soft above hard */
-	struct spawn_rlimit bad = {RLIMIT_NOFILE, {100, 50}};
+	struct spawn_rlimit bad = {RLIMIT_NOFILE, {100, 50}, false};
 	struct spawn_result got;
 	struct spawn_failure why;
 	struct spawn_plan p;

@@ -276,7 +276,7 @@ static void one_string_that_is_too_long_is_named(void **state)
 
 static void too_many_strings_are_told_apart(void **state)
 {
-	struct spawn_rlimit stack = {RLIMIT_STACK, {1 << 20, RLIM_INFINITY}};
+	struct spawn_rlimit stack = {RLIMIT_STACK, {1 << 20, RLIM_INFINITY}, false};
 	size_t n = 300;
 	char **list = calloc(n + 4, sizeof(*list));
 	char *text = long_string("A=", 1000);
@@ -310,7 +310,7 @@ static void all_limits_can_be_set(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < RLIM_NLIMITS; i++) {
-		limits[i].resource = i;
+		limits[i] = (struct spawn_rlimit){.resource = i};
 		assert_int_equal(getrlimit((__rlimit_resource_t)i, &limits[i].value), 0);
 	}
 	limits[RLIMIT_CORE].value.rlim_cur = 0;
@@ -320,6 +320,33 @@ static void all_limits_can_be_set(void **state)
 	s.plan.rlimits = limits;
 	s.plan.n_rlimits = RLIM_NLIMITS;
 	assert_string_equal(scene_run(&s), "0\n8\n99\n");
+	scene_close(&s);
+}
+
+/* A policy's maximum: it lowers, and never fails for being above what there is. */
+static void a_maximum_lowers_and_raises_nothing(void **state)
+{
+	struct spawn_rlimit limits[] = {{.resource = RLIMIT_NOFILE, .at_most = true},
+	    {.resource = RLIMIT_FSIZE, .at_most = true}};
+	struct rlimit old;
+	struct scene s;
+
+	(void)state;
+	if (getenv("TELEX_TEST_SLOW") != NULL) {
+		print_message("valgrind keeps this limit to itself\n");
+		skip();
+	}
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_true(old.rlim_cur > 64);
+	limits[0].value = (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
+	limits[1].value = (struct rlimit){1 << 20, 1 << 20};
+	scene_open(&s, (char[]){"ulimit -n; ulimit -Hf"});
+	s.plan.rlimits = limits;
+	s.plan.n_rlimits = 2;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){64, old.rlim_max}), 0);
+	/* In blocks of 512 bytes. */
+	assert_string_equal(scene_run(&s), "64\n2048\n");
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
 	scene_close(&s);
 }
 
@@ -337,6 +364,7 @@ int main(void)
 	    cmocka_unit_test(one_string_that_is_too_long_is_named),
 	    cmocka_unit_test(too_many_strings_are_told_apart),
 	    cmocka_unit_test(all_limits_can_be_set),
+	    cmocka_unit_test(a_maximum_lowers_and_raises_nothing),
 	};
 
 	/* valgrind (TELEX_TEST_SLOW) knows no child that shares the table of descriptors. */

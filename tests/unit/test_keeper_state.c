@@ -6,14 +6,18 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <event2/event.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/keeper/listener.h"
+#include "agent/keeper/old_workers.h"
 #include "agent/keeper/state.h"
 #include "agent/keeper/state_io.h"
 #include "common/memfile.h"
@@ -177,8 +181,10 @@ static void nothing_but_a_whole_state_is_taken(void **state)
 	memcpy(copy, data, len);
 	memset(copy + len, 0, 8);
 	assert_true(check(copy, len + 8, &e) < 0);
-	/* Each byte, as if by damage. */
+	/* Each byte, as if by damage; an older version would make a state of that version. */
 	for (size_t i = 0; i < len; i++) {
+		if (i == AT_VERSION)
+			continue;
 		copy[i] = (uint8_t)(copy[i] ^ 1u << i % 8);
 		assert_true(check(copy, len, &e) < 0);
 		copy[i] = (uint8_t)(copy[i] ^ 1u << i % 8);
@@ -219,12 +225,97 @@ static void a_newer_state_is_refused_with_both_versions(void **state)
 	free(data);
 }
 
+/* Of a keeper with one worker, as version 2 wrote it: no record has what came later. */
+static int version_2(pid_t worker, int state_dir, int lock, uint32_t version)
+{
+	struct state_out *o = state_out_new();
+	struct err e;
+	uint8_t *data;
+	size_t len;
+	int fd;
+
+	assert_non_null(o);
+	state_begin(o, STATE_KEEPER);
+	state_put_signed(o, getpid());
+	state_put_signed(o, 1700000000);
+	state_put(o, 1024);
+	state_put(o, 4096);
+	state_put_fd(o, state_dir);
+	state_put_fd(o, lock);
+	state_put(o, 0);
+	state_end(o);
+	state_begin(o, STATE_WORKER);
+	state_put_signed(o, worker);
+	state_end(o);
+	state_begin(o, STATE_END);
+	state_put(o, 0);
+	state_end(o);
+	assert_int_equal(state_seal(o, &fd, &e), 0);
+	state_out_free(o);
+	assert_int_equal(memfile_load(fd, 1 << 20, &data, &len, &e), 0);
+	close(fd);
+	memcpy(data + AT_VERSION, &version, sizeof(version));
+	assert_int_equal(memfile_freeze("test", data, len, &fd, &e), 0);
+	free(data);
+	return fd;
+}
+
+static void see_worker(pid_t pid, uint64_t writer, void *arg)
+{
+	pid_t *seen = arg;
+
+	assert_int_equal(writer, 0);
+	*seen = pid;
+}
+
+/* Who upgrades in place comes from such a one. */
+static void a_worker_of_a_version_without_its_writer_is_restored(void **state)
+{
+	int dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), lock = dup(dir), fd;
+	struct event_base *base = event_base_new();
+	struct state_parts parts = {.spool_dir = -1};
+	struct state_keeper k = {0};
+	struct state_in *in;
+	pid_t worker = fork(), seen = 0;
+	struct err e;
+
+	(void)state;
+	if (worker == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	assert_true(worker > 0 && dir > STDERR_FILENO && lock > dir);
+	assert_non_null(base);
+	assert_int_equal(old_workers_new(&parts.old_workers, base, NULL, &e), 0);
+	fd = version_2(worker, dir, lock, 2);
+	assert_int_equal(state_open(&in, fd, &e), 0);
+	close(fd);
+	if (state_restore(in, &k, &parts, &e) != 0)
+		fail_msg("%s", e.message);
+	state_close(in);
+	old_workers_each(parts.old_workers, see_worker, &seen);
+	assert_int_equal(seen, worker);
+	listeners_unref(parts.listeners);
+	/* This version's own has it. */
+	fd = version_2(worker, dir, lock, STATE_VERSION);
+	assert_int_equal(state_open(&in, fd, &e), 0);
+	close(fd);
+	assert_int_equal(state_restore(in, &k, &parts, &e), TX_EPROTO);
+	state_close(in);
+	old_workers_free(parts.old_workers);
+	event_base_free(base);
+	close(dir);
+	close(lock);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_was_put_is_read),
 	    cmocka_unit_test(nothing_but_a_whole_state_is_taken),
 	    cmocka_unit_test(a_newer_state_is_refused_with_both_versions),
+	    cmocka_unit_test(a_worker_of_a_version_without_its_writer_is_restored),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -536,7 +536,8 @@ static void many_upgrades_leave_no_descriptor_behind(void **state)
 		upgrade(&r, &p);
 	assert_true(peer_answers(&p));
 	after = count_fds(&r);
-	assert_int_equal(after, before);
+	/* A telex-renew that runs has a few, at either time; what each upgrade leaves is ten. */
+	assert_in_range(after, before - 4, before + 4);
 	peer_close(&p);
 	rig_stop(&r);
 }
@@ -714,6 +715,28 @@ static void a_change_between_question_and_upgrade_costs_no_process(void **state)
 	rig_stop(&r);
 }
 
+/* As long as nobody serves nothing is in force: no reload is needed. */
+static void files_that_are_put_right_after_it_are_taken(void **state)
+{
+	struct rig r;
+	struct peer p;
+
+	(void)state;
+	rig_start(&r, "workers = 1");
+	rig_accept(&r, &p);
+	assert_int_equal(kill(r.pid, SIGUSR2), 0);
+	rig_pass_check(&r);
+	peer_expect_end(&p);
+	peer_close(&p);
+	rig_accept_early(&r, &p);
+	rig_write(&r, "pem", "put right\n");
+	peer_kill(&p);
+	rig_accept(&r, &p);
+	assert_string_equal(p.policy, "put right\n");
+	peer_close(&p);
+	rig_stop(&r);
+}
+
 /* What a newer telexd's state is to this one. */
 static void a_state_of_a_newer_version_is_refused_by_the_program(void **state)
 {
@@ -800,6 +823,7 @@ int main(void)
 	    cmocka_unit_test(a_bad_configuration_leaves_this_one_serving),
 	    cmocka_unit_test(what_would_keep_it_from_serving_is_found_before),
 	    cmocka_unit_test(a_change_between_question_and_upgrade_costs_no_process),
+	    cmocka_unit_test(files_that_are_put_right_after_it_are_taken),
 	    cmocka_unit_test(a_state_of_a_newer_version_is_refused_by_the_program),
 	    cmocka_unit_test(an_upgrade_and_an_end_at_the_same_time),
 	};

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "certs/ledger.h"
+#include "common/tls_cert.h"
 #include "tests/support/folder.h"
 
 #define DOMAIN    "lab.example"
@@ -235,6 +236,30 @@ static void a_token_is_good_once_and_for_its_csr_again(void **state)
 	ledger_close(l);
 }
 
+static void what_is_revoked_is_not_given_again(void **state)
+{
+	struct ledger *l = open_in(*state);
+	struct ledger_certificate c = certificate(5, ALICE);
+	struct ledger_revoked r;
+	uint8_t csr[LEDGER_HASH_SIZE];
+	char *pem = NULL;
+
+	add_token(l, 1, 1000);
+	assert_int_equal(redeem(l, 1, 70, 10, 500, &pem), LEDGER_USE_NEW);
+	assert_int_equal(ledger_revoke(l, DOMAIN, "0000000A", 0, &r, NULL), 0);
+	assert_int_equal(look_at(l, 1, 70, 500), LEDGER_USE_REVOKED);
+	assert_int_equal(redeem(l, 1, 70, 12, 500, &pem), LEDGER_USE_REVOKED);
+	assert_int_equal(look_at(l, 1, 71, 500), LEDGER_USE_SPENT);
+
+	hash_of(csr, 3);
+	add(l, 4, ALICE);
+	assert_int_equal(ledger_add_renewal(l, csr, "00000004", &c, "first", NULL), 0);
+	assert_int_equal(ledger_revoke(l, DOMAIN, "00000005", 0, &r, NULL), 0);
+	assert_int_equal(ledger_renewal(l, csr, &pem, NULL), TX_EPERM);
+	assert_null(pem);
+	ledger_close(l);
+}
+
 static void a_certificate_that_cannot_be_recorded_spends_no_token(void **state)
 {
 	struct ledger *l = open_in(*state);
@@ -284,6 +309,193 @@ static void a_renewal_of_what_is_revoked_is_refused(void **state)
 	assert_int_equal(ledger_add_renewal(l, csr, "00000004", &c, "PEM", NULL), TX_EPERM);
 	assert_int_equal(ledger_add_renewal(l, csr, "00000007", &c, "PEM", NULL), TX_EPERM);
 	assert_int_equal(look(l, 0).n, 1);
+	ledger_close(l);
+}
+
+/* `old` is renewed for the n-th time, at `now`. */
+static int renew_for(
+    struct ledger *l, const char *old, unsigned n, int64_t now, int64_t life_s, struct err *e)
+{
+	struct ledger_certificate c = certificate(n, ALICE);
+	uint8_t csr[LEDGER_HASH_SIZE];
+
+	c.issued = now;
+	c.not_after = now + life_s;
+	hash_of(csr, n);
+	return ledger_add_renewal(l, csr, old, &c, "PEM", e);
+}
+
+static int renew_at(struct ledger *l, const char *old, unsigned n, int64_t now, struct err *e)
+{
+	return renew_for(l, old, n, now, 1000, e);
+}
+
+static void renewals_are_bounded(void **state)
+{
+	struct ledger *l = open_in(*state);
+	struct ledger_certificate c = certificate(1, ALICE);
+	int64_t now = c.issued;
+	char old[LEDGER_SERIAL_SIZE];
+	struct err e;
+	unsigned n;
+
+	c.not_after = now + 1000;
+	assert_int_equal(ledger_add(l, &c, "PEM", NULL), 0);
+	/* Some, at any time and of the same one; then no more. */
+	for (n = 2; n <= LEDGER_LIVE_MAX; n++)
+		assert_int_equal(renew_at(l, n == 2 ? "00000001" : "00000002", n, now, &e), 0);
+	assert_int_equal(renew_at(l, "00000003", n, now + 499, &e), TX_ELIMIT);
+	assert_non_null(strstr(e.message, "second half"));
+	assert_int_equal(renew_at(l, "00000001", n, now + 499, &e), TX_ELIMIT);
+	assert_non_null(strstr(e.message, "renewed before"));
+	/* Another identity is not concerned. */
+	add(l, 0x100, "spiffe://lab.example/user/bob");
+	c = certificate(0x101, "spiffe://lab.example/user/bob");
+	assert_int_equal(
+	    ledger_add_renewal(l, (uint8_t[LEDGER_HASH_SIZE]){9}, "00000100", &c, "PEM", &e), 0);
+	/* Whoever comes at two thirds gets the next one, for ever. */
+	snprintf(old, sizeof(old), "00000003");
+	for (int i = 0; i < 20; i++, n++) {
+		now += 667;
+		assert_int_equal(renew_at(l, old, n, now, &e), 0);
+		snprintf(old, sizeof(old), "%08X", n);
+	}
+	ledger_close(l);
+}
+
+#define LIFE INT64_C(16000)
+
+/* The first, and of it as many as are given at once. The number of the next is returned. */
+static unsigned renew_to_the_limit(struct ledger *l, int64_t *from, int64_t after)
+{
+	struct ledger_certificate c = certificate(1, ALICE);
+	struct err e;
+	unsigned n;
+
+	*from = c.issued;
+	c.not_after = *from + LIFE;
+	assert_int_equal(ledger_add(l, &c, "PEM", NULL), 0);
+	for (n = 2; n <= LEDGER_LIVE_MAX; n++)
+		assert_int_equal(renew_for(l, "00000001", n, *from + after, LIFE, &e), 0);
+	return n;
+}
+
+/* Refused until that moment, which the refusal names, and not at it. */
+static void comes_back(struct ledger *l, unsigned n, int64_t now, int64_t when)
+{
+	char words[64] = "come back after ";
+	struct err e = {0};
+
+	tls_time_text(words + strlen(words), when);
+	assert_int_equal(renew_for(l, "00000001", n, now, LIFE, &e), TX_ELIMIT);
+	if (strstr(e.message, words) == NULL)
+		fail_msg("\"%s\" does not say \"%s\"", e.message, words);
+	assert_int_equal(renew_for(l, "00000001", n, when - 1, LIFE, &e), TX_ELIMIT);
+	assert_int_equal(renew_for(l, "00000001", n, when, LIFE, &e), 0);
+}
+
+/* Two minutes without a place to store them, at two thirds of its life. */
+static void who_could_not_store_what_he_got_gets_another(void **state)
+{
+	struct ledger *l = open_in(*state);
+	int64_t from, at = 10667;
+	unsigned n = renew_to_the_limit(l, &from, at);
+
+	for (; at + 1000 < LIFE; at += 1000, n++)
+		comes_back(l, n, from + at + 1, from + at + 1000);
+	ledger_close(l);
+}
+
+static void what_was_given_early_keeps_nobody_from_it(void **state)
+{
+	struct ledger *l = open_in(*state);
+	int64_t from;
+	unsigned n = renew_to_the_limit(l, &from, 100);
+
+	comes_back(l, n, from + 101, from + LIFE / 2);
+	ledger_close(l);
+}
+
+/* There is an end of them: then the first that expires makes room. */
+static void who_is_late_again_and_again_has_a_limit(void **state)
+{
+	struct ledger *l = open_in(*state);
+	int64_t from, at = LIFE / 2 + 100;
+	unsigned n = renew_to_the_limit(l, &from, 100);
+	struct err e;
+
+	for (; n <= LEDGER_LATE_MAX; n++, at += 500)
+		assert_int_equal(
+		    renew_for(l, n % 2 == 0 ? "00000001" : "00000002", n, from + at, LIFE, &e), 0);
+	assert_int_equal(renew_for(l, "00000001", n, from + LIFE - 1, LIFE, &e), TX_ELIMIT);
+	ledger_close(l);
+}
+
+static void what_was_renewed_from_it_is_revoked_with_a_serial(void **state)
+{
+	struct ledger *l = open_in(*state);
+	int64_t now = (int64_t)time(NULL);
+	struct ledger_revoked r;
+	struct err e;
+
+	add(l, 1, ALICE);
+	add(l, 2, ALICE);
+	assert_int_equal(renew_at(l, "00000001", 3, now, &e), 0);
+	assert_int_equal(renew_at(l, "00000001", 4, now, &e), 0);
+	assert_int_equal(renew_at(l, "00000003", 5, now, &e), 0);
+	assert_int_equal(renew_at(l, "00000002", 6, now, &e), 0);
+	assert_int_equal(ledger_revoke(l, DOMAIN, "00000003", 1, &r, &e), 0);
+	assert_int_equal(r.certificates, 1);
+	assert_int_equal(r.renewed, 1);
+	/* One in the middle that is revoked already hides none. */
+	assert_int_equal(ledger_revoke(l, DOMAIN, "00:00:00:01", 1, &r, &e), 0);
+	assert_int_equal(r.certificates, 1);
+	assert_int_equal(r.renewed, 1);
+	assert_int_equal(look(l, 0).revoked, 4);
+	assert_int_equal(renew_at(l, "00000005", 7, now, &e), TX_EPERM);
+	assert_int_equal(renew_at(l, "00000006", 8, now, &e), 0);
+	/* Of an identity all are its own. */
+	assert_int_equal(ledger_revoke(l, DOMAIN, ALICE, 1, &r, &e), 0);
+	assert_int_equal(r.certificates, 3);
+	assert_int_equal(r.renewed, 0);
+	ledger_close(l);
+}
+
+/* One who asks with all that he was given gets a number that does not grow. */
+static void renewals_of_renewals_are_bounded(void **state)
+{
+	struct ledger *l = open_in(*state);
+	struct ledger_certificate c = certificate(1, ALICE);
+	int64_t now = c.issued;
+	unsigned n = 2;
+	size_t most = 0;
+
+	c.not_after = now + 1000;
+	assert_int_equal(ledger_add(l, &c, "PEM", NULL), 0);
+	for (int64_t end = now + 5000; now < end; now += 100) {
+		unsigned known = n;
+		size_t live = 0;
+
+		for (unsigned i = 1; i < known; i++) {
+			char old[LEDGER_SERIAL_SIZE];
+
+			snprintf(old, sizeof(old), "%08X", i);
+			assert_int_equal(ledger_find(l, old, &c, NULL), 0);
+			if (c.not_after <= now)
+				continue;
+			while (renew_at(l, old, n, now, NULL) == 0)
+				n++;
+		}
+		for (unsigned i = 1; i < n; i++) {
+			char serial[LEDGER_SERIAL_SIZE];
+
+			snprintf(serial, sizeof(serial), "%08X", i);
+			assert_int_equal(ledger_find(l, serial, &c, NULL), 0);
+			live += c.not_after > now;
+		}
+		most = live > most ? live : most;
+	}
+	assert_in_range(most, LEDGER_LIVE_MAX, 2 * LEDGER_LATE_MAX + 1);
 	ledger_close(l);
 }
 
@@ -752,8 +964,35 @@ static void a_newer_one_is_told(void **state)
 	char *path = folder_path(*state, CA_LEDGER_FILE);
 
 	ledger_close(open_in(*state));
-	sql(path, "PRAGMA user_version = 2");
-	expect_refused(*state, TX_ESTATE, "newer telex (version 2");
+	sql(path, "PRAGMA user_version = 99");
+	expect_refused(*state, TX_ESTATE, "newer telex (version 99");
+	free(path);
+}
+
+static void one_of_before_is_brought_up(void **state)
+{
+	char *path = folder_path(*state, CA_LEDGER_FILE);
+	struct ledger *l = open_in(*state);
+	uint8_t csr[LEDGER_HASH_SIZE];
+	char *pem = NULL;
+	struct err e;
+
+	add(l, 1, ALICE);
+	assert_int_equal(renew_at(l, "00000001", 2, (int64_t)time(NULL), &e), 0);
+	ledger_close(l);
+	sql(path, "DROP INDEX renewal_old; ALTER TABLE renewal DROP COLUMN old;"
+	          "PRAGMA user_version = 1");
+	for (int i = 0; i < 2; i++) { /* twice: what was brought up is left alone */
+		l = open_in(*state);
+		assert_int_equal(look(l, 0).n, 2 + (size_t)i);
+		hash_of(csr, 2);
+		assert_int_equal(ledger_renewal(l, csr, &pem, NULL), 0);
+		assert_string_equal(pem, "PEM");
+		free(pem);
+		assert_int_equal(
+		    renew_at(l, "00000002", 3 + (unsigned)i, (int64_t)time(NULL), &e), 0);
+		ledger_close(l);
+	}
 	free(path);
 }
 
@@ -792,9 +1031,16 @@ int main(void)
 	    IN_FOLDER(a_serial_or_an_identity_is_revoked_once),
 	    IN_FOLDER(crl_numbers_only_grow),
 	    IN_FOLDER(a_token_is_good_once_and_for_its_csr_again),
+	    IN_FOLDER(what_is_revoked_is_not_given_again),
 	    IN_FOLDER(a_certificate_that_cannot_be_recorded_spends_no_token),
 	    IN_FOLDER(a_renewal_gives_the_same_again),
 	    IN_FOLDER(a_renewal_of_what_is_revoked_is_refused),
+	    IN_FOLDER(renewals_are_bounded),
+	    IN_FOLDER(renewals_of_renewals_are_bounded),
+	    IN_FOLDER(who_could_not_store_what_he_got_gets_another),
+	    IN_FOLDER(what_was_given_early_keeps_nobody_from_it),
+	    IN_FOLDER(who_is_late_again_and_again_has_a_limit),
+	    IN_FOLDER(what_was_renewed_from_it_is_revoked_with_a_serial),
 	    IN_FOLDER(an_identity_loses_its_unused_tokens),
 	    IN_FOLDER(an_identity_may_have_tokens_alone),
 	    IN_FOLDER(a_token_is_withdrawn_by_its_id),
@@ -807,6 +1053,7 @@ int main(void)
 	    IN_FOLDER(a_cut_log_leaves_the_first_of_it),
 	    IN_FOLDER(what_is_no_ledger_is_told_and_left_alone),
 	    IN_FOLDER(a_newer_one_is_told),
+	    IN_FOLDER(one_of_before_is_brought_up),
 	    IN_FOLDER(a_damaged_one_is_told),
 	};
 

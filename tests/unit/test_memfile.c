@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/memfile.h"
@@ -31,6 +32,38 @@ static void what_is_frozen_is_loaded_and_cannot_change(void **state)
 	assert_memory_equal(data, "a\0b", 3);
 	free(data);
 	close(fd);
+}
+
+static void a_copy_is_frozen_private_and_as_long_as_the_file(void **state)
+{
+	char path[] = "/tmp/telex-memfile-XXXXXX";
+	char text[9000], got[sizeof(text)];
+	int from = mkstemp(path), fd = -1, pipes[2];
+	struct stat st;
+
+	(void)state;
+	memset(text, 'k', sizeof(text));
+	assert_true(from >= 0);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(write(from, text, sizeof(text)), sizeof(text));
+	assert_int_equal(memfile_copy("t", from, sizeof(text), 0400, &fd, NULL), 0);
+	assert_int_equal(pread(fd, got, sizeof(got), 0), sizeof(got));
+	assert_memory_equal(got, text, sizeof(got));
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0400);
+	assert_int_equal(st.st_size, sizeof(text));
+	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	assert_true(pwrite(fd, "x", 1, 0) < 0 && errno == EPERM);
+	assert_true(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) < 0);
+	close(fd);
+	fd = -1;
+	assert_int_equal(memfile_copy("t", from, sizeof(text) - 1, 0400, &fd, NULL), TX_ETOOBIG);
+	assert_int_equal(pipe(pipes), 0);
+	assert_int_equal(memfile_copy("t", pipes[0], 10, 0400, &fd, NULL), TX_EINVAL);
+	assert_int_equal(fd, -1);
+	close(pipes[0]);
+	close(pipes[1]);
+	close(from);
 }
 
 static void load_leaves_the_file_offset_alone(void **state)
@@ -95,6 +128,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_is_frozen_is_loaded_and_cannot_change),
+	    cmocka_unit_test(a_copy_is_frozen_private_and_as_long_as_the_file),
 	    cmocka_unit_test(load_leaves_the_file_offset_alone),
 	    cmocka_unit_test(what_is_not_frozen_is_refused),
 	    cmocka_unit_test(empty_big_and_foreign_ones_are_refused),

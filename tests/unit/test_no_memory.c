@@ -21,6 +21,7 @@
 
 #include "tests/support/alloc_fail.h"
 #include "tests/support/client_fixture.h"
+#include "tests/support/fake_watch.h"
 
 /* ---- the agent's process ---- */
 
@@ -33,6 +34,7 @@ static void agent_process(struct fixture *f, int fd)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	base = event_base_new();
 	agent = fake_agent_new(base, f->server_ctx);
+	fake_agent_watch(agent)->tells = true;
 	port = fake_agent_port(agent);
 	if (write(fd, &port, sizeof(port)) != sizeof(port))
 		_exit(1);
@@ -224,6 +226,88 @@ static void each_allocation_of_a_wait_may_fail(void **state)
 	waitpid(agent, NULL, 0);
 }
 
+/* ---- a watch ---- */
+
+struct watching {
+	size_t changes, syncs;
+	bool done, failed;
+};
+
+static void on_changes(struct telex_watch *watch, const struct telex_change *changes, size_t n,
+    const char *clock, void *arg)
+{
+	struct watching *w = arg;
+
+	(void)changes;
+	w->changes += n;
+	telex_watch_consumed(watch, n);
+	if (clock != NULL && telex_watch_sync(watch, 1) == 0)
+		telex_watch_end(watch);
+}
+
+static void on_synced(struct telex_watch *watch, uint64_t id, const char *clock, void *arg)
+{
+	(void)watch;
+	(void)id;
+	(void)clock;
+	((struct watching *)arg)->syncs++;
+}
+
+static void on_watch_done(struct telex_watch *watch, const struct telex_error *error, void *arg)
+{
+	struct watching *w = arg;
+
+	(void)watch;
+	assert_false(w->done);
+	w->done = true;
+	w->failed = error != NULL;
+	if (error != NULL)
+		assert_string_not_equal(error->message, "");
+}
+
+/* True when it went well all through. */
+static bool watch(struct fixture *f, long failing)
+{
+	static const struct telex_watch_ops ops = {
+	    .changes = on_changes, .synced = on_synced, .done = on_watch_done};
+	static const char *const paths[] = {"a", "b", NULL}, *const some[] = {"x", NULL};
+	const struct telex_watch_options o = {
+	    .paths = paths, .include = some, .exclude = some, .since = "c0"};
+	struct watching w = {0};
+	struct telex_error error;
+	struct telex_watch *watch;
+
+	fixture_again(f, NULL);
+	alloc_fail_at(failing, false);
+	if (telex_watch(f->client, &watch, &o, &ops, &w, &error) != 0)
+		w.done = w.failed = true;
+	while (!w.done)
+		event_base_loop(f->base, EVLOOP_ONCE);
+	alloc_fail_stop();
+	if (!w.failed) {
+		assert_int_equal(w.changes, 101);
+		assert_int_equal(w.syncs, 1);
+	}
+	return !w.failed;
+}
+
+static void each_allocation_of_a_watch_may_fail(void **state)
+{
+	struct fixture *f = *state;
+	pid_t agent = agent_start(f);
+	long all, failed = 0;
+
+	assert_true(watch(f, 0));
+	assert_true(watch(f, 0));
+	all = alloc_fail_count();
+	for (long n = 1; n <= all; n++)
+		failed += !watch(f, n);
+	assert_true(failed > 10);
+	assert_true(watch(f, 0));
+	kill(agent, SIGKILL);
+	waitpid(agent, NULL, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -233,6 +317,8 @@ int main(void)
 	        each_allocation_of_a_return_may_fail, fixture_setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(
 	        each_allocation_of_a_wait_may_fail, fixture_setup, fixture_teardown),
+	    cmocka_unit_test_setup_teardown(
+	        each_allocation_of_a_watch_may_fail, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests_name("no_memory", tests, NULL, NULL);

@@ -53,10 +53,11 @@ static const char text[] =
     "grant jailed { identities = {\"spiffe://lab.example/user/jailed\"} roles = {jail} }\n"
     "grant mixed { identities = {\"spiffe://lab.example/user/mixed\"}\n"
     "  roles = {users-only, commands-only} }\n"
-    "role data { methods = {\"telex.v1.FileService/*\"} users = {\"app\"} read = {\"/data/**\"}\n"
-    "  max_upload = 1K }\n"
+    "role data { methods = {\"telex.v1.FileService/*\", \"telex.v1.WatchService/*\"}\n"
+    "  users = {\"app\"} read = {\"/data/**\"} watch = {\"/seen/**\"} max_upload = 1K }\n"
     "role inbox { methods = {\"telex.v1.FileService/*\"} users = {\"app\", \"other\"}\n"
-    "  read = {\"/pub/**\"} write = {\"/in/**\", \"/pub/**\"} max_upload_files = 5 }\n"
+    "  read = {\"/pub/**\"} write = {\"/in/**\", \"/pub/**\"} max_upload_files = 5\n"
+    "  max_unfinished = 9 }\n"
     "grant files { identities = {\"spiffe://lab.example/user/files\"} roles = {data, inbox} }\n";
 
 static struct policy *policy;
@@ -436,6 +437,7 @@ static void settings_are_held_against_the_maxima(void **state)
 	s.rlimits = &files;
 	s.n_rlimits = 1;
 	assert_true(run(CI, &s, "deploy").allowed);
+	assert_int_equal(run(CI, &s, "deploy").n_rlimits, 0);
 	files.hard = UINT64_MAX;
 	assert_false(run(CI, &s, "deploy").allowed);
 	files = (struct job_rlimit){.resource = RLIMIT_CORE, .hard = 1};
@@ -448,8 +450,14 @@ static void settings_are_held_against_the_maxima(void **state)
 	assert_true(d.memory == 5 << 20 && d.pids == 10 && d.cpu_millis == 1500);
 	assert_true(d.run_timeout_ns == 60 * NS_PER_S);
 	assert_int_equal(d.max_running, 20);
+	/* Who does not ask for a limit has it all the same. */
+	assert_int_equal(d.n_rlimits, 1);
+	assert_int_equal(d.rlimits[0].resource, RLIMIT_NOFILE);
+	assert_true(d.rlimits[0].soft == 1024 && d.rlimits[0].hard == 1024);
+	assert_int_equal(d.rlimits[0].at_most, 1);
 	d = run(ALICE, &s, "deploy");
 	assert_true(d.pids == 0 && d.cpu_millis == 0 && d.run_timeout_ns == 0);
+	assert_int_equal(d.n_rlimits, 0);
 }
 
 static void a_forced_command_is_given_instead(void **state)
@@ -524,8 +532,6 @@ static void files_are_allowed_by_their_roots(void **state)
 	assert_true(path_allowed(POLICY_FILE_WRITE, "/srv/app/x"));
 	assert_false(path_allowed(POLICY_FILE_WRITE, "/srv/app"));
 	assert_false(path_allowed(POLICY_FILE_WRITE, "/srv/app/x/y"));
-	assert_true(path_allowed(POLICY_WATCH, "/srv/app"));
-	assert_false(path_allowed(POLICY_WATCH, "/"));
 	assert_false(path_allowed((enum policy_act)99, "/srv/app"));
 }
 
@@ -576,6 +582,31 @@ static void one_role_decides_on_a_call_about_files(void **state)
 	assert_true(files(ALICE, "root", LIST("/etc/shadow"), LIST("/"), false).allowed);
 }
 
+static bool watched(const char *who, const char *user, const char *const *paths)
+{
+	struct policy_request r = {.identity = who,
+	    .method = "telex.v1.WatchService/Watch",
+	    .act = POLICY_FILES,
+	    .user = user,
+	    .watches = paths};
+
+	while (paths[r.n_watches] != NULL)
+		r.n_watches++;
+	return ask(&r).allowed;
+}
+
+static void what_is_watched_has_roots_of_its_own(void **state)
+{
+	(void)state;
+	assert_true(watched(FILES, "app", LIST("/seen", "/seen/x")));
+	assert_false(watched(FILES, "app", LIST("/seen", "/in/x")));
+	assert_false(watched(FILES, "app", LIST("/data/x")));
+	assert_false(watched(FILES, "other", LIST("/seen")));
+	/* The method is not granted. */
+	assert_false(watched(CI, "deploy", LIST("/srv/app")));
+	assert_true(watched(ALICE, "root", LIST("/", "/etc")));
+}
+
 static void nothing_comes_to_be_readable_by_being_moved(void **state)
 {
 	(void)state;
@@ -594,6 +625,7 @@ static void the_roles_for_files_are_those_that_allow_the_user(void **state)
 	assert_string_equal(roles[0].read[0], "/data/**");
 	assert_null(roles[0].write);
 	assert_true(roles[0].max_upload == 1024 && roles[0].max_upload_files == 0);
+	assert_true(roles[0].max_unfinished == 0 && roles[1].max_unfinished == 9);
 	assert_string_equal(roles[1].write[0], "/in/**");
 	assert_true(roles[1].max_upload == 0 && roles[1].max_upload_files == 5);
 	assert_int_equal(policy_file_roles(policy, FILES, "other", roles, 0), 1);
@@ -631,6 +663,7 @@ int main(void)
 	    cmocka_unit_test(signals_and_owners_are_checked),
 	    cmocka_unit_test(files_are_allowed_by_their_roots),
 	    cmocka_unit_test(one_role_decides_on_a_call_about_files),
+	    cmocka_unit_test(what_is_watched_has_roots_of_its_own),
 	    cmocka_unit_test(nothing_comes_to_be_readable_by_being_moved),
 	    cmocka_unit_test(the_roles_for_files_are_those_that_allow_the_user),
 	    cmocka_unit_test(rates_are_the_largest),

@@ -653,7 +653,7 @@ static void one_that_feeds_stdin_counts_and_may_come_back_without(void **state)
 	assert_true(is_leaving(f));
 	/* The process has closed it meanwhile. */
 	feeder.stdin_too = false;
-	a = attach_as(f, 2, &feeder);
+	(void)attach_as(f, 2, &feeder);
 	assert_false(is_leaving(f));
 	/* On another connection before the loss of the first is known. */
 	attach_as(f, 3, &feeder);

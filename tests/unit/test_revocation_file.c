@@ -116,6 +116,49 @@ static void a_file_has_an_end(void **state)
 	assert_int_equal(merge(&r), TX_ELIMIT);
 }
 
+/* Four are nearly as much as there may be, and each can be replaced all the same. */
+static void what_is_replaced_takes_no_room(void **state)
+{
+	size_t len = REVOCATION_LIST_MAX - 256;
+	char *pem = malloc(len);
+	struct revocation_record r = record('a', 1, "");
+
+	(void)state;
+	assert_non_null(pem);
+	memset(pem, 'x', len);
+	r.pem = pem;
+	r.len = len;
+	for (char digit = 'a'; digit <= 'd'; digit++) {
+		memset(r.issuer, digit, sizeof(r.issuer) - 1);
+		assert_int_equal(merge(&r), 0);
+	}
+	r.number = 2;
+	assert_int_equal(merge(&r), 0);
+	assert_record(0, &r);
+	memset(r.issuer, 'e', sizeof(r.issuer) - 1);
+	assert_int_equal(merge(&r), TX_ELIMIT);
+	free(pem);
+}
+
+/* An intermediate authority's has who signed it: none without, anybody's, takes its place. */
+static void what_has_its_signer_is_not_replaced_by_what_has_none(void **state)
+{
+	static const char list[] = "-----BEGIN X509 CRL-----\n";
+	static const char both[] = "-----BEGIN X509 CRL-----\n-----BEGIN CERTIFICATE-----\n";
+	struct revocation_record bare = record('a', 2, list), whole = record('a', 3, both);
+
+	(void)state;
+	assert_true(revocation_is_bare(&bare));
+	assert_false(revocation_is_bare(&whole));
+	assert_int_equal(merge(&bare), 0);
+	assert_int_equal(merge(&whole), 0);
+	bare.number = 4;
+	assert_int_equal(merge(&bare), TX_ESTATE);
+	assert_record(0, &whole);
+	whole.number = 4;
+	assert_int_equal(merge(&whole), 0);
+}
+
 static void a_damaged_head_is_no_head(void **state)
 {
 	static const char *const heads[] = {"# telex list ", "# telex list aa 1 1\nx",
@@ -143,6 +186,8 @@ int main(void)
 	    cmocka_unit_test_teardown(a_number_never_goes_back, forget),
 	    cmocka_unit_test_teardown(what_somebody_else_has_put_there_stays, forget),
 	    cmocka_unit_test_teardown(a_file_has_an_end, forget),
+	    cmocka_unit_test_teardown(what_is_replaced_takes_no_room, forget),
+	    cmocka_unit_test_teardown(what_has_its_signer_is_not_replaced_by_what_has_none, forget),
 	    cmocka_unit_test(a_damaged_head_is_no_head),
 	};
 

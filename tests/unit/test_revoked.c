@@ -26,6 +26,7 @@ static int64_t shift_s; /* of the clock */
 static int64_t next_number;
 static const char *revoked_serial;
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): libc has it so */
 time_t time(time_t *out)
 {
 	struct timespec now;
@@ -187,7 +188,7 @@ static void each_authority_has_its_own_numbers(void **state)
 static void damage_is_told_and_what_is_good_is_taken(void **state)
 {
 	char *file = NULL;
-	size_t len = 0;
+	size_t len = 0, behind;
 	bool newer;
 
 	(void)state;
@@ -197,7 +198,9 @@ static void damage_is_told_and_what_is_good_is_taken(void **state)
 	assert_true(take("garbage", 7, &newer) < 0);
 	keep(&file, &len, old_ca, 1, "0A");
 	keep(&file, &len, new_ca, 1, "0B");
-	assert_true(take(file, len - 200, &newer) < 0);
+	/* The last one is cut within the list, before the certificate that is behind it. */
+	ca_certificate(old_ca, &behind);
+	assert_true(take(file, len - behind - 200, &newer) < 0);
 	assert_true(newer);
 	assert_true(revoked_is(r, "0B"));
 	free(file);
@@ -217,6 +220,106 @@ static void lists_of_authorities_that_are_not_trusted_are_passed_over(void **sta
 	assert_true(newer);
 	assert_false(revoked_is(r, "0A"));
 	assert_true(revoked_is(r, "0B"));
+	free(file);
+}
+
+/* What a worker has told the keeper of a list that it had. */
+struct lie {
+	const struct ca *as, *by; /* as: the one whose place it takes */
+	int64_t number, true_number;
+	const char *serial;
+	bool bare; /* without its signer's certificate */
+};
+
+static void lie(char **file, size_t *file_len, const struct lie *l)
+{
+	struct revocation_record record = {.number = l->number}, other;
+	char *merged, *pem = make(l->by, l->true_number, l->serial, &record.len), *its;
+	size_t len, at = 0;
+	int64_t none;
+
+	its = make(l->as, 1, l->serial, &len);
+	assert_int_equal(crl_says(record.issuer, &none, its, len, NULL), 0);
+	free(its);
+	if (l->bare) {
+		ca_certificate(l->by, &len);
+		record.len -= len;
+	}
+	record.pem = pem;
+	assert_int_equal(revocation_is_bare(&record), l->bare);
+	assert_int_equal(revocation_merge(&merged, &len, *file, *file_len, &record, NULL), 0);
+	free(pem);
+	free(*file);
+	*file = merged;
+	*file_len = len;
+	assert_true(revocation_next(*file, *file_len, &at, &other));
+	assert_int_equal(other.number, l->number);
+}
+
+/* As a telex of before kept it, and then the authority was taken out of those that are trusted. */
+static void a_foreign_list_without_its_signer_is_passed_over(void **state)
+{
+	char *file = NULL;
+	size_t len = 0;
+	bool newer;
+
+	(void)state;
+	open_with(KM_STALE_WARN, 0);
+	lie(&file, &len, &(struct lie){foreign, foreign, 9, 9, "0A", true});
+	keep(&file, &len, new_ca, 1, "0B");
+	assert_int_equal(take(file, len, &newer), 0);
+	assert_true(newer);
+	assert_false(revoked_is(r, "0A"));
+	assert_true(revoked_is(r, "0B"));
+	free(file);
+}
+
+static void a_hostile_worker_takes_back_no_revocation(void **state)
+{
+	const struct lie lies[] = {{old_ca, old_ca, INT64_MAX, 3, "0B", false},
+	    {old_ca, foreign, INT64_MAX, INT64_MAX, "0B", false},
+	    {old_ca, foreign, INT64_MAX, 3, "0B", false},
+	    {old_ca, old_ca, INT64_MAX, 3, "0B", true},
+	    {old_ca, foreign, INT64_MAX, INT64_MAX, "0B", true}};
+	bool newer;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+		char *file = NULL;
+		size_t len = 0;
+
+		open_with(KM_STALE_WARN, 0);
+		lie(&file, &len, &(struct lie){old_ca, old_ca, 5, 5, "0A", lies[i].bare});
+		assert_int_equal(take(file, len, &newer), 0);
+		lie(&file, &len, &lies[i]);
+		/* Who has the true one keeps it. */
+		assert_true(take(file, len, &newer) < 0);
+		assert_false(newer);
+		assert_true(revoked_is(r, "0A"));
+		/* Who comes new does not serve. */
+		revoked_free(r);
+		open_with(KM_STALE_WARN, 0);
+		assert_true(take(file, len, &newer) < 0);
+		assert_false(newer);
+		assert_false(revoked_is(r, "0B"));
+		revoked_free(r);
+		r = NULL;
+		free(file);
+	}
+}
+
+/* One trusted authority's list in another one's place. */
+static void a_list_in_anothers_place_is_damage(void **state)
+{
+	char *file = NULL;
+	size_t len = 0;
+	bool newer;
+
+	(void)state;
+	open_with(KM_STALE_WARN, 0);
+	keep(&file, &len, old_ca, 5, "0A");
+	lie(&file, &len, &(struct lie){old_ca, new_ca, 6, 6, "0B", false});
+	assert_true(take(file, len, &newer) < 0);
 	free(file);
 }
 
@@ -271,6 +374,12 @@ int main(void)
 	        damage_is_told_and_what_is_good_is_taken, make_scene, end_scene),
 	    cmocka_unit_test_setup_teardown(
 	        lists_of_authorities_that_are_not_trusted_are_passed_over, make_scene, end_scene),
+	    cmocka_unit_test_setup_teardown(
+	        a_foreign_list_without_its_signer_is_passed_over, make_scene, end_scene),
+	    cmocka_unit_test_setup_teardown(
+	        a_hostile_worker_takes_back_no_revocation, make_scene, end_scene),
+	    cmocka_unit_test_setup_teardown(
+	        a_list_in_anothers_place_is_damage, make_scene, end_scene),
 	    cmocka_unit_test_setup_teardown(
 	        fail_closed_without_a_list_is_closed_whatever_the_age, make_scene, end_scene),
 	    cmocka_unit_test_setup_teardown(

@@ -52,7 +52,7 @@ static void take_all(struct stdin_queue *q, uint64_t offset, size_t len, size_t 
 
 static void bytes_come_out_as_they_went_in(void **state)
 {
-	struct stdin_queue *q = stdin_queue_new();
+	struct stdin_queue *q = stdin_queue_new(STDIN_QUEUE_ROOM);
 
 	(void)state;
 	assert_int_equal(put(q, 0, 1), 1);
@@ -68,7 +68,7 @@ static void bytes_come_out_as_they_went_in(void **state)
 
 static void no_more_than_the_room_is_taken(void **state)
 {
-	struct stdin_queue *q = stdin_queue_new();
+	struct stdin_queue *q = stdin_queue_new(STDIN_QUEUE_ROOM);
 
 	(void)state;
 	assert_int_equal(put(q, 0, STDIN_QUEUE_ROOM + 5), STDIN_QUEUE_ROOM);
@@ -82,7 +82,7 @@ static void no_more_than_the_room_is_taken(void **state)
 
 static void a_long_stream_passes_through(void **state)
 {
-	struct stdin_queue *q = stdin_queue_new();
+	struct stdin_queue *q = stdin_queue_new(STDIN_QUEUE_ROOM);
 	uint64_t offset = 0;
 
 	(void)state;
@@ -101,7 +101,7 @@ static void a_long_stream_passes_through(void **state)
 
 static void what_was_never_sent_cannot_be_acknowledged(void **state)
 {
-	struct stdin_queue *q = stdin_queue_new();
+	struct stdin_queue *q = stdin_queue_new(STDIN_QUEUE_ROOM);
 
 	(void)state;
 	put(q, 0, 10);
@@ -117,7 +117,7 @@ static void what_was_never_sent_cannot_be_acknowledged(void **state)
 
 static void a_rewind_sends_again_what_is_not_acknowledged(void **state)
 {
-	struct stdin_queue *q = stdin_queue_new();
+	struct stdin_queue *q = stdin_queue_new(STDIN_QUEUE_ROOM);
 
 	(void)state;
 	put(q, 0, 200000);
@@ -132,7 +132,7 @@ static void a_rewind_sends_again_what_is_not_acknowledged(void **state)
 
 static void queued_output_outlives_the_queue(void **state)
 {
-	struct stdin_queue *q = stdin_queue_new();
+	struct stdin_queue *q = stdin_queue_new(STDIN_QUEUE_ROOM);
 	struct evbuffer *out = evbuffer_new();
 	const uint8_t *data;
 
@@ -148,7 +148,7 @@ static void queued_output_outlives_the_queue(void **state)
 
 static void a_closed_queue_takes_and_drops(void **state)
 {
-	struct stdin_queue *q = stdin_queue_new();
+	struct stdin_queue *q = stdin_queue_new(STDIN_QUEUE_ROOM);
 
 	(void)state;
 	put(q, 0, 5000);

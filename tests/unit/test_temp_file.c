@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/parts.h"
 #include "common/temp_file.h"
 #include "tests/support/folder.h"
 
@@ -101,13 +102,13 @@ static void ids_and_names(void **state)
 	assert_string_equal(name, NAME);
 	temp_file_name(name, "0123456789abcdef");
 	assert_string_equal(name, ".telex-0123456789abcdef.part");
-	assert_true(temp_file_is_name(name));
-	assert_true(temp_file_is_name(NAME));
-	assert_false(temp_file_is_name(".telex-.part"));
-	assert_false(temp_file_is_name(".telex-0g.part"));
-	assert_false(temp_file_is_name(".telex-" ID "0.part"));
-	assert_false(temp_file_is_name(".telex-00.part2"));
-	assert_false(temp_file_is_name("telex-00.part"));
+	assert_true(parts_is_name(name));
+	assert_true(parts_is_name(NAME));
+	assert_false(parts_is_name(".telex-.part"));
+	assert_false(parts_is_name(".telex-0g.part"));
+	assert_false(parts_is_name(".telex-" ID "0.part"));
+	assert_false(parts_is_name(".telex-00.part2"));
+	assert_false(parts_is_name("telex-00.part"));
 	assert_int_equal(temp_file_id_make(id), 0);
 	assert_int_equal(temp_file_id_make(other), 0);
 	assert_true(temp_file_id_valid(id));

@@ -14,8 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/files/deep.h"
-#include "agent/files/walk.h"
+#include "common/deep.h"
+#include "common/walk.h"
 #include "tests/support/files_place.h"
 
 static int open_here(const struct place *p, const char *name)

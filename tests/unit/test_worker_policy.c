@@ -117,6 +117,33 @@ static void a_forced_command_is_run_and_told_what_was_asked_for(void **state)
 	denied(f, KM_START);
 }
 
+/* What a start without a size of its own is given. */
+static uint64_t buffer_of(struct asker *f, const char *role)
+{
+	static const char *const asked[] = {"/bin/ls", NULL};
+	struct job_spec *spec;
+	struct km_start m;
+	uint64_t size;
+
+	set_policy(f, role);
+	ask_start(f, asked, NULL, NULL);
+	spec = started(f, &m);
+	size = spec->output_buffer;
+	job_spec_free(spec);
+	return size;
+}
+
+static void a_roles_maximum_bounds_the_agents_own_output_buffer(void **state)
+{
+	struct asker *f = *state;
+
+	f->rig.worker.config.output_buffer = 1 << 20;
+	assert_int_equal(buffer_of(f, "command \"**\" {} max_output_buffer = 64KiB"), 64 << 10);
+	/* 0: what the agent gives, which is no more than that. */
+	assert_int_equal(buffer_of(f, "command \"**\" {} max_output_buffer = 2MiB"), 0);
+	assert_int_equal(buffer_of(f, "command \"**\" {}"), 0);
+}
+
 static void a_command_too_long_to_be_told_is_refused(void **state)
 {
 	static char word[100001];
@@ -219,6 +246,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(a_forced_command_is_run_and_told_what_was_asked_for),
+	    TEST(a_roles_maximum_bounds_the_agents_own_output_buffer),
 	    TEST(a_command_too_long_to_be_told_is_refused),
 	    TEST(what_is_not_allowed_does_not_reach_the_keeper),
 	    TEST(others_processes_are_reached_only_where_a_role_says_so),

@@ -206,10 +206,11 @@ static void info_tells_agent_client_and_machine(void **state)
 	assert_true(r->machine->memory_bytes > 0);
 	assert_int_equal(r->limits->max_processes, 10);
 	assert_int_equal(r->limits->output_buffer_bytes, 4096);
-	assert_int_equal(r->n_capabilities, 3);
+	assert_int_equal(r->n_capabilities, 4);
 	assert_string_equal(r->capabilities[0], "tree-kill-cgroup1");
 	assert_string_equal(r->capabilities[1], "limit-pids");
 	assert_string_equal(r->capabilities[2], "files");
+	assert_string_equal(r->capabilities[3], "watch");
 }
 
 static void a_cancelled_question_drops_its_answer(void **state)

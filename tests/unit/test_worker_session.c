@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,10 +17,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/worker/audit_log.h"
 #include "agent/worker/authz.h"
 #include "agent/worker/services.h"
 #include "agent/worker/session.h"
 #include "agent/worker/worker.h"
+#include "common/audit.h"
 #include "common/duration.h"
 #include "common/log.h"
 #include "common/rpc.h"
@@ -53,6 +56,7 @@ static int authorize(struct rpc_call *c, const struct rpc_service *s, const stru
 	char rule[POLICY_RULE_SIZE];
 	int rc = authz_call(who->worker->authz, who->identity, s->name, m->name, rule, refuse);
 
+	rc = audit_log_call(c, s->name, m, rc != 0, rule, refuse);
 	if (rc == 0)
 		session_called(who);
 	return rc;
@@ -404,6 +408,146 @@ static void closing_ends_calls_and_handshakes(void **state)
 	close(fd);
 }
 
+/* ---- what strangers leave in the audit log ---- */
+
+static char *read_all(FILE *in)
+{
+	char *text = calloc(1, 1 << 20);
+
+	assert_non_null(text);
+	rewind(in);
+	text[fread(text, 1, (1 << 20) - 1, in)] = '\0';
+	return text;
+}
+
+static size_t count_lines(const char *text)
+{
+	size_t n = 0;
+
+	for (; (text = strchr(text, '\n')) != NULL; text++)
+		n++;
+	return n;
+}
+
+static void who_fails_often_fills_no_disk(void **state)
+{
+	struct fixture *f = *state;
+	FILE *log = tmpfile();
+	struct err e;
+	char *text;
+
+	assert_non_null(log);
+	assert_int_equal(fcntl(fileno(log), F_SETFL, O_APPEND), 0);
+	f->worker.config.audit_per_source = 3;
+	assert_int_equal(audit_log_open(&f->worker, dup(fileno(log)), &e), 0);
+	for (int i = 0; i < 50; i++) {
+		int fd = accept_one(f);
+
+		assert_int_equal(write(fd, "GET / HTTP/1.1\r\n\r\n", 18), 18);
+		run_until_empty(f);
+		close(fd);
+	}
+	/* Who is known is written down all the same. */
+	connect_client(f);
+	h2_close(f->client, H2_NO_ERROR);
+	run_until_empty(f);
+	audit_log_close(&f->worker);
+	audit_free(f->worker.audit);
+	text = read_all(log);
+	/* begin, three refused, one accepted, how many more, end */
+	assert_int_equal(count_lines(text), 7);
+	assert_non_null(strstr(text, "\"outcome\":\"accepted\""));
+	assert_non_null(strstr(text, "\"more\":47,"));
+	assert_true(strstr(text, "\"more\":47,") < strstr(text, "\"event\":\"end\""));
+	free(text);
+	fclose(log);
+}
+
+/* Who has a certificate and no grant, and asks and asks. */
+static void who_may_do_nothing_fills_no_disk(void **state)
+{
+	struct fixture *f = *state;
+	FILE *log = tmpfile();
+	struct authz *authz = f->worker.authz;
+	struct err e;
+	char *text;
+
+	assert_non_null(log);
+	assert_int_equal(fcntl(fileno(log), F_SETFL, O_APPEND), 0);
+	f->worker.authz = NULL;
+	f->worker.config.audit_per_source = 3;
+	assert_int_equal(audit_log_open(&f->worker, dup(fileno(log)), &e), 0);
+	connect_client(f);
+	for (int i = 0; i < 100; i++) {
+		ask_health(f, "Check");
+		assert_true(run_until(f, &f->done));
+		assert_int_equal(
+		    f->status.code, i < 30 ? RPC_PERMISSION_DENIED : RPC_RESOURCE_EXHAUSTED);
+	}
+	assert_string_equal(f->status.reason, "DENIALS");
+	assert_non_null(strstr(f->status.message, "only counted"));
+	/* What is allowed is written all the same. */
+	f->worker.authz = authz;
+	ask_health(f, "Check");
+	assert_true(run_until(f, &f->done));
+	assert_int_equal(f->status.code, RPC_OK);
+	h2_close(f->client, H2_NO_ERROR);
+	run_until_empty(f);
+	audit_log_close(&f->worker);
+	audit_free(f->worker.audit);
+	f->worker.audit = NULL;
+	text = read_all(log);
+	/* begin, accepted, thirty denied, one allowed, how many more, end */
+	assert_int_equal(count_lines(text), 35);
+	assert_non_null(strstr(text, "\"more\":70,"));
+	assert_non_null(strstr(text, "\"decision\":\"allowed\""));
+	free(text);
+	fclose(log);
+}
+
+/* Connections cost a record, too; but one that is good for something has it. */
+static void who_only_connects_fills_no_disk(void **state)
+{
+	struct fixture *f = *state;
+	FILE *log = tmpfile();
+	struct err e;
+	char *text;
+
+	assert_non_null(log);
+	assert_int_equal(fcntl(fileno(log), F_SETFL, O_APPEND), 0);
+	f->worker.config.audit_per_source = 1;
+	assert_int_equal(audit_log_open(&f->worker, dup(fileno(log)), &e), 0);
+	for (int i = 0; i < 13; i++) {
+		f->connected = f->closed = false;
+		connect_client(f);
+		if (i == 12) {
+			ask_health(f, "Check");
+			assert_true(run_until(f, &f->done));
+			ask_health(f, "Check");
+			assert_true(run_until(f, &f->done));
+		}
+		h2_close(f->client, H2_NO_ERROR);
+		assert_true(run_until(f, &f->closed));
+		run_until_empty(f);
+	}
+	audit_log_close(&f->worker);
+	audit_free(f->worker.audit);
+	f->worker.audit = NULL;
+	text = read_all(log);
+	/* begin, ten accepted, one with its two calls, how many more, end */
+	assert_int_equal(count_lines(text), 16);
+	assert_non_null(strstr(text, "\"more\":3,"));
+	for (int i = 0; i < 11; i++) {
+		char *at = strstr(text, "\"outcome\":\"accepted\"");
+
+		assert_non_null(at);
+		assert_true(at < strstr(text, "\"event\":\"call\""));
+		at[1] = 'O';
+	}
+	free(text);
+	fclose(log);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -421,6 +565,9 @@ int main(void)
 	    TEST(one_call_is_enough_to_stay),
 	    TEST(a_source_has_so_many_connections_and_no_more),
 	    TEST(closing_ends_calls_and_handshakes),
+	    TEST(who_fails_often_fills_no_disk),
+	    TEST(who_may_do_nothing_fills_no_disk),
+	    TEST(who_only_connects_fills_no_disk),
 	};
 
 	return cmocka_run_group_tests_name("worker_session", tests, NULL, NULL);

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Trees: what files have besides their content, where that is not as usual. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/tree_meta.h"
+#include "tests/support/folder.h"
+#include "tests/support/tree_pump.h"
+
+#define NOBODY 65534
+
+static char top[600];
+
+static int set_up(void **state)
+{
+	int rc = folder_make(state);
+
+	if (rc == 0)
+		snprintf(top, sizeof(top), "%s", (const char *)*state);
+	return rc;
+}
+
+static int tear_down(void **state)
+{
+	return folder_remove(state);
+}
+
+static const char *at(const char *name)
+{
+	static char paths[8][700];
+	static unsigned next;
+	char *out = paths[next++ % 8];
+
+	snprintf(out, sizeof(paths[0]), "%s/%s", top, name);
+	return out;
+}
+
+static void write_to(const char *name, const char *content)
+{
+	FILE *f = fopen(at(name), "w");
+
+	assert_non_null(f);
+	assert_true(fputs(content, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+static unsigned mode_of(const char *name)
+{
+	struct stat st;
+
+	assert_int_equal(lstat(at(name), &st), 0);
+	return st.st_mode & 07777;
+}
+
+/* ---- attributes of files that their owner may not write to ---- */
+
+static struct tree_pump_result run(bool again)
+{
+	struct tree_pump p;
+
+	tree_pump_init(&p, at("a"), at("b"));
+	if (again)
+		p.options.check = TELEX__V1__TREE_CHECK__TREE_CHECK_QUICK;
+	return tree_pump_run(&p);
+}
+
+/* In a process of its own, without privileges. False: these file systems have no attributes. */
+static bool as_nobody(int (*test)(void))
+{
+	int status;
+	pid_t pid;
+
+	write_to("probe", "");
+	if (setxattr(at("probe"), "user.k", "v", 1, 0) != 0)
+		return false;
+	assert_int_equal(unlink(at("probe")), 0);
+	if (geteuid() == 0)
+		assert_int_equal(chown(top, NOBODY, NOBODY), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(geteuid() == 0 && (setgid(NOBODY) != 0 || setuid(NOBODY) != 0) ? 99 : test());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	return true;
+}
+
+static bool has_value(const char *name, const char *value)
+{
+	char path[700], got[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "%s", at(name));
+	n = getxattr(path, "user.k", got, sizeof(got));
+	return n == (ssize_t)strlen(value) && memcmp(got, value, (size_t)n) == 0;
+}
+
+static int closed_files(void)
+{
+	static const struct {
+		const char *name;
+		mode_t mode;
+	} all[] = {{"a/read", 0444}, {"a/run", 0555}, {"a/write", 0644}};
+	char copy[16];
+
+	mkdir(at("a"), 0755);
+	for (size_t i = 0; i < 3; i++) {
+		write_to(all[i].name, "content");
+		if (setxattr(at(all[i].name), "user.k", "value", 5, 0) != 0 ||
+		    chmod(at(all[i].name), all[i].mode) != 0)
+			return 1;
+	}
+	if (setxattr(at("a"), "user.k", "folder", 6, 0) != 0 || chmod(at("a"), 0555) != 0)
+		return 2;
+	if (run(false).failed != 0)
+		return 3;
+	for (size_t i = 0; i < 3; i++) {
+		snprintf(copy, sizeof(copy), "b%s", all[i].name + 1);
+		if (mode_of(copy) != all[i].mode || !has_value(copy, "value"))
+			return 4;
+	}
+	if (mode_of("b") != 0555 || !has_value("b", "folder"))
+		return 5;
+	/* And where the content is there. */
+	chmod(at("a/read"), 0644);
+	if (setxattr(at("a/read"), "user.k", "other", 5, 0) != 0)
+		return 6;
+	chmod(at("a/read"), 0444);
+	chmod(at("b/run"), 0000);
+	if (run(true).failed != 0 || mode_of("b/run") != 0555 || mode_of("b/read") != 0444 ||
+	    !has_value("b/read", "other") || !has_value("b/run", "value"))
+		return 7;
+	return 0;
+}
+
+static void who_may_not_write_a_file_has_its_attributes(void **state)
+{
+	(void)state;
+	if (!as_nobody(closed_files)) {
+		print_message("no attributes here\n");
+		skip();
+	}
+}
+
+static int shut_files(void)
+{
+	Telex__V1__TreeOptions options = TELEX__V1__TREE_OPTIONS__INIT;
+	struct tree_apply apply = {.options = &options};
+	Telex__V1__TreeEntry e = TELEX__V1__TREE_ENTRY__INIT;
+	Telex__V1__ExtendedAttribute x = TELEX__V1__EXTENDED_ATTRIBUTE__INIT, *list[] = {&x};
+	const char *what = "";
+	int fd = open(at("shut"), O_CREAT | O_RDWR, 0600);
+
+	options.extended_attributes = true;
+	e.type = TELEX__V1__FILE_TYPE__FILE_TYPE_REGULAR;
+	e.extended_attributes = list;
+	e.n_extended_attributes = 1;
+	x.name = (ProtobufCBinaryData){6, (uint8_t *)(uintptr_t) "user.k"};
+	x.value = (ProtobufCBinaryData){5, (uint8_t *)(uintptr_t) "value"};
+	if (fd < 0 || tree_apply_fd(&apply, fd, &e, &what) != 0 || mode_of("shut") != 0)
+		return 1;
+	/* One that is there, and is shut. */
+	x.value = (ProtobufCBinaryData){5, (uint8_t *)(uintptr_t) "other"};
+	if (tree_apply_fd(&apply, fd, &e, &what) != 0 || mode_of("shut") != 0)
+		return 2;
+	if (fchmod(fd, 0600) != 0 || !has_value("shut", "other") || fchmod(fd, 0) != 0)
+		return 3;
+	e.n_extended_attributes = 0;
+	if (tree_apply_fd(&apply, fd, &e, &what) != 0 || mode_of("shut") != 0)
+		return 4;
+	if (fchmod(fd, 0600) != 0 || has_value("shut", "other"))
+		return 5;
+	/* Where they cannot be set, the mode is what it was. */
+	e.n_extended_attributes = 1;
+	x.name = (ProtobufCBinaryData){5, (uint8_t *)(uintptr_t) "user."};
+	if (fchmod(fd, 0400) != 0 || tree_apply_fd(&apply, fd, &e, &what) == 0)
+		return 6;
+	return mode_of("shut") == 0400 ? 0 : 7;
+}
+
+static void who_may_not_even_read_it_has_them(void **state)
+{
+	(void)state;
+	if (!as_nobody(shut_files)) {
+		print_message("no attributes here\n");
+		skip();
+	}
+}
+
+/* ---- files of size 0 with content ---- */
+
+static struct tree_pump_result send(const char *source, bool eager)
+{
+	struct tree_pump p;
+
+	tree_pump_init(&p, source, at("x"));
+	p.options.eager = eager;
+	return tree_pump_run(&p);
+}
+
+static void what_has_no_size_arrives_as_it_is_read(void **state)
+{
+	char line[8] = "";
+	FILE *f;
+
+	(void)state;
+	for (int eager = 0; eager < 2; eager++) {
+		assert_int_equal(send("/proc/self/status", eager).failed, 0);
+		f = fopen(at("x"), "r");
+		assert_non_null(f);
+		assert_non_null(fgets(line, sizeof(line), f));
+		assert_int_equal(fclose(f), 0);
+		assert_memory_equal(line, "Name:", 5);
+		assert_int_equal(unlink(at("x")), 0);
+	}
+}
+
+static void what_has_no_size_and_much_content_is_refused(void **state)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE), n = 4000;
+	struct tree_pump_result r;
+	char *map =
+	    mmap(NULL, n * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)state;
+	assert_true(map != MAP_FAILED);
+	/* Each is a line of it. */
+	for (size_t i = 0; i < n; i += 2)
+		assert_int_equal(mprotect(map + i * page, page, PROT_READ), 0);
+	r = send("/proc/self/maps", true);
+	assert_int_equal(munmap(map, n * page), 0);
+	assert_int_equal(r.failed, 1);
+	assert_string_equal(r.reason, "NOT_SUPPORTED");
+	assert_non_null(strstr(r.last, "more than 64 KiB"));
+	assert_int_equal(access(at("x"), F_OK), -1);
+}
+
+/* ---- times ---- */
+
+/* False: not on this file system. */
+static bool set_time(const char *name, time_t seconds, long ns)
+{
+	const struct timespec ts[2] = {{seconds, ns}, {seconds, ns}};
+	struct stat st;
+
+	assert_int_equal(utimensat(AT_FDCWD, at(name), ts, 0), 0);
+	assert_int_equal(stat(at(name), &st), 0);
+	return st.st_mtim.tv_sec == seconds;
+}
+
+static void times_beyond_2262_are_kept(void **state)
+{
+	static const time_t times[] = {9999999999, 9223372036, -9223372037, -1, 0};
+	struct tree_pump_result r;
+	struct stat st;
+	char content[8];
+
+	(void)state;
+	assert_int_equal(mkdir(at("a"), 0755), 0);
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		snprintf(content, sizeof(content), "%zu", i);
+		write_to("a/file", content);
+		if (!set_time("a/file", times[i], 999999999))
+			continue;
+		assert_int_equal(run(false).failed, 0);
+		assert_int_equal(stat(at("b/file"), &st), 0);
+		assert_true(st.st_mtim.tv_sec == times[i]);
+		assert_int_equal(st.st_mtim.tv_nsec, 999999999);
+		/* And so it is not sent again. */
+		r = run(true);
+		assert_int_equal(r.files, 0);
+		assert_int_equal(r.failed, 0);
+	}
+}
+
+static void times_of_entries_cannot_overflow(void **state)
+{
+	static const int64_t most[] = {INT64_MIN, -1, 0, 1, INT64_MAX};
+	Telex__V1__TreeEntry e = TELEX__V1__TREE_ENTRY__INIT, back = TELEX__V1__TREE_ENTRY__INIT;
+	struct stat st = {0};
+
+	(void)state;
+	for (size_t i = 0; i < 5; i++)
+		for (size_t k = 0; k < 5; k++) {
+			e.mtime_s = most[i];
+			e.mtime_ns = most[k];
+			assert_int_equal(tree_mtime_is(&e, &st), e.mtime_s == 0 && e.mtime_ns == 0);
+			st.st_mtim.tv_sec = most[i];
+			tree_mtime_put(&back, &st);
+			assert_true(tree_mtime_is(&back, &st));
+			st.st_mtim.tv_sec = 0;
+		}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(
+	        who_may_not_write_a_file_has_its_attributes, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(who_may_not_even_read_it_has_them, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(times_beyond_2262_are_kept, set_up, tear_down),
+	    cmocka_unit_test(times_of_entries_cannot_overflow),
+	    cmocka_unit_test_setup_teardown(
+	        what_has_no_size_arrives_as_it_is_read, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+	        what_has_no_size_and_much_content_is_refused, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,712 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where events do not tell all: the kernel's queue overflows, watches are few, roots go and come,
+ * folders cannot be read. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "agent/files/watch_remote.h"
+#include "tests/unit/watch_rig.h"
+
+#define ROOT_GONE (1u << 7)
+#define ROOT_BACK (1u << 8)
+#define BACK      TELEX__V1__WATCH_RESCAN__REASON__REASON_ROOT_BACK
+#define OVERFLOW  TELEX__V1__WATCH_RESCAN__REASON__REASON_OVERFLOW
+
+static void begin(struct rig *r, struct rig_client *c)
+{
+	Telex__V1__WatchBegin b = rig_begin(r, NULL);
+
+	b.state = true;
+	rig_watch(r, c, &b);
+	rig_check(r, c, "at first");
+	rig_clear(c);
+}
+
+static void begin_at(
+    struct rig *r, struct rig_client *c, const char *name, bool recursive, bool wait)
+{
+	const char *const names[] = {name, NULL};
+	Telex__V1__WatchBegin b = rig_begin(r, names);
+
+	b.state = true;
+	b.recursive = recursive;
+	b.wait = wait;
+	rig_watch(r, c, &b);
+	rig_check_root(r, c, 0, name, "at first");
+	rig_clear(c);
+}
+
+/* ---- overflow ---- */
+
+static bool is_rescanned(const struct rig_client *c)
+{
+	return c->rescanned[OVERFLOW] == c->rescans[OVERFLOW] && c->rescans[OVERFLOW] > 0;
+}
+
+static void an_overflow_is_told_and_made_good(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+
+	rig_sh(r, "mkdir -p a/b c/d; touch a/b/f c/d/g c/d/same; echo 1 > a/h");
+	begin(r, c);
+	rig_sh(
+	    r, "rm -r a/b; mkdir a/b a/n; touch a/b/x a/n/y; mv c/d a/d; echo 22 > a/h; touch new");
+	watch_source_overflow(r->w->source);
+	rig_until(r, is_rescanned, c);
+	rig_check(r, c, "overflowed");
+	assert_int_equal(c->rescans[OVERFLOW], 1);
+	assert_int_equal(c->fresh, 1);
+	assert_true((rig_change(c, "a/h")->kinds & WATCH_MODIFIED) != 0);
+	/* And from then on exactly. */
+	rig_clear(c);
+	rig_sh(r, "touch a/n/z a/d/z a/b/z");
+	rig_check(r, c, "and after it");
+}
+
+static bool is_held_back(const struct rig_client *c)
+{
+	return c->waited > 0;
+}
+
+static void many_overflows_are_held_back(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+
+	begin(r, c);
+	watch_source_overflow(r->w->source);
+	rig_until(r, is_rescanned, c);
+	assert_int_equal(c->waited, 0);
+	rig_sh(r, "touch f");
+	watch_source_overflow(r->w->source);
+	rig_until(r, is_held_back, c);
+	assert_int_equal(c->waited, 500000000);
+	rig_until(r, is_rescanned, c);
+	assert_true(rig_warned(c, "OVERFLOWS "));
+	rig_check(r, c, "after two");
+}
+
+/* A barrier is about what happened, whether it was told of or not. */
+static void a_barrier_waits_for_what_was_lost(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+
+	begin(r, c);
+	for (int i = 0; i < 4; i++) {
+		rig_sh(r, "mkdir -p a/%d; touch a/%d/f; rm -rf a/%d", i, i, i - 1);
+		watch_source_overflow(r->w->source);
+		/* The second one is held back for half a second, if nobody waits for it. */
+		rig_check(r, c, "overflowed");
+	}
+}
+
+/* The departure of a folder is lost; then one that was in it gets its name. */
+static void a_folder_may_take_the_place_of_its_own(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+
+	rig_sh(r, "mkdir -p d/x/y; touch d/f d/x/g");
+	begin(r, c);
+	rig_sh(r, "mv d e");
+	watch_source_overflow(r->w->source);
+	rig_sh(r, "mv e/x d");
+	rig_check(r, c, "moved up");
+}
+
+/* ---- many ---- */
+
+static void each_of_many_trees_is_told(void **state)
+{
+	enum { TREES = 80 };
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+	char pattern[16], *patterns[] = {pattern};
+
+	rig_sh(r, "mkdir a b; touch a/f");
+	begin(r, c);
+	/* Other trees of the same folders, which nobody asks for any more. */
+	for (int i = 0; i < TREES; i++) {
+		Telex__V1__WatchBegin b = rig_begin(r, NULL);
+
+		snprintf(pattern, sizeof(pattern), "none-%d", i);
+		b.exclude = patterns;
+		b.n_exclude = 1;
+		rig_watch(r, &r->clients[1], &b);
+		rig_hang_up(&r->clients[1]);
+	}
+	rig_sh(r, "mkdir a/d; mv a/f b/g; touch a/h; mv a/d b/d; touch b/d/i");
+	rig_check(r, c, "beside many others");
+	rig_sh(r, "mv b c; rmdir a || rm -r a");
+	rig_check(r, c, "once more");
+}
+
+/* ---- watches ---- */
+
+static uint32_t wanted_changes;
+
+static bool has_been_told(const struct rig_client *c)
+{
+	return c->n_changes >= wanted_changes;
+}
+
+static void where_watches_are_few_the_rest_is_looked_through(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+
+	rig_sh(r, "mkdir -p a/b/c d/e/f; touch a/b/c/x d/e/f/x");
+	r->w->watch_limit = 2;
+	begin(r, c);
+	assert_int_equal(r->w->map.n, 2);
+	assert_true(rig_warned(c, "WATCH_LIMIT "));
+	wanted_changes = 2;
+	rig_sh(r, "echo 1 > a/b/c/x; echo 1 > d/e/f/x");
+	rig_until(r, has_been_told, c);
+	assert_non_null(rig_change(c, "a/b/c/x"));
+	assert_non_null(rig_change(c, "d/e/f/x"));
+}
+
+/* A barrier is about all that happened, also where nobody tells of it. */
+static void a_barrier_looks_through_what_is_not_watched(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+
+	rig_sh(r, "mkdir -p a/b/c d/e/f; touch a/b/c/x d/e/f/x");
+	r->w->watch_limit = 2;
+	begin(r, c);
+	rig_sh(r, "echo 1 > a/b/c/x; mkdir -p d/e/f/g/h; touch d/e/f/g/h/y");
+	/* It is not its interval that is over. */
+	r->w->trees->interval_due = INT64_MAX;
+	rig_check(r, c, "what is not watched");
+	/* As it is where others change files from elsewhere. */
+	r->w->trees->remote = true;
+	rig_sh(r, "rm a/b/c/x; echo 2 > d/e/f/x; rm -r d/e/f/g");
+	r->w->trees->interval_due = INT64_MAX;
+	rig_check(r, c, "what others may change");
+}
+
+/* A root that is a file, too. */
+static void a_file_that_cannot_be_watched_is_compared(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+
+	rig_sh(r, "echo 1 > f");
+	r->w->watch_limit = 0;
+	begin_at(r, c, "f", false, false);
+	assert_true(rig_warned(c, "WATCH_LIMIT "));
+	wanted_changes = 1;
+	rig_sh(r, "echo 2 >> f");
+	rig_until(r, has_been_told, c);
+	assert_true((rig_change(c, "")->kinds & WATCH_MODIFIED) != 0);
+	/* When it can be, it is. */
+	r->w->watch_limit = UINT32_MAX;
+	rig_sync(r, c);
+	assert_int_equal(r->w->map.n, 1);
+	assert_int_equal(c->n_warned, 1);
+}
+
+/* ---- room ---- */
+
+static void idle_trees_make_way(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+	const char *const names[] = {"a", NULL};
+	Telex__V1__WatchBegin b;
+
+	rig_sh(r, "mkdir a b c; touch a/1 a/2 a/3 a/4 b/1 b/2 b/3 b/4 c/1 c/2 c/3 c/4");
+	watch_store_limit(r->w->store, 13, 0);
+	begin_at(r, &r->clients[1], "a", true, false);
+	begin_at(r, &r->clients[2], "b", true, false);
+	rig_hang_up(&r->clients[1]);
+	begin_at(r, c, "c", true, false);
+	assert_int_equal(c->n_warned, 0);
+	rig_sh(r, "touch b/5 c/5");
+	rig_check_root(r, c, 0, "c", "in its place");
+	rig_check_root(r, &r->clients[2], 0, "b", "as before");
+	/* Nobody else makes way. */
+	b = rig_begin(r, names);
+	assert_false(rig_call(r, &r->clients[3], &b));
+	assert_string_equal(r->clients[3].status.reason, "TOO_MANY_ENTRIES");
+}
+
+static void what_had_no_room_comes_when_there_is_some(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+	const char *const names[] = {"d", NULL};
+	Telex__V1__WatchBegin b = rig_begin(r, names);
+
+	rig_sh(r, "mkdir -p d/e; touch d/e/1 d/e/2 d/e/3 d/e/4 d/e/5 d/e/6 d/e/7 d/e/8 d/e/9");
+	watch_store_limit(r->w->store, 10, 0);
+	b.state = true;
+	rig_watch(r, c, &b);
+	rig_sync(r, c);
+	assert_true(rig_warned(c, "TOO_MANY_ENTRIES e"));
+	assert_int_equal(c->models[0].n, 9);
+	for (size_t i = 0, gone = 0; gone < 3; i++)
+		if (strncmp(c->changes[i].path, "e/", 2) == 0 && ++gone > 0)
+			rig_sh(r, "rm d/%s", c->changes[i].path);
+	/* That they are gone is told first. */
+	rig_sync(r, c);
+	rig_check_root(r, c, 0, "d", "with room");
+	assert_int_equal(c->models[0].n, 8);
+}
+
+static bool is_all_armed(const struct rig_client *c)
+{
+	return c->armed > 0;
+}
+
+static void a_large_tree_lets_small_ones_be_armed(void **state)
+{
+	struct rig *r = *state;
+	const char *const large[] = {"large", NULL}, *const small[] = {"small", NULL};
+	Telex__V1__WatchBegin b;
+
+	rig_sh(r, "mkdir large small; touch small/f; cd large; seq 30000 | xargs touch");
+	b = rig_begin(r, small);
+	assert_true(rig_call(r, &r->clients[0], &b));
+	b = rig_begin(r, large);
+	assert_true(rig_call(r, &r->clients[1], &b));
+	rig_until(r, is_all_armed, &r->clients[0]);
+	assert_int_equal(r->clients[1].armed, 0);
+	rig_until(r, is_all_armed, &r->clients[1]);
+	/* And each has its own folders alone. */
+	assert_int_equal(r->clients[0].folders, 1);
+	assert_int_equal(r->clients[1].folders, 1);
+}
+
+static void a_queue_that_was_long_is_given_back(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+
+	begin(r, c);
+	/* Some 3 MiB of events, as their names are long. */
+	rig_sh(r, "seq -f '%%0200.0f' 4000 | xargs touch");
+	rig_check(r, c, "many long names");
+	assert_true(watch_source_memory(r->w->source) <= 1 << 20);
+}
+
+/* ---- mounts ---- */
+
+static watch_id known(const struct rig *r, const char *path)
+{
+	watch_id id = watch_store_root(r->w->store, r->w->trees->number);
+	const char *end;
+
+	for (; id != WATCH_NO_ID && *path != '\0'; path = *end == '\0' ? end : end + 1) {
+		end = strchrnul(path, '/');
+		id = watch_store_find(r->w->store, id, path, (size_t)(end - path));
+	}
+	return id;
+}
+
+static bool is_mount(const struct rig *r, const char *path)
+{
+	return (watch_store_see(r->w->store, known(r, path))->flags & NODE_MOUNT) != 0;
+}
+
+/* What is mounted here is for nobody else. Before any root is opened. */
+static bool own_mounts;
+
+static void own_the_mounts(void)
+{
+	own_mounts = geteuid() == 0 && unshare(CLONE_NEWNS) == 0 &&
+	             mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
+/* And not each folder that is on another file system than the root. */
+static void a_mount_is_where_the_device_changes(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+	Telex__V1__WatchBegin b = rig_begin(r, NULL);
+
+	rig_sh(r, "mkdir m n");
+	if (!own_mounts || mount("none", rig_path(r, "m"), "tmpfs", 0, "size=64k") != 0)
+		skip();
+	rig_sh(r, "mkdir -p m/a/b n/c");
+	b.state = true;
+	b.across_mounts = true;
+	rig_watch(r, c, &b);
+	rig_check(r, c, "across");
+	assert_true(is_mount(r, "m"));
+	assert_false(is_mount(r, "m/a") || is_mount(r, "m/a/b") || is_mount(r, "n"));
+	rig_hang_up(c);
+	b.across_mounts = false;
+	rig_watch(r, &r->clients[1], &b);
+	assert_true(rig_warned(&r->clients[1], "OTHER_FILESYSTEM m"));
+	assert_int_equal(r->clients[1].n_warned, 1);
+	assert_null(rig_change(&r->clients[1], "m/a"));
+	/* Who takes over does not go into it, either. */
+	rig_restart(r);
+	rig_watch(r, &r->clients[2], &b);
+	rig_sync(r, &r->clients[2]);
+	assert_null(rig_change(&r->clients[2], "m/a"));
+	assert_int_equal(umount2(rig_path(r, "m"), MNT_DETACH), 0);
+}
+
+#define RAMFS_TYPE 0x858458f6 /* RAMFS_MAGIC */
+
+static bool is_finished(const struct rig_client *c)
+{
+	return c->finished;
+}
+
+static const struct watch_tree *remote_tree(const struct rig *r)
+{
+	const struct watch_tree *t = r->w->trees;
+
+	while (t != NULL && !t->options.allow_remote)
+		t = t->next;
+	assert_non_null(t);
+	return t;
+}
+
+static void mount_for_others(const struct rig *r)
+{
+	if (!own_mounts || mount("none", rig_path(r, "m"), "ramfs", 0, NULL) != 0)
+		skip();
+	watch_remote_add(RAMFS_TYPE);
+	rig_sh(r, "mkdir m/root; touch m/root/f");
+}
+
+static void unmount(const struct rig *r)
+{
+	assert_int_equal(umount2(rig_path(r, "m"), MNT_DETACH), 0);
+}
+
+/* Who waits for a root is refused what others are refused at once. */
+static void a_root_that_others_change_ends_the_watch(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+	const char *const names[] = {"m/root", NULL};
+	Telex__V1__WatchBegin b;
+
+	rig_sh(r, "mkdir m");
+	/* One that comes, and one that takes another one's place. */
+	for (int i = 0; i < 2; i++) {
+		begin_at(r, c, names[0], true, true);
+		mount_for_others(r);
+		rig_until(r, is_finished, c);
+		assert_string_equal(c->status.reason, "REMOTE_FILESYSTEM");
+		assert_int_equal(c->status.code, RPC_FAILED_PRECONDITION);
+		unmount(r);
+		rig_sh(r, "mkdir -p m/root");
+	}
+	/* It is no more than its root that was refused. */
+	begin_at(r, c, names[0], true, true);
+	rig_sh(r, "touch m/root/g");
+	rig_check_root(r, c, 0, names[0], "its own");
+	rig_hang_up(c);
+	/* Who may is looked through at intervals as long as it is there. */
+	mount_for_others(r);
+	b = rig_begin(r, names);
+	b.allow_remote = true;
+	rig_watch(r, c, &b);
+	assert_true(rig_warned(c, "REMOTE_FILESYSTEM "));
+	assert_true(remote_tree(r)->remote);
+	unmount(r);
+	rig_sync(r, c);
+	assert_false(remote_tree(r)->remote);
+	watch_remote_add(0);
+}
+
+/* ---- permissions ---- */
+
+static void what_cannot_be_read_is_named(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+	Telex__V1__WatchBegin b = rig_begin(r, NULL);
+
+	rig_sh(
+	    r, "chmod 755 .; mkdir -p a/closed/b a/open; touch a/closed/b/f; chmod 000 a/closed");
+	if (geteuid() == 0) {
+		rig_sh(r, "chown -R 65534 .");
+		if (seteuid(65534) != 0)
+			skip();
+	}
+	b.state = true;
+	rig_watch(r, c, &b);
+	assert_true(rig_warned(c, "FILE_DENIED a/closed"));
+	rig_sh(r, "touch a/open/f");
+	rig_sync(r, c);
+	assert_non_null(rig_change(c, "a/open/f"));
+	assert_null(rig_change(c, "a/closed/b"));
+	rig_sh(r, "chmod 755 a/closed");
+	rig_check(r, c, "when it can be");
+	assert_non_null(rig_change(c, "a/closed/b/f"));
+	/* What is closed on the way is missed, and met again. */
+	rig_sh(r, "chmod 000 a");
+	rig_sync(r, c);
+	rig_sh(r, "chmod 755 a; touch a/closed/b/g; chmod 000 a");
+	rig_sync(r, c);
+	rig_sh(r, "chmod 755 a");
+	rig_check(r, c, "again");
+	if (geteuid() != 0 && getuid() == 0)
+		assert_int_equal(seteuid(0), 0);
+}
+
+static bool has_two(const struct rig_client *c)
+{
+	return rig_change(c, "d/f") != NULL;
+}
+
+/* Who has no more than its entries' names, cannot look at them; and the root may be the one. */
+static void what_may_be_read_again_is_told(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+
+	rig_sh(r, "chmod 755 .; mkdir -p names/b root/d; touch names/f names/b/g root/d/f");
+	if (geteuid() == 0) {
+		rig_sh(r, "chown -R 65534 .");
+		if (seteuid(65534) != 0)
+			skip();
+	}
+	rig_sh(r, "chmod 444 names; chmod 000 root");
+	for (size_t i = 0; i < 2; i++) {
+		const char *const names[] = {i == 0 ? "root" : "names", NULL};
+		Telex__V1__WatchBegin b = rig_begin(r, names);
+
+		b.state = true;
+		rig_watch(r, &r->clients[i], &b);
+		rig_sync(r, &r->clients[i]);
+	}
+	assert_true(rig_warned(c, "FILE_DENIED "));
+	assert_true(rig_warned(&r->clients[1], "FILE_DENIED "));
+	rig_sh(r, "chmod 755 names root");
+	rig_until(r, has_two, c);
+	rig_check_root(r, c, 0, "root", "the root");
+	rig_check_root(r, &r->clients[1], 0, "names", "names");
+	if (geteuid() != 0 && getuid() == 0)
+		assert_int_equal(seteuid(0), 0);
+}
+
+/* ---- roots ---- */
+
+static bool is_gone(const struct rig_client *c)
+{
+	const struct rig_change *change = rig_change(c, "");
+
+	return change != NULL && (change->kinds & ROOT_GONE) != 0;
+}
+
+static bool is_back(const struct rig_client *c)
+{
+	const struct rig_change *change = rig_change(c, "");
+
+	return change != NULL && (change->kinds & ROOT_BACK) != 0 && change->exists;
+}
+
+static bool is_looked_through(const struct rig_client *c)
+{
+	return c->rescans[BACK] > 0 && c->rescanned[BACK] == c->rescans[BACK];
+}
+
+static void a_root_may_go_and_come_back(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+
+	rig_sh(r, "mkdir -p p/q/root/a; touch p/q/root/a/f");
+	begin_at(r, c, "p/q/root", true, false);
+	rig_sh(r, "rm -r p/q/root");
+	rig_until(r, is_gone, c);
+	rig_check_root(r, c, 0, "p/q/root", "gone");
+	rig_clear(c);
+	rig_sh(r, "mkdir -p p/q/root/b; touch p/q/root/b/g");
+	rig_until(r, is_back, c);
+	rig_check_root(r, c, 0, "p/q/root", "back");
+	rig_until(r, is_looked_through, c);
+	assert_int_equal(c->rescans[BACK], 1);
+	/* With all that it is in, and by a rename. */
+	rig_clear(c);
+	rig_sh(r, "mv p away");
+	rig_until(r, is_gone, c);
+	rig_sh(r, "touch away/q/root/b/h");
+	rig_clear(c);
+	rig_sh(r, "mv away p");
+	rig_until(r, is_back, c);
+	rig_check_root(r, c, 0, "p/q/root", "renamed back");
+	rig_sh(r, "rm -r p/q/root; mkdir -p p/q/root; touch p/q/root/new");
+	rig_check_root(r, c, 0, "p/q/root", "replaced");
+}
+
+/* Nothing is compared by the clock here. */
+static void turn_without_looking(struct rig *r)
+{
+	for (int i = 0; i < 4; i++) {
+		r->w->trees->check_due = INT64_MAX;
+		rig_turn(r);
+	}
+}
+
+static void the_folder_of_a_root_may_be_renamed(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+
+	rig_sh(r, "mkdir -p p/root; touch p/root/f");
+	begin_at(r, c, "p/root", true, false);
+	rig_sh(r, "mv p q; mkdir -p p/root; touch p/root/g");
+	turn_without_looking(r);
+	assert_true(is_back(c));
+	rig_check_root(r, c, 0, "p/root", "another one");
+	/* It is the new one that is watched. */
+	rig_clear(c);
+	rig_sh(r, "mv p/root p/away");
+	turn_without_looking(r);
+	assert_true(is_gone(c));
+	rig_clear(c);
+	rig_sh(r, "mkdir p/root");
+	turn_without_looking(r);
+	assert_true(is_back(c));
+	rig_clear(c);
+	rig_sh(r, "mv p z");
+	turn_without_looking(r);
+	assert_true(is_gone(c));
+}
+
+/* Who comes to a tree that is known is armed when that is what is there, not before. */
+static void who_joins_is_armed_on_what_is_there(void **state)
+{
+	enum { N = 30000 };
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[1];
+	const char *const names[] = {"q/p/root", NULL};
+	Telex__V1__WatchBegin b;
+
+	rig_sh(r, "mkdir -p q/p/root/old");
+	begin_at(r, &r->clients[0], names[0], true, false);
+	rig_hang_up(&r->clients[0]);
+	/* Of this nobody tells, and it takes some turns to be looked through. */
+	rig_sh(r, "mv q away; mkdir -p q/p/root; cd q/p/root; seq %d | xargs touch", N);
+	r->w->trees->check_due = INT64_MAX;
+	b = rig_begin(r, names);
+	rig_watch(r, c, &b);
+	assert_int_equal(c->entries, N + 1);
+	rig_sync(r, c);
+	assert_int_equal(c->rescans[BACK], 0);
+}
+
+static void a_root_may_be_waited_for(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+
+	begin_at(r, c, "x/y", true, true);
+	rig_sh(r, "mkdir -p x/y/z; touch x/y/z/f");
+	rig_until(r, is_back, c);
+	rig_check_root(r, c, 0, "x/y", "came");
+}
+
+static void a_file_may_be_a_root(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+
+	rig_sh(r, "echo 1 > f; touch other");
+	begin_at(r, c, "f", false, false);
+	rig_sh(r, "echo 2 >> f; touch other");
+	rig_check_root(r, c, 0, "f", "written");
+	assert_int_equal(rig_change(c, "")->kinds, WATCH_MODIFIED | WATCH_CLOSED);
+	rig_clear(c);
+	/* As editors do it. */
+	rig_sh(r, "echo 3 > t; mv t f");
+	rig_check_root(r, c, 0, "f", "replaced");
+	assert_true(is_back(c));
+	/* There is nothing to be looked through. */
+	assert_int_equal(c->rescans[BACK], 0);
+	rig_clear(c);
+	rig_sh(r, "echo 4 >> f");
+	rig_check_root(r, c, 0, "f", "written again");
+	assert_true((rig_change(c, "")->kinds & WATCH_MODIFIED) != 0);
+	rig_sh(r, "rm f");
+	rig_until(r, is_gone, c);
+	rig_clear(c);
+	rig_sh(r, "touch f");
+	rig_until(r, is_back, c);
+}
+
+/* ---- scope ---- */
+
+/* A role that allows one level only. */
+static void what_the_policy_leaves_out_below_is_not_told(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+	const char *const patterns[] = {rig_path(r, ""), rig_path(r, "pub*"), NULL};
+
+	rig_sh(r, "mkdir public secret; touch public.txt secret.txt public/in");
+	rig_allow(r, patterns);
+	{
+		Telex__V1__WatchBegin b = rig_begin(r, NULL);
+
+		b.state = true;
+		rig_watch(r, c, &b);
+	}
+	rig_sh(r,
+	    "echo 1 > public.txt; echo 1 > secret.txt; touch public/new secret/new; mv secret.txt "
+	    "public2");
+	rig_sync(r, c);
+	assert_non_null(rig_change(c, "public.txt"));
+	assert_non_null(rig_change(c, "public2"));
+	assert_null(rig_change(c, "secret"));
+	assert_null(rig_change(c, "secret.txt"));
+	assert_null(rig_change(c, "public/in"));
+	assert_null(rig_change(c, "public/new"));
+}
+
+int main(int argc, char **argv)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_make, rig_free)
+	const struct CMUnitTest tests[] = {
+	    TEST(an_overflow_is_told_and_made_good),
+	    TEST(many_overflows_are_held_back),
+	    TEST(a_barrier_waits_for_what_was_lost),
+	    TEST(a_folder_may_take_the_place_of_its_own),
+	    TEST(each_of_many_trees_is_told),
+	    TEST(where_watches_are_few_the_rest_is_looked_through),
+	    TEST(a_barrier_looks_through_what_is_not_watched),
+	    TEST(a_file_that_cannot_be_watched_is_compared),
+	    TEST(idle_trees_make_way),
+	    TEST(what_had_no_room_comes_when_there_is_some),
+	    TEST(a_large_tree_lets_small_ones_be_armed),
+	    TEST(a_queue_that_was_long_is_given_back),
+	    TEST(a_mount_is_where_the_device_changes),
+	    TEST(a_root_that_others_change_ends_the_watch),
+	    TEST(what_cannot_be_read_is_named),
+	    TEST(what_may_be_read_again_is_told),
+	    TEST(a_root_may_go_and_come_back),
+	    TEST(the_folder_of_a_root_may_be_renamed),
+	    TEST(who_joins_is_armed_on_what_is_there),
+	    TEST(a_root_may_be_waited_for),
+	    TEST(a_file_may_be_a_root),
+	    TEST(what_the_policy_leaves_out_below_is_not_told),
+	};
+
+	own_the_mounts();
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return rig_run("watch_trouble", tests, sizeof(tests) / sizeof(tests[0]));
+}
