@@ -355,10 +355,16 @@ class Faults:
         return ["-w", f"127.0.0.1:{self.proxy.port}"] if self.proxy else []
 
     def strike(self):
-        breathe(random.uniform(0.02, 0.25))
+        """Each kind is certain until it has happened once: a short storm may be over before chance has come to all."""
+        if not self.missing():
+            breathe(random.uniform(0.02, 0.25))
         for name, whom in (("worker", lambda: self.agent.workers()[:1]), ("helper", lambda: watchers(self.agent))):
-            if name in self.which and random.random() < 0.7:
+            if name in self.which and (not self.done.get(name) or random.random() < 0.7):
                 self.done[name] = self.done.get(name, 0) + kill_all(whom())
+
+    def missing(self):
+        """Whether a kind of kill has not happened yet."""
+        return any(name in self.which and not self.done.get(name) for name in ("worker", "helper"))
 
     def stop(self):
         """From now on all is well; what was open goes on."""
@@ -382,6 +388,18 @@ def resident(pids):
     return most
 
 
+def overflow(agent, root, seed):
+    """More changes than its queue holds while it reads none: a storm alone overflows it only where it is slower than that."""
+    stopped = watchers(agent)
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        Writer(root, 300, seed).run()
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+
 def storm(agent, which, number):
     """One storm; what was wrong, and the client's figures."""
     root = f"{agent.folder}/storm"
@@ -395,6 +413,7 @@ def storm(agent, which, number):
         until("that it is armed", lambda: model.armed or model.client.poll() is not None)
         if "queue" in which:
             which["queue"]()
+            overflow(agent, root, seed + 1)
         winds = Storm(root, CHANGES, seed)
         if "slow" in which:
             model.client.send_signal(signal.SIGSTOP)
@@ -403,6 +422,8 @@ def storm(agent, which, number):
                 faults.strike()
             else:
                 breathe(0.01)
+        # All of the writers may have ended before there was somebody to kill: what was told is not all sent yet.
+        until("that each kind of fault happens", lambda: not faults.missing() or faults.strike())
         faults.stop()
         if "slow" in which:
             which["slow"] = max(which["slow"], resident([*watchers(agent), *agent.workers()]))
