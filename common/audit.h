@@ -151,6 +151,11 @@ struct audit_open {
 /* Of the last MiB of fd those chains, `max` at most. How many; TX_ESYS, TX_ENOMEM. */
 int audit_tail_open(int fd, struct audit_open *out, size_t max, struct err *e);
 
+/* The last whole record of one writer, looked for in the last 4 MiB of fd. 1: *out is filled;
+ * *torn: a piece of another of its records is behind it. 0: it has none there, or that is no file;
+ * TX_ESYS, TX_ENOMEM. */
+int audit_tail_of(int fd, uint64_t writer, struct audit_open *out, bool *torn, struct err *e);
+
 /* The note beside a log, made where there is none. A descriptor, or TX_ESYS. */
 int audit_head_open(const char *path, struct err *e);
 /* 1: *hash is filled; 0: nothing is noted. */

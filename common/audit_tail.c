@@ -203,28 +203,41 @@ static void take_record(struct opens *o, const struct audit_line *l)
 	}
 }
 
-int audit_tail_open(int fd, struct audit_open *out, size_t max, struct err *e)
+/* The last `window` bytes of fd: *text is the caller's. 0: it has none, or is no file; *whole: that
+ * is all of it. */
+static int load_end(int fd, size_t window, char **text, size_t *len, bool *whole, struct err *e)
 {
-	const size_t window = 16 * AUDIT_RECORD_MAX;
-	struct opens o = {.list = out, .max = max};
-	struct audit_line l;
 	struct stat st;
-	ssize_t n = 0;
-	char *text;
+	ssize_t n;
 
 	if (fstat(fd, &st) != 0)
 		return err_sys(e, errno, "the audit log cannot be looked at");
 	if (!S_ISREG(st.st_mode) || st.st_size == 0)
 		return 0;
-	text = malloc(window);
-	if (text == NULL)
+	*whole = st.st_size <= (off_t)window;
+	*text = malloc(*whole ? (size_t)st.st_size : window);
+	if (*text == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
-	n = read_end(
-	    fd, text, st.st_size < (off_t)window ? (size_t)st.st_size : window, st.st_size);
+	n = read_end(fd, *text, *whole ? (size_t)st.st_size : window, st.st_size);
 	if (n < 0) {
-		free(text);
+		free(*text);
 		return err_sys(e, errno, "the audit log cannot be read");
 	}
+	*len = (size_t)n;
+	return 1;
+}
+
+int audit_tail_open(int fd, struct audit_open *out, size_t max, struct err *e)
+{
+	struct opens o = {.list = out, .max = max};
+	struct audit_line l;
+	char *text;
+	size_t n;
+	bool whole;
+	int rc = load_end(fd, 16 * AUDIT_RECORD_MAX, &text, &n, &whole, e);
+
+	if (rc <= 0)
+		return rc;
 	/* The first line may not be whole, and is none then. */
 	for (const char *at = text, *end; (end = memchr(at, '\n', (size_t)(text + n - at))) != NULL;
 	     at = end + 1)
@@ -232,6 +245,75 @@ int audit_tail_open(int fd, struct audit_open *out, size_t max, struct err *e)
 			take_record(&o, &l);
 	free(text);
 	return (int)o.n;
+}
+
+/* ---- the last one of a writer ---- */
+
+struct last {
+	struct audit_open *of; /* the writer is given */
+	char begin[40];        /* of each of its lines */
+	size_t begin_len;
+	bool found, torn;
+};
+
+/* What begins with a record's head and goes on to the next one, or to the line's end. */
+static void see(struct last *last, const char *text, size_t len, bool ends)
+{
+	struct audit_line l;
+
+	if (ends && audit_scan(&l, text, len)) {
+		if (l.writer != last->of->writer || !audit_scan_whole(&l) ||
+		    !parse_hash(last->of->hash, l.hash))
+			return;
+		last->of->seq = l.seq;
+		last->found = true;
+		last->torn = false;
+	} else if (len >= last->begin_len && memcmp(text, last->begin, last->begin_len) == 0) {
+		last->torn = true;
+	}
+}
+
+static void see_line(struct last *last, const char *text, size_t len, bool ends)
+{
+	const size_t head = sizeof(LINE_HEAD) - 1;
+	const char *next;
+
+	while (len > head && (next = memmem(text + 1, len - 1, LINE_HEAD, head)) != NULL) {
+		see(last, text, (size_t)(next - text), false);
+		len -= (size_t)(next - text);
+		text = next;
+	}
+	see(last, text, len, ends);
+}
+
+int audit_tail_of(int fd, uint64_t writer, struct audit_open *out, bool *torn, struct err *e)
+{
+	static const size_t looks[] = {AUDIT_RECORD_MAX, 64 * AUDIT_RECORD_MAX};
+	struct audit_open of = {.writer = writer};
+	struct last last = {.of = &of};
+	bool whole = false;
+
+	last.begin_len = (size_t)snprintf(
+	    last.begin, sizeof(last.begin), LINE_HEAD "%llu" LINE_SEQ, (unsigned long long)writer);
+	for (size_t i = 0; i < sizeof(looks) / sizeof(looks[0]) && !last.found && !whole; i++) {
+		const char *at, *end;
+		size_t len;
+		char *text;
+		int rc = load_end(fd, looks[i], &text, &len, &whole, e);
+
+		if (rc <= 0)
+			return rc;
+		for (at = text; (end = memchr(at, '\n', (size_t)(text + len - at))) != NULL;
+		     at = end + 1)
+			see_line(&last, at, (size_t)(end - at), true);
+		see_line(&last, at, (size_t)(text + len - at), false);
+		free(text);
+	}
+	if (!last.found)
+		return 0;
+	*out = of;
+	*torn = last.torn;
+	return 1;
 }
 
 /* ---- the note ---- */

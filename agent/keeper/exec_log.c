@@ -115,6 +115,18 @@ int exec_log_open_for_worker(struct exec_log *x, int *fd, struct err *e)
 	return *fd >= 0 ? 0 : open_file(fd, x->paths.audit, O_WRONLY, e);
 }
 
+int exec_log_open_to_read(const struct exec_log *x)
+{
+	char path[40];
+	int fd;
+
+	if (x == NULL)
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", x->audit_fd);
+	fd = open(path, O_RDONLY | OPEN_FLAGS);
+	return fd >= 0 ? fd : open(x->paths.audit, O_RDONLY | OPEN_FLAGS | O_NOFOLLOW);
+}
+
 /* ---- writers ---- */
 
 /* Microseconds since the epoch, made unique: less than 2^53 for two centuries. */

@@ -60,9 +60,13 @@ void exec_log_worker_begins(
     struct exec_log *x, uint64_t writer, uint32_t index, pid_t pid, uint8_t begun[KM_HASH_SIZE]);
 /* How far it says its chain is. */
 void exec_log_anchor(struct exec_log *x, uint64_t writer, const struct km_pong *m);
-/* m: the last of these. */
-void exec_log_worker_ended(
-    struct exec_log *x, uint64_t writer, pid_t pid, const struct km_pong *m, const char *how);
+/* The workers' log to be read: what one that begins now writes to. -1: it cannot be. */
+int exec_log_open_to_read(const struct exec_log *x);
+/* It is reaped: what it wrote last is read from `fd`, the log that it wrote to (-1: none), since
+ * what was cut off behind that would be missed by nobody. m: the last that it said, which is noted
+ * where the file does not have as much. */
+void exec_log_worker_ended(struct exec_log *x, uint64_t writer, pid_t pid, int fd,
+    const struct km_pong *m, const char *how);
 
 /* ---- jobs ---- */
 

@@ -7,6 +7,7 @@
 #include "agent/keeper/job.h"
 #include "agent/keeper/user.h"
 #include "common/job_spec.h"
+#include "common/log.h"
 #include "common/signame.h"
 
 static struct audit *begin(struct exec_log *x, const char *event)
@@ -63,12 +64,39 @@ void exec_log_found(struct exec_log *x, const struct audit_open *chain)
 	end(a);
 }
 
-void exec_log_worker_ended(
-    struct exec_log *x, uint64_t writer, pid_t pid, const struct km_pong *m, const char *how)
+/* What is in the file, unless it was said to be more: then that is missing there. *torn: behind it
+ * there is a piece of a record. */
+static void read_end(uint64_t writer, int fd, struct km_pong *m, bool *torn)
 {
-	struct audit *a = begin(x, "worker-end");
+	struct audit_open last;
+	struct err e = {0};
+	bool piece = false;
+	int rc = fd >= 0 ? audit_tail_of(fd, writer, &last, &piece, &e) : 0;
 
-	put_anchor(a, writer, m);
+	*torn = rc > 0 && piece;
+	if (rc < 0)
+		log_warn("audit: the last record of worker %llu: %s", (unsigned long long)writer,
+		    e.message);
+	if (rc <= 0 || last.seq <= m->audit_seq)
+		return;
+	m->audit_seq = last.seq;
+	memcpy(m->audit_hash, last.hash, sizeof(m->audit_hash));
+}
+
+void exec_log_worker_ended(struct exec_log *x, uint64_t writer, pid_t pid, int fd,
+    const struct km_pong *m, const char *how)
+{
+	struct km_pong end_of = *m;
+	bool torn = false;
+	struct audit *a;
+
+	if (x == NULL)
+		return;
+	read_end(writer, fd, &end_of, &torn);
+	a = begin(x, "worker-end");
+	put_anchor(a, writer, &end_of);
+	if (torn)
+		audit_flag(a, "torn", true);
 	audit_number(a, "pid", pid);
 	audit_text(a, "how", how);
 	end(a);

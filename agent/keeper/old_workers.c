@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "agent/keeper/exec_log.h"
 #include "common/log.h"
@@ -66,10 +67,13 @@ int old_workers_new(
 static void forget(struct old_workers *os, struct old_worker *w)
 {
 	const struct km_pong unknown = {.audit_seq = 0};
+	int fd = w->writer != 0 ? exec_log_open_to_read(os->exec_log) : -1;
 
 	if (w->writer != 0)
-		exec_log_worker_ended(os->exec_log, w->writer, w->pid, &unknown,
+		exec_log_worker_ended(os->exec_log, w->writer, w->pid, fd, &unknown,
 		    "was of before the upgrade, and has ended");
+	if (fd >= 0)
+		close(fd);
 	LIST_REMOVE(w, link);
 	free(w);
 }

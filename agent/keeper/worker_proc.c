@@ -53,6 +53,7 @@ struct worker_proc {
 	int status;    /* then: as of waitpid */
 	int64_t started_at, ready_at, pong_at, beat_at;
 	uint64_t audit_writer;             /* of the process that there is */
+	int audit_fd;                      /* what it writes to, to be read; -1 */
 	uint8_t audit_begun[KM_HASH_SIZE]; /* the record of its begin */
 	struct km_pong chain;              /* the last that it said of its audit records */
 	uint64_t anchored;                 /* how much of it is written down */
@@ -79,6 +80,15 @@ static void drop_link(struct worker_proc *w)
 	w->link = NULL;
 }
 
+/* It is reaped: it writes no more. */
+static void note_end(struct worker_proc *w, pid_t pid, const char *how)
+{
+	exec_log_worker_ended(w->env->exec_log, w->audit_writer, pid, w->audit_fd, &w->chain, how);
+	if (w->audit_fd >= 0)
+		close(w->audit_fd);
+	w->audit_fd = -1;
+}
+
 /* The process is reaped and all that it had said was heard. */
 static void finish(struct worker_proc *w)
 {
@@ -88,7 +98,7 @@ static void finish(struct worker_proc *w)
 	event_del(w->end);
 	drop_link(w);
 	describe_status(w->status, how, sizeof(how));
-	exec_log_worker_ended(w->env->exec_log, w->audit_writer, w->reaped, &w->chain, how);
+	note_end(w, w->reaped, how);
 	snprintf(why, sizeof(why), "the worker %s", how);
 	if (w->failure[0] != '\0')
 		memcpy(why, w->failure, sizeof(why));
@@ -240,6 +250,7 @@ int worker_proc_new(struct worker_proc **out, struct link_env *env, const struct
 	w->env = env;
 	w->kit = kit;
 	w->index = index;
+	w->audit_fd = -1;
 	w->ops = ops;
 	w->arg = arg;
 	w->beat = evtimer_new(env->base, on_beat, w);
@@ -261,8 +272,7 @@ void worker_proc_free(struct worker_proc *w)
 	while (w->pid > 0 && waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	if (w->pid > 0 || w->dead)
-		exec_log_worker_ended(w->env->exec_log, w->audit_writer,
-		    w->pid > 0 ? w->pid : w->reaped, &w->chain, "is no longer waited for");
+		note_end(w, w->pid > 0 ? w->pid : w->reaped, "is no longer waited for");
 	if (w->beat != NULL)
 		event_free(w->beat);
 	if (w->end != NULL)
@@ -303,6 +313,7 @@ int worker_proc_start(struct worker_proc *w, struct err *e)
 	close(pair[1]);
 	if (rc == 0) {
 		w->audit_writer = exec_log_writer(w->env->exec_log);
+		w->audit_fd = exec_log_open_to_read(w->env->exec_log);
 		w->chain = (struct km_pong){.audit_seq = 0};
 		w->anchored = 0;
 		w->anchored_at = 0;

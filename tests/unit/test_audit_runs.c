@@ -675,6 +675,98 @@ static void chains_without_an_end_are_found(void **state)
 	audit_free(g->keeper);
 }
 
+static void append(const char *path, const char *bytes, size_t len)
+{
+	FILE *out = fopen(path, "a");
+
+	assert_int_equal(fwrite(bytes, 1, len, out), len);
+	fclose(out);
+}
+
+static void the_last_record_of_a_writer_is_found(void **state)
+{
+	struct agent *g = *state;
+	struct audit_open last = {0};
+	struct audit *a[2];
+	uint8_t hash[AUDIT_HASH_SIZE];
+	char piece[64];
+	uint64_t id[2];
+	bool torn = true;
+	struct err e;
+	int fd;
+
+	begin_run(g, true);
+	for (int i = 0; i < 2; i++)
+		a[i] = begin_worker(g, &id[i], true);
+	call(a[0]);
+	audit_hash(a[0], hash);
+	call(a[1]);
+	fd = open(g->audit_path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(audit_tail_of(fd, 77, &last, &torn, &e), 0);
+	assert_int_equal(audit_tail_of(fd, id[0], &last, &torn, &e), 1);
+	assert_int_equal(last.writer, id[0]);
+	assert_int_equal(last.seq, 2);
+	assert_memory_equal(last.hash, hash, sizeof(hash));
+	assert_false(torn);
+	/* A piece at the end, and then before another's record. */
+	snprintf(
+	    piece, sizeof(piece), "{\"writer\":%d,\"seq\":3,\"time\":\"2026-01-31T1", (int)id[0]);
+	append(g->audit_path, piece, strlen(piece));
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(audit_tail_of(fd, id[0], &last, &torn, &e), 1);
+		assert_int_equal(last.seq, 2);
+		assert_true(torn);
+		assert_int_equal(audit_tail_of(fd, id[1], &last, &torn, &e), 1);
+		assert_int_equal(last.seq, 2 + (uint64_t)i);
+		assert_false(torn);
+		call(a[1]);
+	}
+	/* What has a record's form and another hash is none. */
+	mark(&g->audit, g->audit_path);
+	memcpy(strstr(strstr(g->audit.at, "\"call\""), "Run"), "Ran", 3);
+	assert_int_equal(truncate(g->audit_path, 0), 0);
+	append(g->audit_path, g->audit.at, g->audit.len);
+	assert_int_equal(audit_tail_of(fd, id[0], &last, &torn, &e), 1);
+	assert_int_equal(last.seq, 1);
+	for (int i = 0; i < 2; i++)
+		audit_leave(a[i]);
+	close(fd);
+	audit_free(g->keeper);
+}
+
+static void a_writer_is_looked_for_in_so_much_and_no_more(void **state)
+{
+	struct agent *g = *state;
+	struct audit_open last;
+	struct audit *a[2];
+	uint64_t id[2];
+	bool torn;
+	char *text = malloc(AUDIT_TEXT_MAX + 1);
+	struct err e;
+	size_t n = 0;
+	int fd;
+
+	memset(text, 'x', AUDIT_TEXT_MAX);
+	text[AUDIT_TEXT_MAX] = '\0';
+	begin_run(g, true);
+	for (int i = 0; i < 2; i++)
+		a[i] = begin_worker(g, &id[i], true);
+	fd = open(g->audit_path, O_RDONLY | O_CLOEXEC);
+	/* Further away than the first look goes. */
+	for (; audit_tail_of(fd, id[0], &last, &torn, &e) == 1; n++) {
+		assert_int_equal(last.seq, 1);
+		audit_begin(a[1], "call");
+		audit_text(a[1], "method", text);
+		assert_int_equal(audit_end(a[1], NULL), 0);
+	}
+	assert_in_range(n * AUDIT_TEXT_MAX, (3 << 20), (4 << 20));
+	for (int i = 0; i < 2; i++)
+		audit_leave(a[i]);
+	close(fd);
+	free(text);
+	audit_free(g->keeper);
+}
+
 static void a_lock_is_seen_and_ends_with_its_file(void **state)
 {
 	struct agent *g = *state;
@@ -719,6 +811,8 @@ int main(void)
 	    TEST(what_older_commands_wrote_is_gone_on_from),
 	    TEST(the_last_whole_record_is_found_behind_pieces),
 	    TEST(chains_without_an_end_are_found),
+	    TEST(the_last_record_of_a_writer_is_found),
+	    TEST(a_writer_is_looked_for_in_so_much_and_no_more),
 	    TEST(a_lock_is_seen_and_ends_with_its_file),
 	};
 
