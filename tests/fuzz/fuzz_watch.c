@@ -30,8 +30,8 @@
 #include <unistd.h>
 
 #include "agent/files/roots.h"
-#include "agent/files/watch_conn.h"
-#include "agent/files/watch_engine.h"
+#include "agent/watch/watch_conn.h"
+#include "agent/watch/watch_engine.h"
 #include "common/digest.h"
 #include "common/files_frame.h"
 #include "common/mem.h"

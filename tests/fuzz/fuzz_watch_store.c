@@ -19,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/files/watch_store_internal.h"
+#include "agent/watch/watch_store_internal.h"
 #include "common/mem.h"
 #include "common/memfile.h"
 #include "tests/fuzz/fuzz.h"

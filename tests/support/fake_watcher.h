@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stands in place of agent/files/watcher.c: a watcher whose calls do what they are asked for by
+ * Stands in place of agent/watch/watcher.c: a watcher whose calls do what they are asked for by
  * their first path and by the numbers of their barriers.
  *
  *     begin: "/refuse" is refused (NOT_FOUND); else `armed` comes, its clock the first path and
@@ -12,7 +12,7 @@
 #ifndef TX_TESTS_FAKE_WATCHER_H
 #define TX_TESTS_FAKE_WATCHER_H
 
-#include "agent/files/watcher.h"
+#include "agent/watch/watcher.h"
 
 #define FAKE_CHUNK ((size_t)60 << 10)
 #define FAKE_FLOOD 1000000

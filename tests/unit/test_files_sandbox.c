@@ -27,7 +27,7 @@
 
 #include "agent/files/roots.h"
 #include "agent/files/sandbox.h"
-#include "agent/files/watch_marker.h"
+#include "agent/watch/watch_marker.h"
 #include "common/confine_internal.h"
 #include "tests/support/folder.h"
 

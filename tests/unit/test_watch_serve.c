@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/files/watch_serve.h"
+#include "agent/watch/watch_serve.h"
 #include "common/digest.h"
 #include "common/files_frame.h"
 #include "tests/support/fake_watcher.h"

@@ -14,9 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/files/watch_handles.h"
-#include "agent/files/watch_map.h"
-#include "agent/files/watch_queue.h"
+#include "agent/watch/watch_handles.h"
+#include "agent/watch/watch_map.h"
+#include "agent/watch/watch_queue.h"
 #include "common/mem.h"
 #include "tests/unit/watch_rig.h"
 

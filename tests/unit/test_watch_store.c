@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "agent/files/watch_batch.h"
+#include "agent/watch/watch_batch.h"
 #include "tests/unit/watch_world.h"
 
 /* ---- tests ---- */

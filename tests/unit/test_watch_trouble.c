@@ -14,7 +14,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
-#include "agent/files/watch_remote.h"
+#include "agent/watch/watch_remote.h"
 #include "tests/unit/watch_rig.h"
 
 #define ROOT_GONE (1u << 7)

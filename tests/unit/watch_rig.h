@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "agent/files/roots.h"
-#include "agent/files/watch_engine.h"
-#include "agent/files/watcher.h"
+#include "agent/watch/watch_engine.h"
+#include "agent/watch/watcher.h"
 #include "tests/support/watch_model.h"
 
 #define RIG_ROOTS   4

@@ -3,7 +3,7 @@
 #ifndef TX_TESTS_WATCH_WORLD_H
 #define TX_TESTS_WATCH_WORLD_H
 
-#include "agent/files/watch_store.h"
+#include "agent/watch/watch_store.h"
 #include "tests/support/watch_model.h"
 
 #define CLIENTS 5
