@@ -187,7 +187,7 @@ struct audit_result {
 	uint64_t open_writers; /* whose chain has no "end": running, or killed */
 	uint64_t older; /* chains of the format that did not tie them to others; of all files */
 	bool earlier;   /* the first record here follows one in an older file */
-	uint64_t lost;  /* as the records say */
+	uint64_t lost;  /* as the records of all files say */
 	uint64_t torn;  /* pieces of records that were being written when the disk was full or the
 	                   writer died */
 	/* Of the last whole record: to be noted elsewhere. */

@@ -58,16 +58,34 @@ static int add_ended(struct audit_anchors *as, uint64_t writer)
 	return 0;
 }
 
+static int add_gap(struct audit_anchors *as, const struct audit_line *l, uint64_t lost)
+{
+	struct audit_gap *gaps = grow(as->gaps, as->n_gaps, &as->room_gaps, sizeof(*gaps));
+	struct audit_gap *g;
+
+	if (gaps == NULL)
+		return TX_ENOMEM;
+	as->gaps = gaps;
+	g = &gaps[as->n_gaps++];
+	g->run = as->n_runs > 0 ? as->n_runs - 1 : 0;
+	g->lost = lost;
+	memcpy(g->before, l->prev, sizeof(g->before));
+	return 0;
+}
+
 int audit_anchors_take(struct audit_anchors *as, const struct audit_line *l)
 {
 	const bool begins = audit_scan_is(l, "worker-begin"), ends = audit_scan_is(l, "worker-end");
 	struct audit_anchor a = {.run = as->n_runs > 0 ? as->n_runs - 1 : 0};
 	struct audit_anchor *list;
 	const char *hash;
+	uint64_t lost = 0;
 	int rc;
 
-	if (take_own(as, l, &rc))
+	if (take_own(as, l, &rc) && rc != 0)
 		return rc;
+	if (audit_scan_number(l, "lost", &lost) && lost > 0 && add_gap(as, l, lost) != 0)
+		return TX_ENOMEM;
 	if ((!audit_scan_is(l, "anchor") && !begins && !ends) ||
 	    !audit_scan_number(l, "worker", &a.writer))
 		return 0;
@@ -145,10 +163,25 @@ const struct audit_anchor *audit_anchors_of(
 	return as->n > 0 ? as->list + from : NULL;
 }
 
+bool audit_anchors_lost(struct audit_anchors *as, const char *before, size_t run, size_t last)
+{
+	for (size_t i = 0; i < as->n_gaps; i++) {
+		struct audit_gap *g = &as->gaps[i];
+
+		if (g->lost == 0 || g->run < run || g->run > last ||
+		    (before != NULL && memcmp(g->before, before, sizeof(g->before)) != 0))
+			continue;
+		g->lost--;
+		return true;
+	}
+	return false;
+}
+
 void audit_anchors_clear(struct audit_anchors *as)
 {
 	free(as->list);
 	free(as->ended);
 	free(as->runs);
+	free(as->gaps);
 	*as = (struct audit_anchors){0};
 }

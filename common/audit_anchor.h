@@ -20,6 +20,13 @@ struct audit_run {
 	bool rotated; /* the end is that of its file: the keeper goes on in another */
 };
 
+/* Where records of a keeper could not be written: what they would have said is not known. */
+struct audit_gap {
+	size_t run;
+	char before[AUDIT_HEX]; /* the hash of the record before it */
+	uint64_t lost;
+};
+
 struct audit_anchors {
 	struct audit_anchor *list;
 	size_t n, room;
@@ -27,6 +34,8 @@ struct audit_anchors {
 	size_t n_ended, room_ended;
 	struct audit_run *runs; /* in their order */
 	size_t n_runs, room_runs;
+	struct audit_gap *gaps; /* in their order */
+	size_t n_gaps, room_gaps;
 };
 
 enum audit_fate {
@@ -48,6 +57,10 @@ bool audit_anchors_ended(const struct audit_anchors *as, uint64_t writer);
 /* What became of the keeper of this run, which is `*last` in the newest of its files. */
 enum audit_fate audit_anchors_fate(
     const struct audit_anchors *as, size_t run, const struct audit_run **last);
+/* Whether a record that is missed may be one of those that could not be written: after the one with
+ * the hash `before` (NULL: anywhere), by the keepers of the runs from `run` to `last`. Each of them
+ * is one record, and is used up. */
+bool audit_anchors_lost(struct audit_anchors *as, const char *before, size_t run, size_t last);
 void audit_anchors_clear(struct audit_anchors *as);
 
 #endif

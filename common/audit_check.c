@@ -27,7 +27,8 @@ static void check_cut(struct verifier *v, const struct audit_anchors *as)
 	}
 }
 
-static void check_strangers(struct verifier *v, const struct audit_anchors *as)
+/* One that the keeper could not write down names the record before the gap as that of its begin. */
+static void check_strangers(struct verifier *v, struct audit_anchors *as)
 {
 	struct chain *c;
 	size_t n;
@@ -36,7 +37,9 @@ static void check_strangers(struct verifier *v, const struct audit_anchors *as)
 	{
 		const struct audit_anchor *a = audit_anchors_of(as, c->writer, &n);
 
-		if (n == 0 || a->seq != 0)
+		if (n > 0 && a->seq == 0)
+			continue;
+		if (!audit_anchors_lost(as, c->begun[0] != '\0' ? c->begun : NULL, 0, SIZE_MAX))
 			tell(v, 0, c->writer, 0, "a writer is not the keeper's",
 			    "writer %llu is none of the workers that the keeper began",
 			    (ull)c->writer);
@@ -62,7 +65,7 @@ static void check_ties(struct verifier *v, const struct audit_anchors *as)
 }
 
 static void check_end(
-    struct verifier *v, const struct chain *c, const struct audit_anchors *as, bool running)
+    struct verifier *v, const struct chain *c, struct audit_anchors *as, bool running)
 {
 	const struct audit_run *last;
 	enum audit_fate fate;
@@ -73,7 +76,8 @@ static void check_end(
 		return;
 	fate = audit_anchors_fate(as, a->run, &last);
 	if (last->older || fate == AUDIT_KILLED || fate == AUDIT_ELSEWHERE ||
-	    (fate == AUDIT_RUNS && running))
+	    (fate == AUDIT_RUNS && running) ||
+	    audit_anchors_lost(as, NULL, a->run, (size_t)(last - as->runs)))
 		return;
 	tell(v, 0, c->writer, c->last, "the end is cut off",
 	    "writer %llu has no end, and its keeper, %llu, %s", (ull)c->writer, (ull)last->writer,
@@ -81,7 +85,7 @@ static void check_end(
 }
 
 /* Who has not ended was killed, as its keeper says, or still runs. */
-static void check_ends(struct verifier *v, const struct audit_anchors *as, bool running)
+static void check_ends(struct verifier *v, struct audit_anchors *as, bool running)
 {
 	struct chain *c;
 
@@ -105,13 +109,10 @@ static void check_last_keeper(struct verifier *v, const struct audit_anchors *as
 }
 
 void audit_check(
-    struct verifier *logs, struct verifier *execs, const struct audit_anchors *as, bool running)
+    struct verifier *logs, struct verifier *execs, struct audit_anchors *as, bool running)
 {
 	check_cut(logs, as);
 	check_last_keeper(execs, as, running);
-	/* What is not in the exec log need not have been left out. */
-	if (execs->result->lost > 0)
-		return;
 	check_strangers(logs, as);
 	check_ties(logs, as);
 	check_ends(logs, as, running);

@@ -415,6 +415,7 @@ int audit_verify(const struct audit_check *c, struct audit_result *result,
 		count_open(&logs);
 	result->expected |= of_execs.expected;
 	result->older += of_execs.older;
+	result->lost += of_execs.lost;
 	result->earlier |= of_execs.earlier;
 	free_chains(&logs);
 	free_chains(&execs);

@@ -50,6 +50,6 @@ struct chain *audit_verify_chain(struct verifier *v, uint64_t writer);
 
 /* The logs against what the exec logs say; running: their writer is. */
 void audit_check(
-    struct verifier *logs, struct verifier *execs, const struct audit_anchors *as, bool running);
+    struct verifier *logs, struct verifier *execs, struct audit_anchors *as, bool running);
 
 #endif

@@ -7,10 +7,12 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -402,6 +404,88 @@ static void a_keeper_goes_on_in_the_next_file(void **state)
 	audit_free(g->keeper);
 	over(g);
 	assert_int_equal(verify(g, g->audit.at, g->exec.at, false, false), 1);
+}
+
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* One whose begin or end the keeper cannot write down. */
+static void run_a_worker_with_loss(struct agent *g, bool begin_lost, bool end_lost)
+{
+	struct audit_options o = {.program = "worker", .link = AUDIT_LINK_BEGUN};
+	struct audit *a;
+
+	o.writer = ++g->last;
+	if (begin_lost)
+		limit_files(1);
+	audit_begin(g->keeper, "worker-begin");
+	audit_number(g->keeper, "worker", (int64_t)o.writer);
+	assert_int_equal(audit_end(g->keeper, NULL), begin_lost ? TX_ESYS : 0);
+	audit_hash(g->keeper, o.linked);
+	limit_files(RLIM_INFINITY);
+	a = writer(g->audit_path, &o);
+	call(a);
+	if (end_lost)
+		limit_files(1);
+	audit_begin(g->keeper, "worker-end");
+	audit_number(g->keeper, "worker", (int64_t)o.writer);
+	assert_int_equal(audit_end(g->keeper, NULL), end_lost ? TX_ESYS : 0);
+	limit_files(RLIM_INFINITY);
+	audit_leave(a);
+}
+
+static void what_a_keeper_lost_is_no_finding(void **state)
+{
+	struct agent *g = *state;
+
+	signal(SIGXFSZ, SIG_IGN);
+	begin_run(g, true);
+	run_a_worker_with_loss(g, true, false);
+	run_a_worker_with_loss(g, false, true);
+	run_a_worker_with_loss(g, true, false);
+	audit_free(g->keeper);
+	over(g);
+	assert_whole(g, false);
+	assert_int_equal(g->result.lost, 3);
+}
+
+static void what_a_keeper_lost_excuses_nothing_else(void **state)
+{
+	struct agent *g = *state;
+	struct audit_options o = {.writer = 900, .program = "worker", .link = AUDIT_LINK_BEGUN};
+	struct audit *a;
+	uint64_t id;
+
+	signal(SIGXFSZ, SIG_IGN);
+	begin_run(g, true);
+	run_a_worker_with_loss(g, false, true);
+	/* Another without an end: one record was lost, not two. */
+	a = begin_worker(g, &id, true);
+	call(a);
+	audit_leave(a);
+	audit_free(g->keeper);
+	over(g);
+	assert_int_equal(verify(g, g->audit.at, g->exec.at, false, true), 1);
+	assert_non_null(strstr(g->whats, "does not say that it was killed"));
+	/* A stranger that does not name the record before the gap, in a run without one and in one
+	 * with. */
+	for (int i = 0; i < 2; i++) {
+		begin_run(g, true);
+		run_a_worker_with_loss(g, i == 1, false);
+		audit_free(writer(g->audit_path, &o));
+		o.writer++;
+		audit_free(g->keeper);
+	}
+	over(g);
+	assert_int_equal(verify(g, g->audit.at, g->exec.at, false, true), 3);
+	assert_non_null(strstr(g->whats, "writer 900 is none of the workers"));
+	assert_non_null(strstr(g->whats, "writer 901 is none of the workers"));
 }
 
 static void a_worker_of_another_run_is_found(void **state)
@@ -802,6 +886,8 @@ int main(void)
 	    TEST(a_keeper_without_an_end_runs_or_was_killed),
 	    TEST(a_worker_without_an_end_was_killed_as_its_keeper_says),
 	    TEST(a_keeper_goes_on_in_the_next_file),
+	    TEST(what_a_keeper_lost_is_no_finding),
+	    TEST(what_a_keeper_lost_excuses_nothing_else),
 	    TEST(a_worker_of_another_run_is_found),
 	    TEST(the_older_format_is_no_finding),
 	    TEST(what_a_command_wrote_is_missed),
