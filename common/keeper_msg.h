@@ -577,7 +577,8 @@ struct km_info {
 };
 
 /* Answer: KM_DONE; or KM_REFUSED, also when a higher number of that issuer's is kept. The keeper
- * keeps them and gives them to every worker (KM_FILE); it knows nothing of what they say. */
+ * keeps them and gives them to every worker (KM_FILE); whose a list is and which number it has is
+ * what telex-renew finds there. */
 struct km_revocations {
 	struct km_hdr hdr;
 	int64_t number;

@@ -22,14 +22,15 @@ struct revocation_record;
 #define RENEW_FRAME_DATES_MAX UINT32_C(64) /* and of a certificate's dates; with a NUL */
 
 /* Its descriptors; 0 is /dev/null, 1 the pipe, 2 the log. */
-#define RENEW_FD_CERTIFICATE 3 /* or the file of revocation lists that there is; may be empty */
-#define RENEW_FD_KEY         4
-#define RENEW_FD_CA          5
+#define RENEW_FD_CERTIFICATE                                                                       \
+	3 /* or the file of revocation lists that there is (may be empty), or one list */
+#define RENEW_FD_KEY 4
+#define RENEW_FD_CA  5
 
 struct renew_frame {
 	uint64_t magic;
-	uint32_t first;  /* the certificate and its chain; or the revocation list, 0: none newer; or
-	                    a certificate's dates */
+	uint32_t first;  /* the certificate and its chain; or the revocation list, 0: none newer, or
+	                    that which was given; or a certificate's dates */
 	uint32_t second; /* the key; or of a list "ISSUER NUMBER", as revocation_file.h has them */
 };
 

@@ -18,6 +18,7 @@
 #include "agent/keeper/job.h"
 #include "agent/keeper/keeper_internal.h"
 #include "agent/keeper/link.h"
+#include "agent/keeper/list_check.h"
 #include "agent/keeper/listener.h"
 #include "agent/keeper/notify.h"
 #include "agent/keeper/old_workers.h"
@@ -132,7 +133,8 @@ static int reaped_other(pid_t pid, int status, void *arg)
 
 	return workers_reaped(k->workers, pid, status) || upgrade_reaped(k->upgrade, pid, status) ||
 	       old_workers_reaped(k->old_workers, pid) || renewal_reaped(k->renewal, pid, status) ||
-	       ca_proc_reaped(k->ca, pid, status) || helpers_reaped(k->env.helpers, pid, status) ||
+	       list_check_reaped(k->env.lists, pid, status) || ca_proc_reaped(k->ca, pid, status) ||
+	       helpers_reaped(k->env.helpers, pid, status) ||
 	       watchers_reaped(k->env.watchers, pid, status);
 }
 
@@ -211,6 +213,7 @@ static void on_signal(int signo, void *arg)
 	}
 	upgrade_cancel(k->upgrade);
 	renewal_stop(k->renewal);
+	list_check_stop(k->env.lists);
 	notify_send("STOPPING=1");
 	ca_proc_end(k->ca);
 	watchers_end(k->env.watchers);
@@ -300,6 +303,9 @@ static int make_parts(struct keeper *k, const struct keeper_setup *setup, struct
 	if (rc == 0)
 		rc = renewal_new(&k->renewal, k->env.base, setup->renew, &keeper_renewal_ops, k, e);
 	if (rc == 0)
+		rc = list_check_new(
+		    &k->env.lists, k->env.base, setup->renew, link_on_list_checked, e);
+	if (rc == 0)
 		rc = reap_new(&k->reap, k->env.base, k->env.jobs, &reap_ops, k, e);
 	if (rc == 0)
 		rc = shutdown_new(&k->shutdown, &k->env, k->workers, k->reap, c->shutdown_grace_ns,
@@ -358,6 +364,7 @@ int keeper_run(struct keeper *k, struct err *e)
 	if (rc != 0)
 		return rc;
 	ca_proc_set(k->ca, k->config);
+	list_check_set(k->env.lists, k->config);
 	files_program_set(k->files, k->config);
 	/* Who died while another image was executed. */
 	if (k->upgraded)
@@ -382,6 +389,7 @@ void keeper_free(struct keeper *k)
 	upgrade_free(k->upgrade);
 	renewal_free(k->renewal);
 	workers_free(k->workers);
+	list_check_free(k->env.lists);
 	ca_proc_free(k->ca);
 	helpers_free(k->env.helpers);
 	watchers_free(k->env.watchers);

@@ -9,6 +9,7 @@
 #include "agent/keeper/job.h"
 #include "agent/keeper/job_save.h"
 #include "agent/keeper/keeper_internal.h"
+#include "agent/keeper/list_check.h"
 #include "agent/keeper/notify.h"
 #include "agent/keeper/reload.h"
 #include "agent/keeper/renewal.h"
@@ -43,6 +44,7 @@ static void apply(struct keeper *k)
 	starter_set_sizes(k->env.starter, c->output_buffer, c->max_output_buffer, c->max_spool);
 	shutdown_set_grace(k->shutdown, c->shutdown_grace_ns);
 	ca_proc_set(k->ca, k->config);
+	list_check_set(k->env.lists, k->config);
 	files_program_set(k->files, k->config);
 	watchers_renewed(k->env.watchers);
 }
@@ -197,6 +199,7 @@ static void leaving(void *arg)
 	struct keeper *k = arg;
 
 	renewal_stop(k->renewal);
+	list_check_stop(k->env.lists);
 	workers_move(k->workers);
 }
 

@@ -10,6 +10,7 @@
 
 #include "agent/keeper/attach.h"
 #include "agent/keeper/link_internal.h"
+#include "agent/keeper/list_check.h"
 #include "common/keeper_msg.h"
 #include "common/log.h"
 
@@ -190,6 +191,7 @@ void link_free(struct link *l)
 {
 	if (l == NULL)
 		return;
+	list_check_forget(l->env->lists, l);
 	attach_table_free(l->table);
 	if (l->fail != NULL)
 		event_free(l->fail);

@@ -22,6 +22,7 @@ struct jobs;
 struct km_chan;
 struct km_pong;
 struct link;
+struct list_check;
 struct revocation_record;
 struct starter;
 struct watchers;
@@ -39,7 +40,8 @@ struct link_env {
 	const struct ceiling *ceiling; /* of the configuration that is in force */
 	bool stopping;                 /* no new starts */
 	struct exec_log *exec_log;     /* NULL: none (exec_log.h) */
-	/* Keeps a revocation list, and gives it to every worker. NULL: not here. */
+	struct list_check *lists;      /* NULL: no revocation list is taken here */
+	/* Keeps a list that was checked, and gives it to every worker. */
 	int (*revocations)(const struct revocation_record *list, void *arg, struct err *e);
 	void *revocations_arg;
 };
@@ -61,5 +63,8 @@ void link_free(struct link *l);
 struct km_chan *link_chan(struct link *l);
 /* The ceiling that its worker is given: who goes beyond it is hostile. It outlives the link. */
 void link_set_ceiling(struct link *l, const struct ceiling *given);
+
+/* A list_checked, whose owner is the link. */
+void link_on_list_checked(const struct revocation_record *list, void *owner, uint64_t seq);
 
 #endif

@@ -43,7 +43,7 @@ link_handler link_on_start, link_on_attach, link_on_detach, link_on_release, lin
 /* ask.c: each has one answer */
 link_handler ask_signal, ask_remove, ask_resize, ask_list, ask_group, ask_info;
 
-/* link_revocations.c */
+/* link_revocations.c: it is answered when the list is checked */
 link_handler link_on_revocations;
 /* link_files.c */
 link_handler link_on_files;

@@ -17,7 +17,7 @@ struct event_base;
 struct renew_child;
 
 struct renew_order {
-	const char *mode; /* "certificate", "revocations" or "dates" */
+	const char *mode; /* "certificate", "revocations", "list" or "dates" */
 	int fds[3];       /* RENEW_FD_CERTIFICATE and so on; -1: /dev/null. Stay the caller's. */
 	uint32_t first, second; /* at most so many bytes */
 };

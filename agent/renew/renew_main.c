@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * telex-renew: asks an authority for the agent's next certificate, or for its revocation list; or
- * reads the dates of the certificate that there is.
+ * reads the dates of the certificate that there is, or a revocation list that was brought.
  * telexd starts it as the workers' user, gives it what it needs as descriptors, and takes what it
  * writes to its standard output (renew_frame.h); it opens no file of the agent's itself.
  */
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "agent/renew/sandbox.h"
+#include "certs/crl.h"
 #include "common/fd_io.h"
 #include "common/log.h"
 #include "common/renew_frame.h"
@@ -140,6 +141,34 @@ static int report_dates(void)
 	return EXIT_FAILURE;
 }
 
+/* Whose the list is, and which number it has: what a worker says of it nobody needs to believe. */
+static int check_list(void)
+{
+	struct text pem = read_list(RENEW_FD_CERTIFICATE, REVOCATION_LIST_MAX), ca = {0};
+	struct revocation_record list = {.number = -1};
+	char about[RENEW_FRAME_ABOUT_MAX];
+	struct crl *crl = NULL;
+	int status = EXIT_FAILURE;
+	struct err e;
+	int rc = tls_read_fd(RENEW_FD_CA, "ca", &ca.at, &ca.len, &e);
+
+	if (rc == 0 && pem.len == 0)
+		rc = err_set(&e, TX_ECERT, "it is empty, or too long");
+	if (rc == 0)
+		rc = crl_read(&crl, pem.at, pem.len, ca.at, ca.len, &e);
+	if (rc == 0) {
+		memcpy(list.issuer, crl_issuer(crl), sizeof(list.issuer));
+		list.number = crl_number(crl);
+		status = put("", 0, about, renew_about_write(about, &list));
+	} else {
+		log_warn("a revocation list that a worker has brought is not kept: %s", e.message);
+	}
+	crl_free(crl);
+	free(pem.at);
+	tls_text_free(ca.at, ca.len);
+	return status;
+}
+
 static int lock_in(const char *address, struct err *e)
 {
 	struct confine_report r = {0};
@@ -165,9 +194,9 @@ int main(int argc, char **argv)
 	(void)prctl(PR_SET_NAME, "telex-renew");
 	signals_ignore(SIGPIPE);
 	log_open("renew", LOG_LEVEL_INFO, getenv("TELEX_LOG_JSON") != NULL, STDERR_FILENO);
-	if (strcmp(argv[1], "dates") == 0) {
+	if (strcmp(argv[1], "dates") == 0 || strcmp(argv[1], "list") == 0) {
 		if (lock_in(NULL, &e) == 0)
-			return report_dates();
+			return strcmp(argv[1], "list") == 0 ? check_list() : report_dates();
 		log_error("%s", e.message);
 		return EXIT_FAILURE;
 	}

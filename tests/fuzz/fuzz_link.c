@@ -129,13 +129,6 @@ static void on_closed(const struct err *why, void *arg)
 	s->closed = true;
 }
 
-static int take_revocations(const struct revocation_record *list, void *arg, struct err *e)
-{
-	(void)arg;
-	fuzz_require(revocation_issuer_valid(list->issuer) && list->number >= 0 && list->len > 0);
-	return list->number % 2 == 0 ? 0 : err_set(e, TX_ESTATE, "a higher number is kept");
-}
-
 /* ---- the scene ---- */
 
 static void connect_worker(struct scene *s)
@@ -187,7 +180,6 @@ static void set_up(struct scene *s)
 	s->env.looks = budget_new(s->env.base, 1000000000);
 	s->env.can = KM_CAN_TREE_BEST_EFFORT;
 	s->env.ceiling = &s->ceiling;
-	s->env.revocations = take_revocations;
 	fuzz_require(s->env.base != NULL && s->env.looks != NULL);
 	fuzz_require(jobs_new(&s->env.jobs, s->env.base, 5, &e) == 0);
 	fuzz_require(cgroups_new(&s->cgroups, s->env.base, "off", &e) == 0);

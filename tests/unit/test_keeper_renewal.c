@@ -25,11 +25,13 @@
 
 #include "agent/keeper/certificate_dates.h"
 #include "agent/keeper/config.h"
+#include "agent/keeper/list_check.h"
 #include "agent/keeper/renewal.h"
 #include "common/duration.h"
 #include "common/file_put.h"
 #include "common/memfile.h"
 #include "common/renew_frame.h"
+#include "common/revocation_file.h"
 #include "tests/support/keeper_rig.h"
 
 /* ---- helpers ---- */
@@ -164,7 +166,7 @@ static void no_answers(void)
 {
 	static const char *const names[] = {"certificate-answer", "revocations-answer",
 	    "dates-old-answer", "dates-new-answer", "dates-stands-answer", "certificate-hangs",
-	    "revocations-hangs"};
+	    "revocations-hangs", "list-answer", "list-hangs"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		(void)unlink(path_in(folder_of_answers(), names[i]));
@@ -443,16 +445,32 @@ static void the_end_does_not_wait_for_a_renewal(void **state)
 static const char issuer[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 #define ABOUT "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef "
 
-static void send_list(struct peer *p, const char *text, int64_t number, uint64_t seq)
+/* Whatever telex-renew will say of it. */
+static void bring_list(struct peer *p, const char *text, int64_t number, uint64_t seq)
 {
 	struct km_revocations m = {.number = number};
 	int fd;
 
 	memcpy(m.issuer, issuer, sizeof(m.issuer));
-
 	assert_int_equal(memfile_freeze("list", text, strlen(text), &fd, NULL), 0);
 	peer_send(p, KM_REVOCATIONS, seq, &m, fd);
 	close(fd);
+}
+
+static void find_list(int64_t number)
+{
+	struct revocation_record list = {.number = number};
+	char about[RENEW_FRAME_ABOUT_MAX];
+
+	memcpy(list.issuer, issuer, sizeof(list.issuer));
+	(void)renew_about_write(about, &list);
+	answer(folder_of_answers(), "list", "", about);
+}
+
+static void send_list(struct peer *p, const char *text, int64_t number, uint64_t seq)
+{
+	find_list(number);
+	bring_list(p, text, number, seq);
 }
 
 /* After one line, the keeper's. */
@@ -520,6 +538,71 @@ static void a_list_is_kept_and_given_to_all(void **state)
 	peer_close(&p[1]);
 	close(fresh.list);
 	peer_close(&fresh);
+	rig_stop(&r);
+}
+
+/* What a worker that was broken into says: neither a list of nobody's nor a wrong number is kept.
+ */
+static void what_a_worker_says_of_a_list_is_not_believed(void **state)
+{
+	struct peer p;
+	union km_any m;
+	struct rig r;
+
+	(void)state;
+	no_answers();
+	rig_start(&r, "workers = 1");
+	rig_accept(&r, &p);
+	until_logged(&r, "ready");
+	bring_list(&p, "somebody's", 3, 1);
+	peer_expect(&p, KM_REFUSED, &m);
+	assert_int_equal(m.hdr.seq, 1);
+	assert_non_null(strstr(m.refused.text, "not one of an authority in ca"));
+	assert_int_not_equal(access(path_in(r.dir, "state/revocations.pem"), F_OK), 0);
+	find_list(5);
+	bring_list(&p, "the fifth", INT64_MAX, 2);
+	expect_list(&p, "the fifth");
+	peer_expect(&p, KM_DONE, &m);
+	send_list(&p, "the sixth", 6, 3);
+	expect_list(&p, "the sixth");
+	peer_expect(&p, KM_DONE, &m);
+	assert_true(holds(r.dir, "state/revocations.pem", "the sixth"));
+	peer_close(&p);
+	rig_stop(&r);
+}
+
+static void lists_are_checked_one_by_one_and_not_too_many(void **state)
+{
+	struct peer p[2];
+	union km_any m;
+	struct rig r;
+	char path[160];
+
+	(void)state;
+	no_answers();
+	rig_start(&r, "workers = 2");
+	rig_accept(&r, &p[0]);
+	rig_accept(&r, &p[1]);
+	until_logged(&r, "ready");
+	find_list(1);
+	snprintf(path, sizeof(path), "%s/list-hangs", folder_of_answers());
+	assert_int_equal(close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644)), 0);
+	for (uint64_t seq = 0; seq < LIST_CHECK_EACH_MAX; seq++)
+		bring_list(&p[0], "one", 1, seq + 1);
+	bring_list(&p[0], "one more", 1, 99);
+	peer_expect(&p[0], KM_REFUSED, &m);
+	assert_int_equal(m.hdr.seq, 99);
+	assert_non_null(strstr(m.refused.text, "too many"));
+	/* Another's wait their turn, and are not kept from it by one that is gone. */
+	bring_list(&p[1], "another's", 1, 7);
+	peer_close(&p[0]);
+	rig_accept(&r, &p[0]);
+	assert_int_equal(unlink(path), 0);
+	expect_list(&p[1], "another's");
+	peer_expect(&p[1], KM_DONE, &m);
+	assert_int_equal(m.hdr.seq, 7);
+	peer_close(&p[0]);
+	peer_close(&p[1]);
 	rig_stop(&r);
 }
 
@@ -717,6 +800,8 @@ int main(void)
 	    cmocka_unit_test(one_that_nobody_renews_is_told_of),
 	    cmocka_unit_test(an_expired_one_is_told_with_the_way_back),
 	    cmocka_unit_test(the_end_does_not_wait_for_a_renewal),
+	    cmocka_unit_test(what_a_worker_says_of_a_list_is_not_believed),
+	    cmocka_unit_test(lists_are_checked_one_by_one_and_not_too_many),
 	    cmocka_unit_test(a_list_is_kept_and_given_to_all),
 	    cmocka_unit_test(a_list_that_can_change_ends_the_link),
 	    cmocka_unit_test(a_newer_list_is_fetched),
