@@ -112,6 +112,17 @@ def children(name):
     return found
 
 
+def descriptors(pid):
+    """Number -> what it is; those that are closed meanwhile are left out."""
+    found = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[fd] = os.readlink(f"/proc/{pid}/fd/{fd}")
+        except FileNotFoundError:
+            pass
+    return found
+
+
 def watchers(uid=None):
     return {pid: s for pid, s in children("telex-files").items() if uid is None or s["Uid"][0] == str(uid)}
 
@@ -310,14 +321,13 @@ def whose_it_is():
         ok("with no capability but root's to look", int(s["CapEff"][0], 16) & ~kept == 0 and
            int(s["CapPrm"][0], 16) & ~kept == 0, s)
         if uid == 0:
-            fds = {fd: os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
-            held = os.listdir(f"/proc/{os.environ['TELEX_AGENT']}/fd")
+            fds = descriptors(pid)
             ok("it has sockets, its store, inotify and fanotify, and nothing else of the agent's",
                all(t.startswith(("socket:", "/memfd:telex-watch", "anon_inode:inotify", "anon_inode:[fanotify]",
                                  "/dev/null", "pipe:"))
                    or t == "/" or t.endswith(".log") or t.startswith(folder) for t in fds.values()), fds)
-            ok("the agent holds the store, too", any("telex-watch" in os.readlink(f"/proc/{os.environ['TELEX_AGENT']}/fd/{fd}")
-                                                     for fd in held))
+            ok("the agent holds the store, too", any("telex-watch" in t
+                                                     for t in descriptors(os.environ["TELEX_AGENT"]).values()))
         os.mkdir(os.path.join(root, "a"))
         ok("what happens is told", one.differs(root) == "", one.differs(root))
         one.stop()
@@ -329,8 +339,8 @@ def whose_it_is():
         again.stop()
 
 
-def survives(what, strike, root, times=3, fresh=False, same=True):
-    """A watch goes on over the strikes, and its tree is what is there."""
+def survives(what, strike, root, times=3, fresh=False, same=True, recovered=lambda watch: True):
+    """A watch goes on over the strikes, and its tree is what is there. recovered: what is waited for after each."""
     with connect() as channel:
         watch = Watch(channel, root)
         if not watch.wait(lambda: watch.armed == 1):
@@ -341,7 +351,8 @@ def survives(what, strike, root, times=3, fresh=False, same=True):
         went_on = True
         for _ in range(times):
             armed = watch.armed
-            went_on = changes.some() and strike() and watch.wait(lambda n=armed: watch.armed > n) and went_on
+            went_on = changes.some() and strike() and watch.wait(
+                lambda n=armed: watch.armed > n and recovered(watch)) and went_on
         went_on = changes.some() and went_on
         changes.stop()
         ok(f"{what}: the watch comes back", went_on, (watch.error, watch.breaks))
@@ -367,11 +378,13 @@ def watcher_killed():
         kill_all(watchers())
         return True
     # The third one, one soon after the other, has perhaps died of what it knew.
-    watch = survives("what watches is killed", strike, make("watchers"), fresh=True, same=False)
+    looked = (pb.WatchRescan.REASON_RESTARTED, True)
+    watch = survives("what watches is killed", strike, make("watchers"), fresh=True, same=False,
+                     recovered=lambda watch: looked in watch.rescans)
     ok("what watches is killed: the first time the next goes on where it was", watch and watch.fresh[1] is False,
        watch and watch.fresh)
     ok("what watches is killed: and says that it looks through everything",
-       watch and (pb.WatchRescan.REASON_RESTARTED, True) in watch.rescans, watch and watch.rescans)
+       watch and looked in watch.rescans, watch and watch.rescans)
     ok("what watches is killed: the client is told why", watch and "HELPER_DIED" in watch.breaks, watch and watch.breaks)
 
 
@@ -496,11 +509,14 @@ def limits():
             w.stop()
 
 
+def log(name):
+    """The records; one that is being written has no newline yet."""
+    with open(os.path.join(os.environ["TELEX_STATE"], name), encoding="utf-8") as f:
+        return [json.loads(line) for line in f if line.endswith("\n")]
+
+
 def records():
-    with open(os.path.join(os.environ["TELEX_STATE"], "audit.log"), encoding="utf-8") as f:
-        audit = [json.loads(line) for line in f]
-    with open(os.path.join(os.environ["TELEX_STATE"], "exec.log"), encoding="utf-8") as f:
-        execs = [json.loads(line) for line in f]
+    audit, execs = log("audit.log"), log("exec.log")
     mine = [r for r in audit if r["event"] == "file" and r.get("method") == "Watch"]
     ok("each watch is written down with its roots", mine and mine[0]["paths"] == [os.path.join(folder, "whose")], mine[:1])
     denied = [r for r in audit if r["event"] == "denied" and "/etc" in json.dumps(r)]
