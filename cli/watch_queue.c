@@ -115,8 +115,8 @@ static void on_rescan(void *self, const struct telex_rescan *rescan)
 {
 	struct watch_queue *q = self;
 
-	/* A root that is back is one of the names. */
-	if (rescan->reason != TELEX_RESCAN_ROOT_BACK)
+	/* A root that is back is one of the names, and so is what is mounted. */
+	if (rescan->reason != TELEX_RESCAN_ROOT_BACK && rescan->reason != TELEX_RESCAN_MOUNTS)
 		q->overflow = true;
 }
 

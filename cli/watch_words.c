@@ -24,7 +24,7 @@ static const char *const names[] = {[1] = "created",
     [8] = "root-back"};
 #define KINDS_MAX 8
 
-static const char *const reasons[] = {"unknown", "overflow", "restarted", "root-back"};
+static const char *const reasons[] = {"unknown", "overflow", "restarted", "root-back", "mounts"};
 
 /* ---- kinds ---- */
 
@@ -246,7 +246,7 @@ void watch_words_rescan(const struct telex_rescan *rescan)
 {
 	static const char *const why[] = {"something may have been missed",
 	    "the kernel's queue of events was full", "what watches was started anew",
-	    "what was gone is there again"};
+	    "what was gone is there again", "what is mounted below has changed"};
 	char time[48];
 
 	if (rescan->done)

@@ -1039,7 +1039,8 @@ enum telex_rescan_reason {
 	TELEX_RESCAN_UNKNOWN = 0,
 	TELEX_RESCAN_OVERFLOW = 1,  /* the kernel's queue was full */
 	TELEX_RESCAN_RESTARTED = 2, /* what watches was started anew */
-	TELEX_RESCAN_ROOT_BACK = 3  /* a root that was gone is there again */
+	TELEX_RESCAN_ROOT_BACK = 3, /* a root that was gone is there again */
+	TELEX_RESCAN_MOUNTS = 4     /* something was mounted below a root, or unmounted */
 };
 
 struct telex_rescan {

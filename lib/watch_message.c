@@ -135,7 +135,7 @@ void watch_armed(struct telex_watch_armed *out, const Telex__V1__WatchArmed *in)
 void watch_rescan(struct telex_rescan *out, const Telex__V1__WatchRescan *in)
 {
 	*out = (struct telex_rescan){.done = in->done};
-	if ((unsigned)in->reason <= TELEX_RESCAN_ROOT_BACK)
+	if ((unsigned)in->reason <= TELEX_RESCAN_MOUNTS)
 		out->reason = (enum telex_rescan_reason)in->reason;
 	if (in->waited != NULL && in->waited->seconds >= 0 && in->waited->seconds < INT32_MAX &&
 	    in->waited->nanos >= 0)

@@ -6,149 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/watch/watch_batch.h"
-#include "agent/watch/watch_begin.h"
-#include "agent/watch/watch_engine.h"
+#include "agent/watch/watch_client_internal.h"
 #include "agent/watch/watch_remote.h"
-#include "agent/watch/watcher.h"
 #include "common/mem.h"
 
 #define SYNCS_MAX ((size_t)1024)
 #define AGAIN_MAX 8 /* batches for one barrier */
 
-struct watch_client {
-	struct watch_client *next;
-	struct watcher *w;
-	struct watch_client_ops ops;
-	void *arg;
-	struct watch_asked asked;
-	struct watch_tree *trees[WATCH_ROOTS_MAX];
-	unsigned numbers[WATCH_ROOTS_MAX];
-	struct watch_listener listener;
-	Telex__V1__TreeFilter *filters;
-	Telex__V1__TreeFilter **filter_list;
-
-	bool armed, blocked, half_closed;
-	bool fresh; /* the whole state comes next */
-	uint64_t cursor;
-	struct watch_batch batch;
-	size_t again;
-
-	uint64_t *syncs;
-	size_t n_syncs, n_answered; /* those that the batch that is going answers */
-
-	uint64_t warned[WATCH_ROOTS_MAX];
-	uint64_t rescan_begun, rescan_done; /* told */
-	uint64_t back_begun[WATCH_ROOTS_MAX], back_done[WATCH_ROOTS_MAX];
-	enum { RESTART_NONE, RESTART_BEGUN, RESTART_SENT } restart;
-
-	int64_t first_held, quiet_since; /* 0: nothing is held */
-	uint64_t seen;                   /* the newest tick that was looked at */
-	int64_t last_sent;
-};
-
-/* ---- sending ---- */
-
-static void send(struct watch_client *c, Telex__V1__WatchResponse *m)
-{
-	c->last_sent = c->w->now;
-	if (!c->ops.send(m, c->arg))
-		c->blocked = true;
-}
-
-static void write_clock(const struct watch_client *c, char out[WATCH_CLOCK_SIZE])
-{
-	const struct watch_clock clock = {
-	    watch_store_instance(c->w->store), c->cursor, c->asked.asked};
-
-	watch_clock_write(out, &clock);
-}
-
-/* fanotify, where that has all of its roots. */
-static const char *backend(const struct watch_client *c)
-{
-	for (size_t i = 0; i < c->asked.n_paths; i++)
-		if (c->trees[i]->cover.number == 0)
-			return "inotify";
-	return "fanotify";
-}
-
-static void send_armed(struct watch_client *c)
-{
-	Telex__V1__WatchResponse m = TELEX__V1__WATCH_RESPONSE__INIT;
-	Telex__V1__WatchArmed armed = TELEX__V1__WATCH_ARMED__INIT;
-	char clock[WATCH_CLOCK_SIZE];
-
-	write_clock(c, clock);
-	armed.clock = clock;
-	armed.fresh_instance = c->fresh;
-	armed.backend = (char *)(uintptr_t)backend(c);
-	for (size_t i = 0; i < c->asked.n_paths; i++) {
-		armed.folders += c->w->watched[c->numbers[i]];
-		armed.entries += watch_store_living(c->w->store, c->numbers[i]);
-	}
-	m.response_case = TELEX__V1__WATCH_RESPONSE__RESPONSE_ARMED;
-	m.armed = &armed;
-	send(c, &m);
-}
-
-static void send_rescan(
-    struct watch_client *c, Telex__V1__WatchRescan__Reason reason, bool done, int64_t waited)
-{
-	Telex__V1__WatchResponse m = TELEX__V1__WATCH_RESPONSE__INIT;
-	Telex__V1__WatchRescan rescan = TELEX__V1__WATCH_RESCAN__INIT;
-	Google__Protobuf__Duration d = GOOGLE__PROTOBUF__DURATION__INIT;
-
-	rescan.reason = reason;
-	rescan.done = done;
-	if (waited > 0) {
-		d.seconds = waited / 1000000000;
-		d.nanos = (int32_t)(waited % 1000000000);
-		rescan.waited = &d;
-	}
-	m.response_case = TELEX__V1__WATCH_RESPONSE__RESPONSE_RESCAN;
-	m.rescan = &rescan;
-	send(c, &m);
-}
-
-static void send_warnings(struct watch_client *c)
-{
-	for (size_t i = 0; i < c->asked.n_paths; i++) {
-		const struct watch_tree *t = c->trees[i];
-
-		for (size_t k = 0; k < t->n_warnings && !c->blocked; k++) {
-			Telex__V1__WatchResponse m = TELEX__V1__WATCH_RESPONSE__INIT;
-			Telex__V1__WatchWarning warning = TELEX__V1__WATCH_WARNING__INIT;
-			struct watch_note_of_tree *n = &t->warnings[k];
-
-			if (n->number <= c->warned[i])
-				continue;
-			c->warned[i] = n->number;
-			warning.root = (uint32_t)i;
-			warning.path = (ProtobufCBinaryData){strlen(n->path), (uint8_t *)n->path};
-			warning.error = &n->error;
-			m.response_case = TELEX__V1__WATCH_RESPONSE__RESPONSE_WARNING;
-			m.warning = &warning;
-			send(c, &m);
-		}
-	}
-}
-
-static void send_synced(struct watch_client *c)
-{
-	Telex__V1__WatchResponse m = TELEX__V1__WATCH_RESPONSE__INIT;
-	Telex__V1__WatchSynced synced = TELEX__V1__WATCH_SYNCED__INIT;
-	char clock[WATCH_CLOCK_SIZE];
-
-	write_clock(c, clock);
-	synced.id = c->syncs[0];
-	synced.clock = clock;
-	m.response_case = TELEX__V1__WATCH_RESPONSE__RESPONSE_SYNCED;
-	m.synced = &synced;
-	c->n_syncs--;
-	memmove(c->syncs, c->syncs + 1, c->n_syncs * sizeof(*c->syncs));
-	send(c, &m);
-}
+/* ---- its end ---- */
 
 static void finish(struct watch_client *c)
 {
@@ -216,33 +81,8 @@ static void arm(struct watch_client *c)
 	}
 	c->armed = true;
 	c->seen = c->cursor;
-	c->rescan_begun = c->w->rescan.done;
-	c->rescan_done = c->w->rescan.done;
-	for (size_t i = 0; i < c->asked.n_paths; i++)
-		c->back_begun[i] = c->back_done[i] = c->trees[i]->back_tick;
-	send_armed(c);
-	if (c->asked.has_since && !c->fresh && c->cursor < c->w->restarted)
-		c->restart = RESTART_BEGUN;
-	if (c->restart == RESTART_BEGUN)
-		send_rescan(c, TELEX__V1__WATCH_RESCAN__REASON__REASON_RESTARTED, false, 0);
-}
-
-/* ---- rescans ---- */
-
-static void begin_rescans(struct watch_client *c)
-{
-	const struct watch_rescan_now *r = &c->w->rescan;
-
-	if (r->number > c->rescan_begun) {
-		c->rescan_begun = r->number;
-		send_rescan(c, TELEX__V1__WATCH_RESCAN__REASON__REASON_OVERFLOW, false, r->waited);
-	}
-	for (size_t i = 0; i < c->asked.n_paths && !c->blocked; i++) {
-		if (c->trees[i]->back_tick <= c->back_begun[i])
-			continue;
-		c->back_begun[i] = c->trees[i]->back_tick;
-		send_rescan(c, TELEX__V1__WATCH_RESCAN__REASON__REASON_ROOT_BACK, false, 0);
-	}
+	client_send_armed(c);
+	client_join_rescans(c);
 }
 
 /* ---- batches ---- */
@@ -296,7 +136,7 @@ static void begin_batch(struct watch_client *c)
 {
 	if (!c->fresh && !is_known(c, c->cursor)) {
 		c->fresh = true;
-		send_armed(c);
+		client_send_armed(c);
 		return;
 	}
 	if (batch_begin(&c->batch, &c->listener, c->cursor, c->fresh) < 0)
@@ -331,39 +171,20 @@ static void continue_batch(struct watch_client *c, struct watch_message *buffer)
 
 	if (last && !lost) {
 		c->cursor = c->batch.to;
-		write_clock(c, clock);
+		client_clock(c, clock);
 		changes->clock = clock;
 	}
 	if (changes->n_changes > 0 || (last && !lost && (c->batch.sent || c->fresh))) {
 		c->batch.sent = true;
 		m.response_case = TELEX__V1__WATCH_RESPONSE__RESPONSE_CHANGES;
 		m.changes = changes;
-		send(c, &m);
+		client_send(c, &m);
 	}
 	if (last || lost)
 		end_batch(c);
 }
 
 /* ---- a turn ---- */
-
-static void end_rescans(struct watch_client *c)
-{
-	if (c->restart == RESTART_BEGUN) {
-		c->restart = RESTART_SENT;
-		send_rescan(c, TELEX__V1__WATCH_RESCAN__REASON__REASON_RESTARTED, true, 0);
-	}
-	if (!c->blocked && c->w->rescan.done > c->rescan_done) {
-		c->rescan_done = c->w->rescan.done;
-		send_rescan(c, TELEX__V1__WATCH_RESCAN__REASON__REASON_OVERFLOW, true, 0);
-	}
-	for (size_t i = 0; i < c->asked.n_paths && !c->blocked; i++) {
-		if (c->back_done[i] >= c->back_begun[i] || c->trees[i]->root_suspect ||
-		    scan_pending(c->trees[i]))
-			continue;
-		c->back_done[i] = c->back_begun[i];
-		send_rescan(c, TELEX__V1__WATCH_RESCAN__REASON__REASON_ROOT_BACK, true, 0);
-	}
-}
 
 /* One thing that is owed. False: there is none. */
 static bool step(struct watch_client *c)
@@ -377,7 +198,7 @@ static bool step(struct watch_client *c)
 	}
 	if (c->n_answered > 0) {
 		c->n_answered--;
-		send_synced(c);
+		client_send_synced(c);
 		return true;
 	}
 	if (wants_batch(c)) {
@@ -386,7 +207,7 @@ static bool step(struct watch_client *c)
 	}
 	/* There is nothing newer than the cursor. */
 	if (newest(c) <= c->cursor) {
-		end_rescans(c);
+		client_end_rescans(c);
 		if (c->w->even && c->n_syncs > 0 && !c->blocked) {
 			c->n_answered = c->n_syncs;
 			return true;
@@ -402,20 +223,13 @@ void client_turn(struct watch_client *c)
 	if (!c->armed && trees_armed(c) && !c->blocked)
 		arm(c);
 	if (c->armed && !c->blocked)
-		send_warnings(c);
+		client_send_warnings(c);
 	if (c->armed && !c->blocked)
-		begin_rescans(c);
+		client_begin_rescans(c);
 	while (c->armed && !c->blocked && step(c))
 		;
-	if (!c->blocked && c->asked.heartbeat > 0 &&
-	    c->w->now - c->last_sent >= c->asked.heartbeat) {
-		Telex__V1__WatchResponse m = TELEX__V1__WATCH_RESPONSE__INIT;
-		Telex__V1__Heartbeat beat = TELEX__V1__HEARTBEAT__INIT;
-
-		m.response_case = TELEX__V1__WATCH_RESPONSE__RESPONSE_HEARTBEAT;
-		m.heartbeat = &beat;
-		send(c, &m);
-	}
+	if (!c->blocked && c->asked.heartbeat > 0 && c->w->now - c->last_sent >= c->asked.heartbeat)
+		client_send_heartbeat(c);
 	if (c->half_closed && c->armed && !c->blocked && c->w->even && !c->batch.going &&
 	    c->n_syncs == 0 && newest(c) <= c->cursor)
 		finish(c);

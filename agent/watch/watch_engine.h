@@ -21,6 +21,7 @@
 #include "agent/files/roots.h"
 #include "agent/files/scope.h"
 #include "agent/watch/watch_map.h"
+#include "agent/watch/watch_mounts.h"
 #include "agent/watch/watch_source.h"
 #include "agent/watch/watch_store.h"
 #include "common/rpc_status.h"
@@ -86,6 +87,7 @@ struct watch_tree {
 	bool armed;              /* has been scanned as a whole */
 	uint64_t armed_tick;     /* what was seen until then */
 	uint64_t back_tick;      /* when a root folder was there again; told as a rescan */
+	uint64_t mount_number;   /* of changes of what is mounted below; told as rescans */
 
 	/* Folders that are looked through at intervals. */
 	uint32_t *unwatched;
@@ -115,6 +117,13 @@ struct watch_rescan_now {
 	unsigned level;
 };
 
+/* What is mounted has changed. */
+struct watch_remount {
+	bool wanted;
+	int64_t due, read; /* read: when it was looked at last */
+	unsigned level;
+};
+
 #define CACHE_SIZE 16
 
 struct watch_cached {
@@ -137,6 +146,8 @@ struct watcher {
 	struct watch_client *clients;
 	struct watch_cached cache[CACHE_SIZE];
 	struct watch_rescan_now rescan;
+	struct watch_mounts *mounts; /* NULL: nobody tells what is mounted */
+	struct watch_remount remount;
 	const char *overflowed; /* the sysctl of the queue that was full last */
 	int64_t now;            /* CLOCK_MONOTONIC */
 	int64_t began;          /* this process has */
@@ -262,10 +273,17 @@ void root_event(struct watch_tree *t, uint32_t mask);
 void rescan_overflow(struct watcher *w, bool wide);
 void rescan_turn(struct watcher *w);
 int64_t rescan_due(const struct watcher *w);
+/* Whether somebody waits for a barrier: nothing is held back. */
+bool rescan_is_waited_for(const struct watcher *w);
 /* Folders that are not watched; now: whenever they were looked through last. */
 void interval_turn(struct watch_tree *t);
 void interval_now(struct watch_tree *t);
 int64_t interval_due(const struct watch_tree *t);
+
+/* ---- watch_remount.c ---- */
+
+void remount_turn(struct watcher *w);
+int64_t remount_due(const struct watcher *w);
 
 /* ---- watch_room.c ---- */
 

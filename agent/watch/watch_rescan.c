@@ -74,7 +74,7 @@ static bool is_over(const struct watcher *w)
 }
 
 /* A barrier is not answered before. */
-static bool is_wanted_now(const struct watcher *w)
+bool rescan_is_waited_for(const struct watcher *w)
 {
 	for (const struct watch_client *c = w->clients; c != NULL; c = client_next(c))
 		if (client_waits(c))
@@ -86,7 +86,7 @@ void rescan_turn(struct watcher *w)
 {
 	struct watch_rescan_now *r = &w->rescan;
 
-	if (r->state == RESCAN_WAITING && (w->now >= r->due || is_wanted_now(w)))
+	if (r->state == RESCAN_WAITING && (w->now >= r->due || rescan_is_waited_for(w)))
 		start(w);
 	else if (r->state == RESCAN_GOING && is_over(w)) {
 		r->state = RESCAN_NONE;

@@ -49,6 +49,7 @@ int watcher_new(struct watcher **out, int store_fd, const struct watch_wide *wid
 	/* Later, this process may not look there. */
 	w->max_watches = sysctl_number("/proc/sys/fs/inotify/max_user_watches");
 	w->max_instances = sysctl_number("/proc/sys/fs/inotify/max_user_instances");
+	w->mounts = watch_mounts_new();
 	w->path = xmalloc(WATCH_PATH_MAX);
 	w->watch_limit = UINT32_MAX;
 	w->now = w->began = clock_of(CLOCK_MONOTONIC);
@@ -68,6 +69,7 @@ void watcher_free(struct watcher *w)
 	folder_forget_all(w);
 	watch_map_clear(&w->map);
 	watch_source_free(w->source);
+	watch_mounts_free(w->mounts);
 	watch_store_free(w->store);
 	free(w->path);
 	free(w);
@@ -75,9 +77,14 @@ void watcher_free(struct watcher *w)
 
 size_t watcher_poll(const struct watcher *w, struct pollfd fds[WATCHER_FDS])
 {
+	size_t n;
+
 	if (w->source == NULL)
 		return 0;
-	return watch_source_poll(w->source, fds);
+	n = watch_source_poll(w->source, fds);
+	if (w->mounts != NULL)
+		fds[n++] = (struct pollfd){.fd = watch_mounts_fd(w->mounts), .events = POLLPRI};
+	return n;
 }
 
 /* ---- a turn ---- */
@@ -200,9 +207,10 @@ void watcher_run(struct watcher *w)
 	watch_store_set_time(w->store, clock_of(CLOCK_REALTIME));
 	if (w->source != NULL) {
 		set_told(w);
+		remount_turn(w);
 		work(w);
 		rescan_turn(w);
-		w->even = w->drained && w->rescan.state == RESCAN_NONE;
+		w->even = w->drained && w->rescan.state == RESCAN_NONE && !w->remount.wanted;
 		for (struct watch_tree *t = w->trees; t != NULL; t = t->next)
 			interval_turn(t);
 		if (room_turn(w))
@@ -232,7 +240,7 @@ int64_t watcher_due(const struct watcher *w)
 		return 0;
 	if (w->rescan.state == RESCAN_GOING)
 		return 0;
-	due = earlier(due, rescan_due(w));
+	due = earlier(due, earlier(rescan_due(w), remount_due(w)));
 	for (const struct watch_tree *t = w->trees; t != NULL; t = t->next) {
 		if (t->root_suspect || scan_pending(t))
 			return 0;

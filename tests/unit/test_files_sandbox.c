@@ -28,6 +28,7 @@
 #include "agent/files/roots.h"
 #include "agent/files/sandbox.h"
 #include "agent/watch/watch_marker.h"
+#include "agent/watch/watch_mounts.h"
 #include "common/confine_internal.h"
 #include "tests/support/folder.h"
 
@@ -292,6 +293,26 @@ static int asks_for_a_handle(void)
 	return rc;
 }
 
+static void nothing_else(const char *point, void *arg)
+{
+	(void)point;
+	*(int *)arg = EIO;
+}
+
+/* Of before, too. */
+static int reads_what_is_mounted(void)
+{
+	struct watch_mounts *m = watch_mounts_new();
+	int rc = lock_in_as(SANDBOX_WATCH, NULL, false);
+
+	if (m == NULL)
+		return ENOENT;
+	if (rc == 0 && !watch_mounts_changed(m))
+		watch_mounts_read(m, nothing_else, &rc);
+	watch_mounts_free(m);
+	return rc;
+}
+
 /* ---- to mark file systems ---- */
 
 static int marks_a_file_system(void)
@@ -455,6 +476,7 @@ COMES_TO(what_may_be_watched_is_watched, watches_below_its_roots, 0)
 COMES_TO(other_folders_are_not_watched, watches_elsewhere, EACCES)
 COMES_TO(what_is_watched_is_not_written, writes_where_it_watches, EACCES)
 COMES_TO(a_handle_is_told_where_it_watches, asks_for_a_handle, 0)
+COMES_TO(what_is_mounted_is_read, reads_what_is_mounted, 0)
 COMES_TO(a_file_system_is_marked, marks_a_file_system, 0)
 COMES_TO(of_those_that_are_known, marks_another, EOPNOTSUPP)
 KILLED(nothing_is_executed, executes)
@@ -484,6 +506,7 @@ int main(void)
 	    TEST(other_folders_are_not_watched),
 	    TEST(what_is_watched_is_not_written),
 	    TEST(a_handle_is_told_where_it_watches),
+	    TEST(what_is_mounted_is_read),
 	    TEST(a_file_system_is_marked),
 	    TEST(of_those_that_are_known),
 	    TEST(nothing_is_executed),

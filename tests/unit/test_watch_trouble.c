@@ -7,14 +7,11 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <unistd.h>
 
-#include "agent/watch/watch_remote.h"
 #include "tests/unit/watch_rig.h"
 
 #define ROOT_GONE (1u << 7)
@@ -29,20 +26,6 @@ static void begin(struct rig *r, struct rig_client *c)
 	b.state = true;
 	rig_watch(r, c, &b);
 	rig_check(r, c, "at first");
-	rig_clear(c);
-}
-
-static void begin_at(
-    struct rig *r, struct rig_client *c, const char *name, bool recursive, bool wait)
-{
-	const char *const names[] = {name, NULL};
-	Telex__V1__WatchBegin b = rig_begin(r, names);
-
-	b.state = true;
-	b.recursive = recursive;
-	b.wait = wait;
-	rig_watch(r, c, &b);
-	rig_check_root(r, c, 0, name, "at first");
 	rig_clear(c);
 }
 
@@ -207,7 +190,7 @@ static void a_file_that_cannot_be_watched_is_compared(void **state)
 
 	rig_sh(r, "echo 1 > f");
 	r->w->watch_limit = 0;
-	begin_at(r, c, "f", false, false);
+	rig_begin_at(r, c, "f", false, false);
 	assert_true(rig_warned(c, "WATCH_LIMIT "));
 	wanted_changes = 1;
 	rig_sh(r, "echo 2 >> f");
@@ -231,10 +214,10 @@ static void idle_trees_make_way(void **state)
 
 	rig_sh(r, "mkdir a b c; touch a/1 a/2 a/3 a/4 b/1 b/2 b/3 b/4 c/1 c/2 c/3 c/4");
 	watch_store_limit(r->w->store, 13, 0);
-	begin_at(r, &r->clients[1], "a", true, false);
-	begin_at(r, &r->clients[2], "b", true, false);
+	rig_begin_at(r, &r->clients[1], "a", true, false);
+	rig_begin_at(r, &r->clients[2], "b", true, false);
 	rig_hang_up(&r->clients[1]);
-	begin_at(r, c, "c", true, false);
+	rig_begin_at(r, c, "c", true, false);
 	assert_int_equal(c->n_warned, 0);
 	rig_sh(r, "touch b/5 c/5");
 	rig_check_root(r, c, 0, "c", "in its place");
@@ -302,132 +285,6 @@ static void a_queue_that_was_long_is_given_back(void **state)
 	rig_sh(r, "seq -f '%%0200.0f' 4000 | xargs touch");
 	rig_check(r, c, "many long names");
 	assert_true(watch_source_memory(r->w->source) <= 1 << 20);
-}
-
-/* ---- mounts ---- */
-
-static watch_id known(const struct rig *r, const char *path)
-{
-	watch_id id = watch_store_root(r->w->store, r->w->trees->number);
-	const char *end;
-
-	for (; id != WATCH_NO_ID && *path != '\0'; path = *end == '\0' ? end : end + 1) {
-		end = strchrnul(path, '/');
-		id = watch_store_find(r->w->store, id, path, (size_t)(end - path));
-	}
-	return id;
-}
-
-static bool is_mount(const struct rig *r, const char *path)
-{
-	return (watch_store_see(r->w->store, known(r, path))->flags & NODE_MOUNT) != 0;
-}
-
-/* What is mounted here is for nobody else. Before any root is opened. */
-static bool own_mounts;
-
-static void own_the_mounts(void)
-{
-	own_mounts = geteuid() == 0 && unshare(CLONE_NEWNS) == 0 &&
-	             mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0;
-}
-
-/* And not each folder that is on another file system than the root. */
-static void a_mount_is_where_the_device_changes(void **state)
-{
-	struct rig *r = *state;
-	struct rig_client *c = &r->clients[0];
-	Telex__V1__WatchBegin b = rig_begin(r, NULL);
-
-	rig_sh(r, "mkdir m n");
-	if (!own_mounts || mount("none", rig_path(r, "m"), "tmpfs", 0, "size=64k") != 0)
-		skip();
-	rig_sh(r, "mkdir -p m/a/b n/c");
-	b.state = true;
-	b.across_mounts = true;
-	rig_watch(r, c, &b);
-	rig_check(r, c, "across");
-	assert_true(is_mount(r, "m"));
-	assert_false(is_mount(r, "m/a") || is_mount(r, "m/a/b") || is_mount(r, "n"));
-	rig_hang_up(c);
-	b.across_mounts = false;
-	rig_watch(r, &r->clients[1], &b);
-	assert_true(rig_warned(&r->clients[1], "OTHER_FILESYSTEM m"));
-	assert_int_equal(r->clients[1].n_warned, 1);
-	assert_null(rig_change(&r->clients[1], "m/a"));
-	/* Who takes over does not go into it, either. */
-	rig_restart(r);
-	rig_watch(r, &r->clients[2], &b);
-	rig_sync(r, &r->clients[2]);
-	assert_null(rig_change(&r->clients[2], "m/a"));
-	assert_int_equal(umount2(rig_path(r, "m"), MNT_DETACH), 0);
-}
-
-#define RAMFS_TYPE 0x858458f6 /* RAMFS_MAGIC */
-
-static bool is_finished(const struct rig_client *c)
-{
-	return c->finished;
-}
-
-static const struct watch_tree *remote_tree(const struct rig *r)
-{
-	const struct watch_tree *t = r->w->trees;
-
-	while (t != NULL && !t->options.allow_remote)
-		t = t->next;
-	assert_non_null(t);
-	return t;
-}
-
-static void mount_for_others(const struct rig *r)
-{
-	if (!own_mounts || mount("none", rig_path(r, "m"), "ramfs", 0, NULL) != 0)
-		skip();
-	watch_remote_add(RAMFS_TYPE);
-	rig_sh(r, "mkdir m/root; touch m/root/f");
-}
-
-static void unmount(const struct rig *r)
-{
-	assert_int_equal(umount2(rig_path(r, "m"), MNT_DETACH), 0);
-}
-
-/* Who waits for a root is refused what others are refused at once. */
-static void a_root_that_others_change_ends_the_watch(void **state)
-{
-	struct rig *r = *state;
-	struct rig_client *c = &r->clients[0];
-	const char *const names[] = {"m/root", NULL};
-	Telex__V1__WatchBegin b;
-
-	rig_sh(r, "mkdir m");
-	/* One that comes, and one that takes another one's place. */
-	for (int i = 0; i < 2; i++) {
-		begin_at(r, c, names[0], true, true);
-		mount_for_others(r);
-		rig_until(r, is_finished, c);
-		assert_string_equal(c->status.reason, "REMOTE_FILESYSTEM");
-		assert_int_equal(c->status.code, RPC_FAILED_PRECONDITION);
-		unmount(r);
-		rig_sh(r, "mkdir -p m/root");
-	}
-	/* It is no more than its root that was refused. */
-	begin_at(r, c, names[0], true, true);
-	rig_sh(r, "touch m/root/g");
-	rig_check_root(r, c, 0, names[0], "its own");
-	rig_hang_up(c);
-	/* Who may is looked through at intervals as long as it is there. */
-	mount_for_others(r);
-	b = rig_begin(r, names);
-	b.allow_remote = true;
-	rig_watch(r, c, &b);
-	assert_true(rig_warned(c, "REMOTE_FILESYSTEM "));
-	assert_true(remote_tree(r)->remote);
-	unmount(r);
-	rig_sync(r, c);
-	assert_false(remote_tree(r)->remote);
-	watch_remote_add(0);
 }
 
 /* ---- permissions ---- */
@@ -529,7 +386,7 @@ static void a_root_may_go_and_come_back(void **state)
 	struct rig_client *c = &r->clients[0];
 
 	rig_sh(r, "mkdir -p p/q/root/a; touch p/q/root/a/f");
-	begin_at(r, c, "p/q/root", true, false);
+	rig_begin_at(r, c, "p/q/root", true, false);
 	rig_sh(r, "rm -r p/q/root");
 	rig_until(r, is_gone, c);
 	rig_check_root(r, c, 0, "p/q/root", "gone");
@@ -567,7 +424,7 @@ static void the_folder_of_a_root_may_be_renamed(void **state)
 	struct rig_client *c = &r->clients[0];
 
 	rig_sh(r, "mkdir -p p/root; touch p/root/f");
-	begin_at(r, c, "p/root", true, false);
+	rig_begin_at(r, c, "p/root", true, false);
 	rig_sh(r, "mv p q; mkdir -p p/root; touch p/root/g");
 	turn_without_looking(r);
 	assert_true(is_back(c));
@@ -597,7 +454,7 @@ static void who_joins_is_armed_on_what_is_there(void **state)
 	Telex__V1__WatchBegin b;
 
 	rig_sh(r, "mkdir -p q/p/root/old");
-	begin_at(r, &r->clients[0], names[0], true, false);
+	rig_begin_at(r, &r->clients[0], names[0], true, false);
 	rig_hang_up(&r->clients[0]);
 	/* Of this nobody tells, and it takes some turns to be looked through. */
 	rig_sh(r, "mv q away; mkdir -p q/p/root; cd q/p/root; seq %d | xargs touch", N);
@@ -614,7 +471,7 @@ static void a_root_may_be_waited_for(void **state)
 	struct rig *r = *state;
 	struct rig_client *c = &r->clients[0];
 
-	begin_at(r, c, "x/y", true, true);
+	rig_begin_at(r, c, "x/y", true, true);
 	rig_sh(r, "mkdir -p x/y/z; touch x/y/z/f");
 	rig_until(r, is_back, c);
 	rig_check_root(r, c, 0, "x/y", "came");
@@ -626,7 +483,7 @@ static void a_file_may_be_a_root(void **state)
 	struct rig_client *c = &r->clients[0];
 
 	rig_sh(r, "echo 1 > f; touch other");
-	begin_at(r, c, "f", false, false);
+	rig_begin_at(r, c, "f", false, false);
 	rig_sh(r, "echo 2 >> f; touch other");
 	rig_check_root(r, c, 0, "f", "written");
 	assert_int_equal(rig_change(c, "")->kinds, WATCH_MODIFIED | WATCH_CLOSED);
@@ -693,8 +550,6 @@ int main(int argc, char **argv)
 	    TEST(what_had_no_room_comes_when_there_is_some),
 	    TEST(a_large_tree_lets_small_ones_be_armed),
 	    TEST(a_queue_that_was_long_is_given_back),
-	    TEST(a_mount_is_where_the_device_changes),
-	    TEST(a_root_that_others_change_ends_the_watch),
 	    TEST(what_cannot_be_read_is_named),
 	    TEST(what_may_be_read_again_is_told),
 	    TEST(a_root_may_go_and_come_back),
@@ -705,7 +560,6 @@ int main(int argc, char **argv)
 	    TEST(what_the_policy_leaves_out_below_is_not_told),
 	};
 
-	own_the_mounts();
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
 	return rig_run("watch_trouble", tests, sizeof(tests) / sizeof(tests[0]));

@@ -477,6 +477,19 @@ void rig_check_root(
 		fail_msg("%s: disk and client differ", what);
 }
 
+void rig_begin_at(struct rig *r, struct rig_client *c, const char *name, bool recursive, bool wait)
+{
+	const char *const names[] = {name, NULL};
+	Telex__V1__WatchBegin b = rig_begin(r, names);
+
+	b.state = true;
+	b.recursive = recursive;
+	b.wait = wait;
+	rig_watch(r, c, &b);
+	rig_check_root(r, c, 0, name, "at first");
+	rig_clear(c);
+}
+
 void rig_check(struct rig *r, struct rig_client *c, const char *what)
 {
 	rig_check_root(r, c, 0, "", what);

@@ -83,6 +83,8 @@ Telex__V1__WatchBegin rig_begin(const struct rig *r, const char *const *names);
 bool rig_call(struct rig *r, struct rig_client *c, const Telex__V1__WatchBegin *begin);
 /* The same, until it is armed. */
 void rig_watch(struct rig *r, struct rig_client *c, const Telex__V1__WatchBegin *begin);
+/* A name in the folder, with its state, until all of it is told and forgotten. */
+void rig_begin_at(struct rig *r, struct rig_client *c, const char *name, bool recursive, bool wait);
 void rig_hang_up(struct rig_client *c);
 
 /* A turn, without waiting. */

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a call is told: its messages but for the changes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/watch/watch_client_internal.h"
+
+/* ---- sending ---- */
+
+void client_send(struct watch_client *c, Telex__V1__WatchResponse *m)
+{
+	c->last_sent = c->w->now;
+	if (!c->ops.send(m, c->arg))
+		c->blocked = true;
+}
+
+void client_clock(const struct watch_client *c, char out[WATCH_CLOCK_SIZE])
+{
+	const struct watch_clock clock = {
+	    watch_store_instance(c->w->store), c->cursor, c->asked.asked};
+
+	watch_clock_write(out, &clock);
+}
+
+/* fanotify, where that has all of its roots. */
+static const char *backend(const struct watch_client *c)
+{
+	for (size_t i = 0; i < c->asked.n_paths; i++)
+		if (c->trees[i]->cover.number == 0)
+			return "inotify";
+	return "fanotify";
+}
+
+void client_send_armed(struct watch_client *c)
+{
+	Telex__V1__WatchResponse m = TELEX__V1__WATCH_RESPONSE__INIT;
+	Telex__V1__WatchArmed armed = TELEX__V1__WATCH_ARMED__INIT;
+	char clock[WATCH_CLOCK_SIZE];
+
+	client_clock(c, clock);
+	armed.clock = clock;
+	armed.fresh_instance = c->fresh;
+	armed.backend = (char *)(uintptr_t)backend(c);
+	for (size_t i = 0; i < c->asked.n_paths; i++) {
+		armed.folders += c->w->watched[c->numbers[i]];
+		armed.entries += watch_store_living(c->w->store, c->numbers[i]);
+	}
+	m.response_case = TELEX__V1__WATCH_RESPONSE__RESPONSE_ARMED;
+	m.armed = &armed;
+	client_send(c, &m);
+}
+
+static void send_rescan(
+    struct watch_client *c, Telex__V1__WatchRescan__Reason reason, bool done, int64_t waited)
+{
+	Telex__V1__WatchResponse m = TELEX__V1__WATCH_RESPONSE__INIT;
+	Telex__V1__WatchRescan rescan = TELEX__V1__WATCH_RESCAN__INIT;
+	Google__Protobuf__Duration d = GOOGLE__PROTOBUF__DURATION__INIT;
+
+	rescan.reason = reason;
+	rescan.done = done;
+	if (waited > 0) {
+		d.seconds = waited / 1000000000;
+		d.nanos = (int32_t)(waited % 1000000000);
+		rescan.waited = &d;
+	}
+	m.response_case = TELEX__V1__WATCH_RESPONSE__RESPONSE_RESCAN;
+	m.rescan = &rescan;
+	client_send(c, &m);
+}
+
+void client_send_warnings(struct watch_client *c)
+{
+	for (size_t i = 0; i < c->asked.n_paths; i++) {
+		const struct watch_tree *t = c->trees[i];
+
+		for (size_t k = 0; k < t->n_warnings && !c->blocked; k++) {
+			Telex__V1__WatchResponse m = TELEX__V1__WATCH_RESPONSE__INIT;
+			Telex__V1__WatchWarning warning = TELEX__V1__WATCH_WARNING__INIT;
+			struct watch_note_of_tree *n = &t->warnings[k];
+
+			if (n->number <= c->warned[i])
+				continue;
+			c->warned[i] = n->number;
+			warning.root = (uint32_t)i;
+			warning.path = (ProtobufCBinaryData){strlen(n->path), (uint8_t *)n->path};
+			warning.error = &n->error;
+			m.response_case = TELEX__V1__WATCH_RESPONSE__RESPONSE_WARNING;
+			m.warning = &warning;
+			client_send(c, &m);
+		}
+	}
+}
+
+void client_send_synced(struct watch_client *c)
+{
+	Telex__V1__WatchResponse m = TELEX__V1__WATCH_RESPONSE__INIT;
+	Telex__V1__WatchSynced synced = TELEX__V1__WATCH_SYNCED__INIT;
+	char clock[WATCH_CLOCK_SIZE];
+
+	client_clock(c, clock);
+	synced.id = c->syncs[0];
+	synced.clock = clock;
+	m.response_case = TELEX__V1__WATCH_RESPONSE__RESPONSE_SYNCED;
+	m.synced = &synced;
+	c->n_syncs--;
+	memmove(c->syncs, c->syncs + 1, c->n_syncs * sizeof(*c->syncs));
+	client_send(c, &m);
+}
+
+void client_send_heartbeat(struct watch_client *c)
+{
+	Telex__V1__WatchResponse m = TELEX__V1__WATCH_RESPONSE__INIT;
+	Telex__V1__Heartbeat beat = TELEX__V1__HEARTBEAT__INIT;
+
+	m.response_case = TELEX__V1__WATCH_RESPONSE__RESPONSE_HEARTBEAT;
+	m.heartbeat = &beat;
+	client_send(c, &m);
+}
+
+/* ---- rescans ---- */
+
+void client_join_rescans(struct watch_client *c)
+{
+	c->rescan_begun = c->rescan_done = c->w->rescan.done;
+	for (size_t i = 0; i < c->asked.n_paths; i++) {
+		const uint64_t back = c->trees[i]->back_tick, mounts = c->trees[i]->mount_number;
+
+		c->back[i] = (struct client_rescan){back, back};
+		c->mounts[i] = (struct client_rescan){mounts, mounts};
+	}
+	if (c->asked.has_since && !c->fresh && c->cursor < c->w->restarted)
+		c->restart = RESTART_BEGUN;
+	if (c->restart == RESTART_BEGUN)
+		send_rescan(c, TELEX__V1__WATCH_RESCAN__REASON__REASON_RESTARTED, false, 0);
+}
+
+static void begin_one(struct watch_client *c, struct client_rescan *r, uint64_t now,
+    Telex__V1__WatchRescan__Reason reason)
+{
+	if (c->blocked || now <= r->begun)
+		return;
+	r->begun = now;
+	send_rescan(c, reason, false, 0);
+}
+
+void client_begin_rescans(struct watch_client *c)
+{
+	const struct watch_rescan_now *r = &c->w->rescan;
+
+	if (r->number > c->rescan_begun) {
+		c->rescan_begun = r->number;
+		send_rescan(c, TELEX__V1__WATCH_RESCAN__REASON__REASON_OVERFLOW, false, r->waited);
+	}
+	for (size_t i = 0; i < c->asked.n_paths; i++) {
+		begin_one(c, &c->back[i], c->trees[i]->back_tick,
+		    TELEX__V1__WATCH_RESCAN__REASON__REASON_ROOT_BACK);
+		begin_one(c, &c->mounts[i], c->trees[i]->mount_number,
+		    TELEX__V1__WATCH_RESCAN__REASON__REASON_MOUNTS);
+	}
+}
+
+static void end_one(
+    struct watch_client *c, struct client_rescan *r, Telex__V1__WatchRescan__Reason reason)
+{
+	if (c->blocked || r->done == r->begun)
+		return;
+	r->done = r->begun;
+	send_rescan(c, reason, true, 0);
+}
+
+void client_end_rescans(struct watch_client *c)
+{
+	if (c->restart == RESTART_BEGUN) {
+		c->restart = RESTART_SENT;
+		send_rescan(c, TELEX__V1__WATCH_RESCAN__REASON__REASON_RESTARTED, true, 0);
+	}
+	if (!c->blocked && c->w->rescan.done > c->rescan_done) {
+		c->rescan_done = c->w->rescan.done;
+		send_rescan(c, TELEX__V1__WATCH_RESCAN__REASON__REASON_OVERFLOW, true, 0);
+	}
+	for (size_t i = 0; i < c->asked.n_paths; i++) {
+		if (c->trees[i]->root_suspect || scan_pending(c->trees[i]))
+			continue;
+		end_one(c, &c->back[i], TELEX__V1__WATCH_RESCAN__REASON__REASON_ROOT_BACK);
+		end_one(c, &c->mounts[i], TELEX__V1__WATCH_RESCAN__REASON__REASON_MOUNTS);
+	}
+}
