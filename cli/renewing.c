@@ -2,7 +2,8 @@
 /*
  * Beside a certificate: CERTIFICATE.renew-lock, held by who renews it, and after a failure
  * CERTIFICATE.renew-failed with the reason (no new attempt for a while) and .renew-said (when it
- * was told last).
+ * was told last). Beside its key, while there is no answer: KEY.renew-request, the key and the
+ * request of the next one.
  */
 #include "cli/renewing.h"
 
@@ -84,19 +85,59 @@ static int take_lock(const struct context *c, int *lock, struct err *e)
 	return rc;
 }
 
-static int fetch(const struct context *c, struct files *f, int64_t *not_after, struct err *e)
+/* The key and the request that wait for an answer: of an attempt before this one, or new. */
+static int open_request(
+    const char *path, const struct files *f, char **text, size_t *len, struct err *e)
+{
+	int rc;
+
+	if (certfile_exists(path))
+		return certfile_read_key(path, text, len, e);
+	rc = renewal_request_make(
+	    text, len, f->certificate, f->certificate_len, f->key, f->key_len, e);
+	return rc == 0 ? certfile_write(path, *text, *len, CERTFILE_KEY, true, e) : rc;
+}
+
+static int ask(const struct context *c, const struct files *f, const char *path,
+    struct renewal_pair *p, struct err *e)
 {
 	const struct renewal_from from = {
 	    .address = c->renew_from, .ca = f->ca, .ca_len = f->ca_len};
-	struct renewal_pair p = {.certificate = NULL};
-	int rc = renewal_get(&p, &from, f->certificate, f->certificate_len, f->key, f->key_len, e);
+	char *request = NULL;
+	size_t len = 0;
+	bool over = false;
+	int rc = open_request(path, f, &request, &len, e);
 
-	if (rc != 0)
-		return err_wrap(e, "%s", c->renew_from);
-	rc = certfile_write_pair(
-	    c->certificate, p.certificate, p.certificate_len, c->key, p.key, p.key_len, true, e);
-	*not_after = p.not_after;
+	if (rc == 0) {
+		rc = renewal_get(p, &from, f->certificate, f->certificate_len, f->key, f->key_len,
+		    request, len, &over, e);
+		if (rc != 0 && rc != TX_ENOENT)
+			err_wrap(e, "%s", c->renew_from);
+	}
+	if (over)
+		(void)unlink(path);
+	tls_text_free(request, len);
+	return rc;
+}
+
+static int fetch(const struct context *c, const struct files *f, int64_t *not_after, struct err *e)
+{
+	char *path = xasprintf("%s.renew-request", c->key);
+	struct renewal_pair p = {.certificate = NULL};
+	int rc = ask(c, f, path, &p, e);
+
+	/* What is kept is of a certificate that was replaced meanwhile. */
+	if (rc == TX_ENOENT)
+		rc = ask(c, f, path, &p, e);
+	if (rc == 0)
+		rc = certfile_write_pair(c->certificate, p.certificate, p.certificate_len, c->key,
+		    p.key, p.key_len, true, e);
+	if (rc == 0) {
+		(void)unlink(path);
+		*not_after = p.not_after;
+	}
 	renewal_pair_clear(&p);
+	free(path);
 	return rc;
 }
 

@@ -24,13 +24,16 @@ struct revocation_record;
 /* Its descriptors; 0 is /dev/null, 1 the pipe, 2 the log. */
 #define RENEW_FD_CERTIFICATE                                                                       \
 	3 /* or the file of revocation lists that there is (may be empty), or one list */
-#define RENEW_FD_KEY 4
-#define RENEW_FD_CA  5
+#define RENEW_FD_KEY     4
+#define RENEW_FD_CA      5
+#define RENEW_FD_REQUEST 6 /* of the next certificate, from the mode "request"; may be empty */
+#define RENEW_FDS        4
 
 struct renew_frame {
 	uint64_t magic;
-	uint32_t first;  /* the certificate and its chain; or the revocation list, 0: none newer, or
-	                    that which was given; or a certificate's dates */
+	uint32_t first;  /* the certificate and its chain, 0: nothing comes of this request; or the
+	                    key and the request of the next certificate; or the revocation list, 0:
+	                    none newer, or  that which was given; or a certificate's dates */
 	uint32_t second; /* the key; or of a list "ISSUER NUMBER", as revocation_file.h has them */
 };
 

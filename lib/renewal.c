@@ -2,6 +2,7 @@
 #include "lib/renewal.h"
 
 #include <event2/event.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <stdio.h>
@@ -14,10 +15,12 @@
 #include "certs/key.h"
 #include "certs/proof.h"
 #include "common/revocation_file.h"
+#include "common/rpc_status.h"
 #include "common/tls.h"
 #include "lib/telex.h"
 
 #define TIMEOUT_MS INT64_C(20000)
+#define HEAD       "# telex renewal of "
 
 /* ---- one question, and its answer ---- */
 
@@ -116,8 +119,6 @@ struct next {
 	struct certshow *now;
 	size_t n_now;
 	EVP_PKEY *key;
-	char *csr_pem;
-	size_t csr_pem_len;
 	unsigned char *csr;
 	int csr_len;
 	uint8_t *proof;
@@ -128,7 +129,6 @@ static void next_clear(struct next *n)
 {
 	certshow_free(n->now, n->n_now);
 	EVP_PKEY_free(n->key);
-	tls_text_free(n->csr_pem, n->csr_pem_len);
 	OPENSSL_free(n->csr);
 	free(n->proof);
 }
@@ -140,30 +140,113 @@ static enum key_type same_type(EVP_PKEY *key)
 	return EVP_PKEY_is_a(key, "RSA") ? KEY_RSA : KEY_P256;
 }
 
-/* A request by a new key, and the old key's word for it. */
-static int prepare(struct next *n, struct renewal_pair *out, const char *certificate,
-    size_t certificate_len, const char *key, size_t key_len, struct err *e)
+static int read_now(struct next *n, const char *certificate, size_t certificate_len,
+    const char *key, size_t key_len, struct err *e)
 {
-	struct csr csr = {0};
 	int rc =
 	    certshow_read(&n->now, &n->n_now, certificate, certificate_len, "the certificate", e);
 
 	if (rc == 0 && n->now[0].flaw[0] != '\0')
 		rc = err_set(e, TX_ECERT, "the certificate %s", n->now[0].flaw);
+	return rc == 0 ? key_from_pem(&n->key, key, key_len, "the key", e) : rc;
+}
+
+/* "# telex renewal of FINGERPRINT", and the two in PEM. */
+static int make_request(const struct next *n, char **text, size_t *len, struct err *e)
+{
+	const struct certshow *now = &n->now[0];
+	char *csr = NULL, *key = NULL, *both;
+	size_t csr_len = 0, key_len = 0, size;
+	int rc = csr_make(&csr, &csr_len, &key, &key_len, now->identity,
+	    (const char *const *)now->hosts, now->hosts_len, same_type(n->key), e);
+
+	if (rc != 0)
+		return rc;
+	size = sizeof(HEAD) + sizeof(now->fingerprint) + 1 + key_len + csr_len;
+	both = malloc(size);
+	if (both == NULL) {
+		rc = no_memory(e);
+	} else {
+		*len = (size_t)snprintf(both, size, HEAD "%s\n%s%s", now->fingerprint, key, csr);
+		*text = both;
+	}
+	tls_text_free(key, key_len);
+	tls_text_free(csr, csr_len);
+	return rc;
+}
+
+int renewal_request_make(char **text, size_t *len, const char *certificate, size_t certificate_len,
+    const char *key, size_t key_len, struct err *e)
+{
+	struct next n = {.now = NULL};
+	int rc = read_now(&n, certificate, certificate_len, key, key_len, e);
+
 	if (rc == 0)
-		rc = key_from_pem(&n->key, key, key_len, "the key", e);
+		rc = make_request(&n, text, len, e);
+	next_clear(&n);
+	return rc;
+}
+
+static bool is_of(const struct next *n, const char *text, size_t len)
+{
+	char head[sizeof(HEAD) + sizeof(n->now[0].fingerprint) + 1];
+	size_t size = (size_t)snprintf(head, sizeof(head), HEAD "%s\n", n->now[0].fingerprint);
+
+	return len > size && memcmp(text, head, size) == 0;
+}
+
+/* TX_ENOENT: it is none of this certificate's. */
+static int take_request(
+    struct next *n, struct renewal_pair *out, const char *text, size_t len, struct err *e)
+{
+	struct csr csr = {0};
+	EVP_PKEY *key = NULL;
+	int rc = is_of(n, text, len) ? csr_read(&csr, text, len, e) : TX_ENOENT;
+
 	if (rc == 0)
-		rc = csr_make(&n->csr_pem, &n->csr_pem_len, &out->key, &out->key_len,
-		    n->now[0].identity, (const char *const *)n->now[0].hosts, n->now[0].hosts_len,
-		    same_type(n->key), e);
-	if (rc == 0)
-		rc = csr_read(&csr, n->csr_pem, n->csr_pem_len, e);
+		rc = key_from_pem(&key, text, len, "the kept key", e);
+	if (rc == 0 && X509_REQ_check_private_key(csr.req, key) != 1)
+		rc = TX_ENOENT;
 	if (rc == 0 && (n->csr_len = i2d_X509_REQ(csr.req, &n->csr)) <= 0)
 		rc = no_memory(e);
+	if (rc == 0)
+		rc = key_to_pem(key, &out->key, &out->key_len, e);
+	EVP_PKEY_free(key);
 	csr_clear(&csr);
+	ERR_clear_error();
+	return rc == 0 || rc == TX_ENOMEM
+	           ? rc
+	           : err_set(e, TX_ENOENT, "the request that was kept is of another certificate");
+}
+
+/* The request, and the old key's word for it. */
+static int prepare(struct next *n, struct renewal_pair *out, const char *request,
+    size_t request_len, struct err *e)
+{
+	char *made = NULL;
+	size_t len = 0;
+	int rc = 0;
+
+	if (request_len == 0) {
+		rc = make_request(n, &made, &len, e);
+		if (rc == 0)
+			rc = take_request(n, out, made, len, e);
+		tls_text_free(made, len);
+	} else {
+		rc = take_request(n, out, request, request_len, e);
+	}
 	return rc != 0
 	           ? rc
 	           : proof_make(n->key, n->csr, (size_t)n->csr_len, &n->proof, &n->proof_len, e);
+}
+
+/* An authority that is in trouble may have signed all the same; one that says no has not, or not
+ * for us. */
+static bool is_final(const struct asking *a)
+{
+	return a->error.kind == TELEX_ERROR_STATUS &&
+	       (a->error.code == RPC_INVALID_ARGUMENT || a->error.code == RPC_PERMISSION_DENIED ||
+	           a->error.code == RPC_UNAUTHENTICATED);
 }
 
 /* As whoever is to use it will. */
@@ -194,26 +277,35 @@ static int check_pair(
 }
 
 int renewal_get(struct renewal_pair *out, const struct renewal_from *from, const char *certificate,
-    size_t certificate_len, const char *key, size_t key_len, struct err *e)
+    size_t certificate_len, const char *key, size_t key_len, const char *request,
+    size_t request_len, bool *over, struct err *e)
 {
 	struct asking a = {.base = NULL};
 	struct renewal_pair p = {.certificate = NULL};
 	struct next n = {.now = NULL};
-	int rc = prepare(&n, &p, certificate, certificate_len, key, key_len, e);
+	int rc = read_now(&n, certificate, certificate_len, key, key_len, e);
 
+	*over = false;
+	if (rc == 0) {
+		rc = prepare(&n, &p, request, request_len, e);
+		*over = rc == TX_ENOENT;
+	}
 	if (rc == 0)
 		rc = begin(&a, from, e);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = wait_for(&a,
 		    telex_renew(a.client, certificate, n.csr, (size_t)n.csr_len, n.proof,
 		        n.proof_len, from->timeout_ms == 0 ? TIMEOUT_MS : from->timeout_ms,
 		        on_certificate, on_done, &a, &a.error),
 		    e);
+		*over = rc != 0 && is_final(&a);
+	}
 	if (rc == 0) {
 		p.certificate = a.text;
 		p.certificate_len = a.len;
 		a.text = NULL;
 		rc = check_pair(&p, &n, from, e);
+		*over = rc != 0 && rc != TX_ENOMEM;
 	}
 	end(&a);
 	next_clear(&n);

@@ -53,7 +53,7 @@ static void begin(struct certificate_dates *d)
 {
 	const struct renew_order o = {
 	    .mode = "dates",
-	    .fds = {d->fd, -1, -1},
+	    .fds = {d->fd, -1, -1, -1},
 	    .first = RENEW_FRAME_DATES_MAX - 1,
 	};
 	struct err e;

@@ -43,7 +43,7 @@ static void end(struct list_check *c, struct waiting *w, const struct revocation
 static int begin(struct list_check *c, const struct waiting *w, struct err *e)
 {
 	struct renew_order o = {
-	    .mode = "list", .fds = {-1, -1, -1}, .second = RENEW_FRAME_ABOUT_MAX - 1};
+	    .mode = "list", .fds = {-1, -1, -1, -1}, .second = RENEW_FRAME_ABOUT_MAX - 1};
 	int rc = memfile_freeze("telex-revocations", w->pem, w->len, &o.fds[0], e);
 	int *ca = &o.fds[RENEW_FD_CA - RENEW_FD_CERTIFICATE];
 
@@ -52,7 +52,7 @@ static int begin(struct list_check *c, const struct waiting *w, struct err *e)
 	*ca = open(c->config->ca, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	rc = *ca >= 0 ? renew_child_start(c->child, c->config, &o, e)
 	              : err_sys(e, errno, "%s", c->config->ca);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < RENEW_FDS; i++)
 		if (o.fds[i] >= 0)
 			close(o.fds[i]);
 	return rc;

@@ -213,7 +213,7 @@ static int spawn(struct renew_child *c, const struct config *config, const struc
 	    .argv = argv,
 	    .envp = environment,
 	    .fds = {null_fd, ends[1], STDERR_FILENO},
-	    .n_fds = 6,
+	    .n_fds = RENEW_FD_CERTIFICATE + RENEW_FDS,
 	    .cwd = "/",
 	    .umask = 077,
 	    .no_new_privs = true,
@@ -222,7 +222,7 @@ static int spawn(struct renew_child *c, const struct config *config, const struc
 	struct spawn_failure why;
 	int rc = null_fd < 0 || program < 0 ? err_sys(e, errno, "%s", c->program) : 0;
 
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < RENEW_FDS; i++)
 		plan.fds[RENEW_FD_CERTIFICATE + i] = o->fds[i] >= 0 ? o->fds[i] : null_fd;
 	if (rc == 0)
 		rc = worker_kit_user(config, &plan.change_user, &plan.uid, &plan.gid, e);

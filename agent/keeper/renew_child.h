@@ -12,13 +12,15 @@
 
 #include "agent/keeper/config.h"
 #include "common/err.h"
+#include "common/renew_frame.h"
 
 struct event_base;
 struct renew_child;
 
 struct renew_order {
-	const char *mode; /* "certificate", "revocations", "list" or "dates" */
-	int fds[3];       /* RENEW_FD_CERTIFICATE and so on; -1: /dev/null. Stay the caller's. */
+	const char *mode; /* "certificate", "request", "revocations", "list" or "dates" */
+	/* RENEW_FD_CERTIFICATE and so on; -1: /dev/null. Stay the caller's. */
+	int fds[RENEW_FDS];
 	uint32_t first, second; /* at most so many bytes */
 };
 

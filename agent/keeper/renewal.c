@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/keeper/renewal.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +26,8 @@
 #define LOOK_NS      (60 * NS_PER_S) /* at the clock, at least so often */
 #define SPREAD_NS    (30 * NS_PER_S) /* of what is overdue at the start: others may be, too */
 #define REMIND_NS    (6 * 3600 * NS_PER_S)
+/* After the key's name: the key and the request of the next one, while there is no answer. */
+#define REQUEST_SUFFIX ".telex-request"
 
 _Static_assert(RENEW_FRAME_LIST_MAX == REVOCATION_LIST_MAX, "any list comes through the pipe");
 
@@ -47,7 +51,8 @@ struct renewal {
 	double part;                   /* of the jitter: of this certificate */
 	struct task certificate, list;
 	struct certificate_dates *dates;
-	bool written; /* the files are newer than what is in use */
+	bool requesting; /* the child makes the request of the next certificate */
+	bool written;    /* the files are newer than what is in use */
 	bool stopped;
 	struct event *tick;
 	enum stage told;
@@ -208,34 +213,87 @@ static void start(struct renewal *r, struct task *t, struct renew_order *o)
 		log_error("%s cannot be started: %s", r->program, e.message);
 		try_later(r, t);
 	}
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < RENEW_FDS; i++)
 		if (o->fds[i] >= 0)
 			close(o->fds[i]);
+}
+
+static int request_path(const struct renewal *r, char path[PATH_MAX], struct err *e)
+{
+	int n = snprintf(path, PATH_MAX, "%s" REQUEST_SUFFIX, r->config->key);
+
+	return n > 0 && n < PATH_MAX ? 0 : err_set(e, TX_ETOOBIG, "%s: too long", r->config->key);
+}
+
+static void forget_request(const struct renewal *r)
+{
+	char path[PATH_MAX];
+
+	if (request_path(r, path, NULL) == 0)
+		(void)unlink(path);
+}
+
+/* The one that waits for its answer, or with -1 a new one is to be made. */
+static int open_request(const struct renewal *r, int *fd, struct err *e)
+{
+	char path[PATH_MAX];
+	int rc = request_path(r, path, e);
+
+	if (rc != 0)
+		return rc;
+	*fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
+	if (*fd < 0 && errno != ENOENT)
+		return err_sys(e, errno, "%s", path);
+	return *fd < 0 ? 0 : kit_files_check_key(*fd, path, e);
+}
+
+/* It is kept before anybody is asked with it: whatever is cut off then, the next attempt gets the
+ * same certificate. */
+static void on_request(struct renewal *r, const uint8_t *text, uint32_t len)
+{
+	char path[PATH_MAX];
+	struct err e;
+	int rc = len == 0 ? err_set(&e, TX_ESTATE, "no key could be made for it")
+	                  : request_path(r, path, &e);
+
+	if (rc == 0)
+		rc = file_put(path, text, len, 0600, &e);
+	if (rc == 0) {
+		plan(r);
+		return;
+	}
+	log_error("the agent's certificate cannot be renewed: %s", e.message);
+	try_later(r, &r->certificate);
 }
 
 static void begin_certificate(struct renewal *r)
 {
 	struct renew_order o = {
 	    .mode = "certificate",
-	    .fds = {-1, -1, -1},
+	    .fds = {-1, -1, -1, -1},
 	    .first = RENEW_FRAME_PAIR_MAX,
 	    .second = RENEW_FRAME_PAIR_MAX,
 	};
-
 	struct err e;
 	int rc = file_open_pair(r->config->certificate, r->config->key, o.fds, &e);
 
 	if (rc == 0)
 		rc = kit_files_check_key(o.fds[1], r->config->key, &e);
+	if (rc == 0)
+		rc = open_request(r, &o.fds[RENEW_FD_REQUEST - RENEW_FD_CERTIFICATE], &e);
 	if (rc != 0) {
 		log_error("%s", e.message);
-		for (int i = 0; i < 2; i++)
+		for (int i = 0; i < RENEW_FDS; i++)
 			if (o.fds[i] >= 0)
 				close(o.fds[i]);
 		try_later(r, &r->certificate);
 		return;
 	}
-	log_info("the agent's certificate is renewed from %s", r->config->renew_from);
+	r->requesting = o.fds[RENEW_FD_REQUEST - RENEW_FD_CERTIFICATE] < 0;
+	if (r->requesting)
+		o.mode = "request";
+	else
+		log_info("the agent's certificate is renewed from %s", r->config->renew_from);
 	start(r, &r->certificate, &o);
 }
 
@@ -246,7 +304,14 @@ static void on_certificate(const uint8_t *certificate, uint32_t certificate_len,
 	char end[32];
 	struct err e;
 
+	if (r->requesting) {
+		on_request(r, certificate, certificate_len);
+		return;
+	}
 	if (certificate_len == 0 || key_len == 0) {
+		/* The answer is there, and it is no. */
+		if (certificate != NULL && certificate_len == 0 && key_len == 0)
+			forget_request(r);
 		try_later(r, &r->certificate);
 		log_warn("the agent's certificate could not be renewed (%u times now); it is valid "
 		         "until %s",
@@ -259,6 +324,7 @@ static void on_certificate(const uint8_t *certificate, uint32_t certificate_len,
 		try_later(r, &r->certificate);
 		return;
 	}
+	forget_request(r);
 	r->written = true;
 	/* Until it is known whether it serves; either answer moves it. */
 	r->certificate.not_until_ns = clock_monotonic_ns() + PAUSE_MAX_NS;
@@ -272,7 +338,7 @@ static void begin_list(struct renewal *r)
 {
 	struct renew_order o = {
 	    .mode = "revocations",
-	    .fds = {-1, -1, -1},
+	    .fds = {-1, -1, -1, -1},
 	    .first = RENEW_FRAME_LIST_MAX,
 	    .second = RENEW_FRAME_ABOUT_MAX - 1,
 	};

@@ -20,7 +20,7 @@ struct spawn_rlimit {
 	bool at_most; /* what is inherited stays where it is lower */
 };
 
-#define SPAWN_FDS_MAX     6
+#define SPAWN_FDS_MAX     7
 #define SPAWN_CGROUPS_MAX 4
 
 /* All pointers are the caller's and are only read. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * telex-renew: asks an authority for the agent's next certificate, or for its revocation list; or
- * reads the dates of the certificate that there is, or a revocation list that was brought.
+ * reads the dates of the certificate that there is, or a revocation list that was brought; or
+ * makes the request of the next certificate.
  * telexd starts it as the workers' user, gives it what it needs as descriptors, and takes what it
  * writes to its standard output (renew_frame.h); it opens no file of the agent's itself.
  */
@@ -62,26 +63,58 @@ static struct text read_list(int fd, size_t max)
 	return t;
 }
 
+static int read_pair(struct text *certificate, struct text *key, struct err *e)
+{
+	int rc = tls_read_fd(
+	    RENEW_FD_CERTIFICATE, "the certificate", &certificate->at, &certificate->len, e);
+
+	return rc == 0 ? tls_read_fd(RENEW_FD_KEY, "the key", &key->at, &key->len, e) : rc;
+}
+
 static int renew_certificate(const struct renewal_from *from)
 {
-	struct text certificate = {0}, key = {0};
+	struct text certificate = {0}, key = {0},
+	            request = read_list(RENEW_FD_REQUEST, RENEWAL_REQUEST_MAX);
 	struct renewal_pair p = {.certificate = NULL};
+	bool over = false;
 	struct err e;
 	int status = EXIT_FAILURE;
-	int rc = tls_read_fd(
-	    RENEW_FD_CERTIFICATE, "the certificate", &certificate.at, &certificate.len, &e);
+	int rc = read_pair(&certificate, &key, &e);
 
 	if (rc == 0)
-		rc = tls_read_fd(RENEW_FD_KEY, "the key", &key.at, &key.len, &e);
-	if (rc == 0)
-		rc = renewal_get(&p, from, certificate.at, certificate.len, key.at, key.len, &e);
+		rc = renewal_get(&p, from, certificate.at, certificate.len, key.at, key.len,
+		    request.at, request.len, &over, &e);
 	if (rc == 0)
 		status = put(p.certificate, p.certificate_len, p.key, p.key_len);
 	else
 		log_warn("%s: %s", from->address, e.message);
+	if (over)
+		status = put("", 0, "", 0);
 	renewal_pair_clear(&p);
 	tls_text_free(certificate.at, certificate.len);
 	tls_text_free(key.at, key.len);
+	tls_text_free(request.at, request.len);
+	return status;
+}
+
+/* What the agent's next certificate is asked for with, until there is an answer. */
+static int make_request(void)
+{
+	struct text certificate = {0}, key = {0}, request = {0};
+	int status = EXIT_FAILURE;
+	struct err e;
+	int rc = read_pair(&certificate, &key, &e);
+
+	if (rc == 0)
+		rc = renewal_request_make(&request.at, &request.len, certificate.at,
+		    certificate.len, key.at, key.len, &e);
+	if (rc == 0)
+		status = put(request.at, request.len, "", 0);
+	else
+		log_warn("the agent's certificate: %s", e.message);
+	tls_text_free(certificate.at, certificate.len);
+	tls_text_free(key.at, key.len);
+	tls_text_free(request.at, request.len);
 	return status;
 }
 
@@ -177,6 +210,22 @@ static int lock_in(const char *address, struct err *e)
 	return rc == 0 ? renew_sandbox_close(&r, address, e) : rc;
 }
 
+/* What needs no authority. */
+static const struct {
+	const char *mode;
+	int (*run)(void);
+} alone[] = {{"dates", report_dates}, {"list", check_list}, {"request", make_request}};
+
+static int run_alone(int (*run)(void))
+{
+	struct err e;
+
+	if (lock_in(NULL, &e) == 0)
+		return run();
+	log_error("%s", e.message);
+	return EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
 	struct renewal_from from = {0};
@@ -194,12 +243,9 @@ int main(int argc, char **argv)
 	(void)prctl(PR_SET_NAME, "telex-renew");
 	signals_ignore(SIGPIPE);
 	log_open("renew", LOG_LEVEL_INFO, getenv("TELEX_LOG_JSON") != NULL, STDERR_FILENO);
-	if (strcmp(argv[1], "dates") == 0 || strcmp(argv[1], "list") == 0) {
-		if (lock_in(NULL, &e) == 0)
-			return strcmp(argv[1], "list") == 0 ? check_list() : report_dates();
-		log_error("%s", e.message);
-		return EXIT_FAILURE;
-	}
+	for (size_t i = 0; i < sizeof(alone) / sizeof(alone[0]); i++)
+		if (strcmp(argv[1], alone[i].mode) == 0)
+			return run_alone(alone[i].run);
 	/* What it handles is a private key. */
 	if (lock_in(argv[2], &e) != 0 || tls_read_fd(RENEW_FD_CA, "ca", &ca.at, &ca.len, &e) != 0) {
 		log_error("%s", e.message);

@@ -76,6 +76,11 @@ static bool holds(const char *dir, const char *name, const char *text)
 	       0;
 }
 
+static bool is_there(const char *dir, const char *name)
+{
+	return access(path_in(dir, name), F_OK) == 0;
+}
+
 struct place {
 	const char *dir, *name, *text;
 };
@@ -336,6 +341,7 @@ static void what_fails_is_tried_again(void **state)
 {
 	struct peer first, due, fresh;
 	char words[128];
+	struct stat st;
 	struct rig r;
 
 	(void)state;
@@ -346,6 +352,10 @@ static void what_fails_is_tried_again(void **state)
 	until_logged(&r, "could not be renewed (1 times now)");
 	until_logged(&r, "could not be renewed (2 times now)");
 	assert_true(holds(r.dir, "agent.pem", "old certificate"));
+	/* What it is asked for with is kept. */
+	assert_true(holds(r.dir, "agent.key.telex-request", "a request"));
+	assert_int_equal(stat(path_in(r.dir, "agent.key.telex-request"), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
 	/* What is to be typed names the file. */
 	assert_int_equal(chmod(path_in(r.dir, "agent.key"), 0644), 0);
 	snprintf(words, sizeof(words), "type: chmod 600 %s/agent.key", r.dir);
@@ -355,6 +365,43 @@ static void what_fails_is_tried_again(void **state)
 	accept_aged(&r, &fresh, 0, 3600);
 	replaced(&due);
 	assert_true(holds(r.dir, "agent.pem", "new certificate"));
+	assert_false(is_there(r.dir, "agent.key.telex-request"));
+	peer_close(&fresh);
+	rig_stop(&r);
+}
+
+static bool is_gone(void *arg)
+{
+	const struct place *p = arg;
+
+	return !is_there(p->dir, p->name);
+}
+
+/* Another one is made after it. */
+static void a_request_that_is_refused_is_given_up(void **state)
+{
+	struct peer first, due, fresh;
+	struct place place;
+	struct rig r;
+
+	(void)state;
+	no_answers();
+	start(&r, &first, "renew_from = \"ca.test:1\"");
+	accept_aged(&r, &due, 1000, 60);
+	replaced(&first);
+	until_logged(&r, "could not be renewed (1 times now)");
+	place = (struct place){r.dir, "agent.key.telex-request", "a request"};
+	assert_true(holds_it(&place));
+	rig_write(&r, "agent.key.telex-request", "another's");
+	until_logged(&r, "could not be renewed (2 times now)");
+	assert_false(is_gone(&place));
+	answer(folder_of_answers(), "certificate", "", "");
+	rig_write(&r, "agent.key.telex-request", "a request");
+	rig_until(is_gone, &place, "it is given up");
+	answer(folder_of_answers(), "certificate", "new certificate", "new key");
+	accept_aged(&r, &fresh, 0, 3600);
+	replaced(&due);
+	assert_string_equal(fresh.certificate, "new certificate");
 	peer_close(&fresh);
 	rig_stop(&r);
 }
@@ -668,11 +715,6 @@ static void put_text(const char *dir, const char *name, const char *text)
 	assert_int_equal(file_put(path_in(dir, name), text, strlen(text), 0600, NULL), 0);
 }
 
-static bool is_there(const char *dir, const char *name)
-{
-	return access(path_in(dir, name), F_OK) == 0;
-}
-
 /* Each moment of a crash, and what the next start makes of it. */
 static void a_pair_that_was_cut_off_is_whole_after_it(void **state)
 {
@@ -796,6 +838,7 @@ int main(void)
 	    cmocka_unit_test(dates_are_of_the_certificate_that_was_asked_about_last),
 	    cmocka_unit_test(a_renewal_brings_nothing_but_the_pair),
 	    cmocka_unit_test(what_fails_is_tried_again),
+	    cmocka_unit_test(a_request_that_is_refused_is_given_up),
 	    cmocka_unit_test(a_bad_answer_changes_nothing),
 	    cmocka_unit_test(one_that_nobody_renews_is_told_of),
 	    cmocka_unit_test(an_expired_one_is_told_with_the_way_back),
