@@ -61,6 +61,7 @@ static const char ceiling[] =
     "#\troot = false\n"
     "#\tusers = {\"deploy\", \"1000-59999\"}\n"
     "#\tprograms = {\"/usr/bin/*\", \"/opt/app/bin/*\"}\n"
+    "#\tenvironment = {\"LANG\", \"LC_*\", \"TERM\", \"TZ\", \"APP_*\"}\n"
     "#\tfolders = {\"/srv\", \"/home\"}\n"
     "#\tany_process = false\n"
     "#}\n";

@@ -14,12 +14,13 @@
 #include "common/glob.h"
 #include "common/loader_name.h"
 
-#define PACKED_VERSION 3
+#define PACKED_VERSION 4
 #define NAME_SIZE      64
+#define VARIABLE_SIZE  256
 
 struct packed_head {
 	uint8_t version, root, any_process, files;
-	uint32_t n_users, n_programs, n_groups, n_folders;
+	uint32_t n_users, n_programs, n_groups, n_folders, n_environment;
 };
 
 void ceiling_init(struct ceiling *c)
@@ -30,7 +31,7 @@ void ceiling_init(struct ceiling *c)
 bool ceiling_is_open(const struct ceiling *c)
 {
 	return c->root && c->any_process && c->files && c->n_users == 0 && c->n_programs == 0 &&
-	       c->n_groups == 0 && c->n_folders == 0;
+	       c->n_groups == 0 && c->n_folders == 0 && c->n_environment == 0;
 }
 
 void ceiling_describe(const struct ceiling *c, char *out, size_t size)
@@ -39,8 +40,9 @@ void ceiling_describe(const struct ceiling *c, char *out, size_t size)
 		bool bounded;
 		const char *word;
 	} all[] = {{!c->root, "no root"}, {c->n_users > 0, "users"}, {c->n_groups > 0, "groups"},
-	    {c->n_programs > 0, "programs"}, {!c->any_process, "own processes"},
-	    {!c->files, "no files"}, {c->n_folders > 0, "folders"}};
+	    {c->n_programs > 0, "programs"}, {c->n_environment > 0, "environment"},
+	    {!c->any_process, "own processes"}, {!c->files, "no files"},
+	    {c->n_folders > 0, "folders"}};
 	size_t used = 0;
 
 	snprintf(
@@ -64,6 +66,7 @@ void ceiling_clear(struct ceiling *c)
 	free_list(c->programs, c->n_programs);
 	free_list(c->groups, c->n_groups);
 	free_list(c->folders, c->n_folders);
+	free_list(c->environment, c->n_environment);
 	ceiling_init(c);
 }
 
@@ -248,18 +251,62 @@ static int check_program(const struct ceiling *c, const char *program, struct er
 	    e, TX_EPERM, "%s may not run on this agent: its ceiling names other programs", program);
 }
 
+/* ---- variables ---- */
+
+bool ceiling_variable_valid(const char *entry)
+{
+	return entry[0] != '\0' && strlen(entry) < VARIABLE_SIZE &&
+	       strpbrk(entry, "= \t") == NULL && glob_valid(entry);
+}
+
+static bool is_named(const struct ceiling *c, const char *variable, size_t len)
+{
+	const bool literal = loader_name(variable, len);
+	char name[VARIABLE_SIZE];
+
+	if (len == 0 || len >= sizeof(name))
+		return false;
+	memcpy(name, variable, len);
+	name[len] = '\0';
+	for (size_t i = 0; i < c->n_environment; i++)
+		if (literal ? strcmp(c->environment[i], name) == 0
+		            : glob_match(c->environment[i], name))
+			return true;
+	return false;
+}
+
+static bool is_of_a_forced_command(const char *variable, size_t len)
+{
+	static const char name[] = "TELEX_ORIGINAL_COMMAND";
+
+	return len == sizeof(name) - 1 && memcmp(variable, name, len) == 0;
+}
+
+static int check_variable(const struct ceiling *c, const char *variable, struct err *e)
+{
+	size_t len = strcspn(variable, "=");
+	const int shown = (int)(len < NAME_SIZE ? len : NAME_SIZE);
+
+	if (c->n_programs > 0 && program_name(variable, len))
+		return err_set(e, TX_EPERM,
+		    "%.*s may not be set on this agent: its ceiling names the programs that may "
+		    "run, and by this variable they may run others",
+		    shown, variable);
+	if (c->n_environment == 0 || is_named(c, variable, len) ||
+	    is_of_a_forced_command(variable, len))
+		return 0;
+	return err_set(e, TX_EPERM,
+	    "%.*s may not be set on this agent: its ceiling names other variables", shown,
+	    variable);
+}
+
 int ceiling_check_environment(const struct ceiling *c, char *const *env, size_t n, struct err *e)
 {
-	for (size_t i = 0; i < n && c->n_programs > 0; i++) {
-		size_t len = strcspn(env[i], "=");
+	int rc = 0;
 
-		if (program_name(env[i], len))
-			return err_set(e, TX_EPERM,
-			    "%.*s may not be set on this agent: its ceiling names the programs "
-			    "that may run, and by this variable they may run others",
-			    (int)(len < NAME_SIZE ? len : NAME_SIZE), env[i]);
-	}
-	return 0;
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = check_variable(c, env[i], e);
+	return rc;
 }
 
 int ceiling_check(const struct ceiling *c, const char *user, const char *program, struct err *e)
@@ -330,15 +377,17 @@ int ceiling_pack(const struct ceiling *c, uint8_t **data, size_t *len, struct er
 	    .n_users = (uint32_t)c->n_users,
 	    .n_programs = (uint32_t)c->n_programs,
 	    .n_groups = (uint32_t)c->n_groups,
-	    .n_folders = (uint32_t)c->n_folders};
+	    .n_folders = (uint32_t)c->n_folders,
+	    .n_environment = (uint32_t)c->n_environment};
 	size_t size = sizeof(head) + list_size(c->users, c->n_users) +
 	              list_size(c->programs, c->n_programs) + list_size(c->groups, c->n_groups) +
-	              list_size(c->folders, c->n_folders);
+	              list_size(c->folders, c->n_folders) +
+	              list_size(c->environment, c->n_environment);
 	uint8_t *out, *at;
 
 	if (c->n_users > CEILING_ENTRIES_MAX || c->n_programs > CEILING_ENTRIES_MAX ||
 	    c->n_groups > CEILING_ENTRIES_MAX || c->n_folders > CEILING_ENTRIES_MAX ||
-	    size > CEILING_PACKED_MAX)
+	    c->n_environment > CEILING_ENTRIES_MAX || size > CEILING_PACKED_MAX)
 		return err_set(e, TX_ETOOBIG, "the ceiling has too many entries");
 	out = malloc(size);
 	if (out == NULL)
@@ -347,7 +396,8 @@ int ceiling_pack(const struct ceiling *c, uint8_t **data, size_t *len, struct er
 	at = put_list(out + sizeof(head), c->users, c->n_users);
 	at = put_list(at, c->programs, c->n_programs);
 	at = put_list(at, c->groups, c->n_groups);
-	put_list(at, c->folders, c->n_folders);
+	at = put_list(at, c->folders, c->n_folders);
+	put_list(at, c->environment, c->n_environment);
 	*data = out;
 	*len = size;
 	return 0;
@@ -400,6 +450,9 @@ static int unpack(struct ceiling *c, const uint8_t *data, size_t len)
 		rc = take_list(&c->groups, &c->n_groups, head.n_groups, data, len, &at);
 	if (rc == 0)
 		rc = take_list(&c->folders, &c->n_folders, head.n_folders, data, len, &at);
+	if (rc == 0)
+		rc = take_list(
+		    &c->environment, &c->n_environment, head.n_environment, data, len, &at);
 	return rc == 0 && at != len ? TX_EPROTO : rc;
 }
 

@@ -7,6 +7,7 @@
  *             users = {"deploy", "www-data", "1000-1999"}
  *             root = false
  *             programs = {"/usr/bin/git", "/opt/app-*"}
+ *             environment = {"LANG", "LC_*", "TERM", "APP_*"}
  *             groups = {"docker"}
  *             any_process = false
  *             files = true
@@ -39,6 +40,10 @@ struct ceiling {
 	 * its program by its absolute path, without "." and ".." and doubled slashes. */
 	char **programs;
 	size_t n_programs;
+	/* Names of variables, with glob.h's wildcards, that a request may set. None: any. Those of
+	 * loader_name.h are meant by their own names alone. */
+	char **environment;
+	size_t n_environment;
 	/* Names, gids and ranges: in which groups beside the user's own something may run. None:
 	 * in no other, unless everything is allowed (users none, and root). */
 	char **groups;
@@ -65,6 +70,9 @@ void ceiling_describe(const struct ceiling *c, char *out, size_t size);
 /* Whether it may stand in `users` and `groups`. */
 bool ceiling_user_valid(const char *entry);
 
+/* Whether it may stand in `environment`. */
+bool ceiling_variable_valid(const char *entry);
+
 /* Whether it may stand in `folders`. */
 bool ceiling_folder_valid(const char *entry);
 
@@ -78,8 +86,9 @@ int ceiling_unpack(struct ceiling *c, const uint8_t *data, size_t len, struct er
  * forbidden and what would be allowed.
  */
 int ceiling_check(const struct ceiling *c, const char *user, const char *program, struct err *e);
-/* The textual check of variables ("NAME=VALUE"): where programs are named, none may be given by
- * which a program runs another's code. */
+/* The textual check of variables ("NAME=VALUE"): they are of `environment`; and where programs are
+ * named, none may be given, whatever that says, by which a program runs another's code.
+ * TELEX_ORIGINAL_COMMAND, which a forced command gets, is always allowed. */
 int ceiling_check_environment(const struct ceiling *c, char *const *env, size_t n, struct err *e);
 /* The same for work on files, as a user; and for one file of it (absolute and plain). */
 int ceiling_check_files(const struct ceiling *c, const char *user, struct err *e);

@@ -82,6 +82,8 @@ static const struct config_key top_keys[] = {
 static const struct config_key ceiling_keys[] = {
     {"users", KIND_USERS, offsetof(struct config, ceiling.users), 0, CEILING_ENTRIES_MAX},
     {"programs", KIND_PROGRAMS, offsetof(struct config, ceiling.programs), 0, CEILING_ENTRIES_MAX},
+    {"environment", KIND_VARIABLES, offsetof(struct config, ceiling.environment), 0,
+        CEILING_ENTRIES_MAX},
     {"groups", KIND_USERS, offsetof(struct config, ceiling.groups), 0, CEILING_ENTRIES_MAX},
     {"root", KIND_BOOL, offsetof(struct config, ceiling.root), 0, 0},
     {"files", KIND_BOOL, offsetof(struct config, ceiling.files), 0, 0},

@@ -54,7 +54,7 @@ static void tell(struct reader *rd, const char *fmt, ...)
 static bool is_list(enum config_kind kind)
 {
 	return kind == KIND_ADDRESSES || kind == KIND_USERS || kind == KIND_PROGRAMS ||
-	       kind == KIND_FOLDERS;
+	       kind == KIND_FOLDERS || kind == KIND_VARIABLES;
 }
 
 /* Which of config_sections this is; the top one's name is libconfuse's. */
@@ -289,12 +289,36 @@ static int take_lists(struct config *c, cfg_t *cfg)
 	if (rc == 0 && ceiling != NULL)
 		rc = copy_new_list(&c->ceiling.groups, &c->ceiling.n_groups, ceiling, "groups");
 	if (rc == 0 && ceiling != NULL)
+		rc = copy_new_list(
+		    &c->ceiling.environment, &c->ceiling.n_environment, ceiling, "environment");
+	if (rc == 0 && ceiling != NULL)
 		rc = copy_new_list(&c->ceiling.folders, &c->ceiling.n_folders, ceiling, "folders");
 	c->authority.given = authority != NULL;
 	if (rc == 0 && authority != NULL)
 		rc = copy_list(c->authority.listen, &c->authority.n_listen, KM_LISTEN_MAX,
 		    authority, "listen");
 	return rc;
+}
+
+/* Who writes an empty list means "none", and without the key it is "any". */
+static void check_empty(struct reader *rd, cfg_t *cfg)
+{
+	for (size_t s = 1; s < CONFIG_SECTIONS; s++) {
+		const struct config_section *section = &config_sections[s];
+		cfg_t *in =
+		    cfg_size(cfg, section->name) > 0 ? cfg_getsec(cfg, section->name) : NULL;
+
+		for (size_t i = 0; in != NULL && i < section->n_keys; i++) {
+			const cfg_opt_t *opt = cfg_getopt(in, section->keys[i].name);
+
+			if (is_list(section->keys[i].kind) && opt->nvalues == 0 &&
+			    (opt->flags & CFGF_MODIFIED) != 0)
+				tell(rd,
+				    "%s: %s.%s: is an empty list; leave the key out where it is to "
+				    "bound nothing, or say what it is",
+				    rd->c->file, section->name, section->keys[i].name);
+		}
+	}
 }
 
 int config_read(struct config *c, config_problem problem, void *arg)
@@ -306,6 +330,8 @@ int config_read(struct config *c, config_problem problem, void *arg)
 	reading = &rd;
 	rc = parse(&rd, &cfg);
 	reading = NULL;
+	if (rc == 0)
+		check_empty(&rd, cfg);
 	if (rc == 0 && rd.n_problems > 0)
 		rc = TX_EINVAL;
 	if (rc == 0)

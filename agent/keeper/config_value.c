@@ -234,6 +234,7 @@ const char *config_take(struct config *c, const struct config_key *k, const char
 	case KIND_ADDRESSES:
 	case KIND_USERS:
 	case KIND_PROGRAMS:
+	case KIND_VARIABLES:
 	case KIND_FOLDERS:
 	case KIND_PATH:
 	case KIND_NAME:
@@ -258,6 +259,10 @@ const char *config_item_wrong(const struct config_key *k, const char *value)
 		       : k->name[0] == 'g'
 		           ? "is no group name, gid or range of gids (such as 1000-1999)"
 		           : "is no user name, uid or range of uids (such as 1000-1999)";
+	case KIND_VARIABLES:
+		return ceiling_variable_valid(value)
+		           ? NULL
+		           : "is no name of a variable (* stands for any, as in LC_*)";
 	case KIND_FOLDERS:
 		return ceiling_folder_valid(value)
 		           ? NULL

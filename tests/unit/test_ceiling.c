@@ -137,7 +137,7 @@ static void it_says_what_it_bounds(void **state)
 {
 	struct ceiling c = made((const char *const[]){"deploy", NULL}, NULL);
 	struct ceiling open;
-	char text[128];
+	char text[128], *names[1];
 
 	(void)state;
 	ceiling_init(&open);
@@ -151,6 +151,14 @@ static void it_says_what_it_bounds(void **state)
 	ceiling_describe(&c, text, 8);
 	assert_string_equal(text, "no root");
 	ceiling_clear(&c);
+	names[0] = (char[]){"LANG"};
+	c.environment = names;
+	c.n_environment = 1;
+	assert_false(ceiling_is_open(&c));
+	ceiling_describe(&c, text, sizeof(text));
+	assert_string_equal(text, "environment");
+	c.environment = NULL;
+	c.n_environment = 0;
 	c.any_process = false;
 	assert_false(ceiling_is_open(&c));
 	ceiling_describe(&c, text, sizeof(text));
@@ -187,6 +195,52 @@ static void loaders_variables_are_refused_where_programs_are_named(void **state)
 		assert_int_equal(ceiling_check_environment(&c, env, 1, &e), 0);
 	}
 	ceiling_clear(&c);
+}
+
+static void variables_are_those_that_it_names(void **state)
+{
+	static const char *const good[] = {"LANG=C", "LC_ALL=C", "APP_=", "APP_KEY=a=b",
+	    "MALLOC_TOP=1", "TELEX_ORIGINAL_COMMAND=x"};
+	static const char *const bad[] = {"LANGUAGE=de", "lang=C", "XLC_ALL=C", "=x", "", "TERM=x",
+	    "MALLOC_OTHER=1", "TELEX_ORIGINAL_COMMAND2=x", "HOME=/"};
+	char *names[] = {(char[]){"LANG"}, (char[]){"LC_*"}, (char[]){"APP_*"},
+	    (char[]){"MALLOC_TOP"}, (char[]){"MALLOC_O*"}};
+	char *programs[] = {(char[]){"/bin/*"}};
+	struct ceiling c = {.environment = names, .n_environment = 5};
+	struct err e;
+	char *long_one = malloc(4096);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		char *env[] = {(char *)(uintptr_t)good[i]};
+
+		if (ceiling_check_environment(&c, env, 1, &e) != 0)
+			fail_msg("%s: %s", good[i], e.message);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		char *env[] = {(char[]){"LANG=C"}, (char *)(uintptr_t)bad[i]};
+
+		assert_int_equal(ceiling_check_environment(&c, env, 2, &e), TX_EPERM);
+		assert_non_null(strstr(e.message, "names other variables"));
+	}
+	memset(long_one, 'A', 4095);
+	memcpy(long_one, "APP_", 4);
+	long_one[4095] = '\0';
+	assert_int_equal(ceiling_check_environment(&c, &long_one, 1, &e), TX_EPERM);
+	/* What the programs rule out stays out, though it is named. */
+	c.programs = programs;
+	c.n_programs = 1;
+	{
+		char *env[] = {(char[]){"MALLOC_TOP=1"}};
+
+		assert_int_equal(ceiling_check_environment(&c, env, 1, &e), TX_EPERM);
+		assert_non_null(strstr(e.message, "they may run others"));
+	}
+	assert_true(ceiling_variable_valid("LC_*"));
+	assert_false(ceiling_variable_valid("A=b"));
+	assert_false(ceiling_variable_valid(""));
+	assert_false(ceiling_variable_valid("A B"));
+	free(long_one);
 }
 
 static void files_are_below_its_folders(void **state)
@@ -283,6 +337,8 @@ static void it_is_packed_and_unpacked(void **state)
 	c.groups[c.n_groups++] = strdup("docker");
 	c.folders = calloc(1, sizeof(char *));
 	c.folders[c.n_folders++] = strdup("/srv");
+	c.environment = calloc(1, sizeof(char *));
+	c.environment[c.n_environment++] = strdup("LC_*");
 	assert_int_equal(ceiling_pack(&c, &data, &len, &e), 0);
 	assert_int_equal(ceiling_unpack(&back, data, len, &e), 0);
 	assert_int_equal(back.n_groups, 1);
@@ -290,6 +346,8 @@ static void it_is_packed_and_unpacked(void **state)
 	assert_true(back.files);
 	assert_int_equal(back.n_folders, 1);
 	assert_string_equal(back.folders[0], "/srv");
+	assert_int_equal(back.n_environment, 1);
+	assert_string_equal(back.environment[0], "LC_*");
 	assert_int_equal(back.n_users, 2);
 	assert_string_equal(back.users[1], "1-2");
 	assert_int_equal(back.n_programs, 1);
@@ -349,6 +407,7 @@ int main(void)
 	    cmocka_unit_test(a_group_is_the_users_own_or_named),
 	    cmocka_unit_test(it_says_what_it_bounds),
 	    cmocka_unit_test(loaders_variables_are_refused_where_programs_are_named),
+	    cmocka_unit_test(variables_are_those_that_it_names),
 	    cmocka_unit_test(files_are_below_its_folders),
 	    cmocka_unit_test(files_are_for_its_users),
 	    cmocka_unit_test(odd_numbers_are_no_uids),

@@ -218,6 +218,7 @@ static void sections_are_read(void **state)
 	assert_int_equal(load("ceiling {\n  users = {\"deploy\", \"1000-1999\"}\n  groups = "
 	                      "{\"docker\"}\n  root = false\n"
 	                      "  programs = {\"/usr/bin/*\"}\n  files = false\n"
+	                      "  environment = {\"LANG\", \"LC_*\"}\n"
 	                      "  folders = {\"/srv\", \"/\"}\n}\nworkers = 3\n"
 	                      "max_watch_memory = 5MiB\n"
 	                      "max_file_helpers = 7\nwatch_linger = 3m\nwatch_fanotify = false\n"
@@ -232,6 +233,8 @@ static void sections_are_read(void **state)
 	assert_string_equal(c->ceiling.groups[0], "docker");
 	assert_int_equal(c->ceiling.n_programs, 1);
 	assert_string_equal(c->ceiling.programs[0], "/usr/bin/*");
+	assert_int_equal(c->ceiling.n_environment, 2);
+	assert_string_equal(c->ceiling.environment[1], "LC_*");
 	assert_false(c->ceiling.root);
 	assert_false(c->ceiling.files);
 	assert_int_equal(c->ceiling.n_folders, 2);
@@ -262,10 +265,12 @@ static void problems_of_sections_are_told_with_their_lines(void **state)
 	    ":5: ceiling.folders: '/srv/' is not the absolute path of a folder (without .., // and "
 	    "a "
 	    "/ at its end)\n",
-	    ":7: workers: 'many' is not a number\n",
-	    ":9: authority.listen: 'here' is not HOST:PORT (such as 0.0.0.0:8359 or [::]:8359)\n",
-	    ":10: authority: unknown key 'lisen'; did you mean 'listen'?\n",
-	    ":12: unknown key 'ceilin'; did you mean 'ceiling'?\n",
+	    ":6: ceiling.environment: 'A=1' is no name of a variable (* stands for any, as in "
+	    "LC_*)\n",
+	    ":8: workers: 'many' is not a number\n",
+	    ":10: authority.listen: 'here' is not HOST:PORT (such as 0.0.0.0:8359 or [::]:8359)\n",
+	    ":11: authority: unknown key 'lisen'; did you mean 'listen'?\n",
+	    ":13: unknown key 'ceilin'; did you mean 'ceiling'?\n",
 	};
 	struct config *c = NULL;
 	struct problems ps;
@@ -273,7 +278,8 @@ static void problems_of_sections_are_told_with_their_lines(void **state)
 
 	(void)state;
 	assert_int_equal(load("ceiling {\nuser = {\"a\"}\nprograms = {\"ls\"}\n"
-	                      "users = {\"9-1\"}\nroot = maybe folders = {\"/srv/\"}\n}\nworkers = "
+	                      "users = {\"9-1\"}\nroot = maybe folders = {\"/srv/\"}\n"
+	                      "environment = {\"A=1\"}\n}\nworkers = "
 	                      "many\nauthority {\n"
 	                      "listen = {\"here\"}\nlisen = {\"x\"}\n}\nceilin = {\"a\"}\n",
 	                     &c, &ps, file),
@@ -283,6 +289,24 @@ static void problems_of_sections_are_told_with_their_lines(void **state)
 		if (strstr(ps.text, want[i]) == NULL)
 			fail_msg("not told: %s in: %s", want[i], ps.text);
 	assert_int_equal(ps.n, sizeof(want) / sizeof(want[0]));
+}
+
+/* It would bound nothing, and looks as if it bounded everything. */
+static void an_empty_list_is_refused(void **state)
+{
+	static const char *const keys[] = {"users", "groups", "programs", "environment", "folders"};
+	struct config *c = NULL;
+	struct problems ps;
+	char file[64], text[64], want[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		snprintf(text, sizeof(text), "ceiling {\n%s = {}\n}\n", keys[i]);
+		snprintf(want, sizeof(want), ": ceiling.%s: is an empty list", keys[i]);
+		assert_int_equal(load(text, &c, &ps, file), TX_EINVAL);
+		assert_non_null(strstr(ps.text, want));
+		assert_int_equal(ps.n, 1);
+	}
 }
 
 static void an_authority_needs_its_folder_and_an_address(void **state)
@@ -433,6 +457,7 @@ int main(void)
 	    cmocka_unit_test(every_problem_is_told_with_its_line_and_the_right_word),
 	    cmocka_unit_test(sections_are_read),
 	    cmocka_unit_test(problems_of_sections_are_told_with_their_lines),
+	    cmocka_unit_test(an_empty_list_is_refused),
 	    cmocka_unit_test(an_authority_needs_its_folder_and_an_address),
 	    cmocka_unit_test(broken_syntax_is_told_with_its_line),
 	    cmocka_unit_test(a_file_that_is_not_there_is_named),

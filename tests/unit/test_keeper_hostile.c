@@ -163,20 +163,35 @@ static void other_programs_are_beyond_its_reach(void **state)
 	start_is_ended(ceiling, NULL, "sh", "absolute path");
 }
 
-/* Else a permitted program would run whatever they say. */
-static void loaders_variables_are_beyond_its_reach(void **state)
+static void variable_is_ended(const char *ceiling, char *variable, const char *logged)
 {
 	struct job_spec spec;
 	struct scene s;
 
-	(void)state;
-	scene_open(&s, "programs = {\"/bin/sh\"}");
+	scene_open(&s, ceiling);
 	spec = s.spec;
-	spec.env = (char *[]){(char[]){"A=1"}, (char[]){"LD_PRELOAD=/tmp/mine.so"}, NULL};
+	spec.env = (char *[]){(char[]){"A=1"}, variable, NULL};
 	spec.envc = 2;
 	ask_start(&s, &spec);
-	assert_ended(&s, "LD_PRELOAD may not be set");
+	assert_ended(&s, logged);
 	scene_close(&s);
+}
+
+/* Else a permitted program would run whatever they say. */
+static void loaders_variables_are_beyond_its_reach(void **state)
+{
+	(void)state;
+	variable_is_ended("programs = {\"/bin/sh\"}", (char[]){"LD_PRELOAD=/tmp/mine.so"},
+	    "LD_PRELOAD may not be set");
+	variable_is_ended("programs = {\"/bin/sh\"}\nenvironment = {\"A\", \"LD_PRELOAD\"}",
+	    (char[]){"LD_PRELOAD=/tmp/mine.so"}, "LD_PRELOAD may not be set");
+}
+
+static void other_variables_are_beyond_its_reach(void **state)
+{
+	(void)state;
+	variable_is_ended("environment = {\"A\", \"LC_*\"}", (char[]){"AB=1"},
+	    "AB may not be set on this agent: its ceiling names other variables");
 }
 
 /* Refused, and nothing more; what a reload sends beside it is let be. */
@@ -437,6 +452,7 @@ int main(void)
 	    cmocka_unit_test(other_users_are_beyond_its_reach),
 	    cmocka_unit_test(other_programs_are_beyond_its_reach),
 	    cmocka_unit_test(loaders_variables_are_beyond_its_reach),
+	    cmocka_unit_test(other_variables_are_beyond_its_reach),
 	    cmocka_unit_test(a_ceiling_that_a_reload_lowers_makes_nobody_hostile),
 	    cmocka_unit_test(others_rings_are_beyond_its_reach),
 	    cmocka_unit_test(without_any_others_are_as_unknown_as_ever),
