@@ -29,7 +29,7 @@ BUILD = os.environ.get("top_builddir", ".")
 TELEX = os.path.join(BUILD, "telex")
 STREAM = os.path.abspath(os.path.join(BUILD, "tests/fault/fault_stream"))
 SCALE = float(os.environ.get("TELEX_FAULT_SCALE", "1"))
-DEADLINE = 120  # seconds: nothing that is waited for takes this long
+DEADLINE = 300  # seconds: nothing that is waited for takes this long
 RATE = 8 << 20  # bytes a second, each direction
 
 
@@ -116,6 +116,18 @@ def telex(*words, check=True, **options):
     return done
 
 
+def signal_all(pids, signo=signal.SIGKILL):
+    """Signals them; how many were there still."""
+    met = 0
+    for pid in pids:
+        try:
+            os.kill(pid, signo)
+            met += 1
+        except ProcessLookupError:
+            pass
+    return met
+
+
 def end(*processes):
     for p in processes:
         if p.poll() is None:
@@ -131,6 +143,7 @@ class Load:
         self.id = f"f{random.getrandbits(40):010x}"
         self.late = []  # (arrival, latency) in ns
         self.words = open(os.environ["HOME"] + "/words", "ab")
+        self.begin = self.words.tell()
         self.out = self.client(["-n", "--id", self.id + "o"], ["gen", "7", str(RATE)])
         self.out_check = subprocess.Popen([STREAM, "verify", "7"], stdin=self.out.stdout, stdout=subprocess.PIPE)
         self.out.stdout.close()
@@ -144,10 +157,18 @@ class Load:
         self.reader.start()
         for job in "oic":
             until("the jobs run", lambda job=job: telex("--json", "ps").stdout.find((self.id + job).encode()) >= 0)
+        # Ended before they hear of signals, they would have no last word.
+        self.feed.stderr.readline()
+        until("both jobs hear of signals", lambda: self.said().count(b"hears\n") == 2 or self.out.poll() is not None)
 
     def client(self, options, command, stdin=subprocess.DEVNULL):
         return subprocess.Popen([TELEX, *self.where, "run", "--on-disconnect", "keep", *options, "--", STREAM, *command],
                                 stdin=stdin, stdout=subprocess.PIPE, stderr=self.words)
+
+    def said(self):
+        """What the jobs said, and their clients."""
+        with open(self.words.name, "rb") as f:
+            return f.read()[self.begin:]
 
     def read_latencies(self):
         self.clock_end = b""
@@ -174,9 +195,7 @@ class Load:
         self.reader.join(DEADLINE)
         if self.clock.wait(DEADLINE) != 42 or not self.clock_end.startswith(b"ticks"):
             wrong.append(f"clock: {self.clock_end}, status {self.clock.returncode}")
-        self.words.flush()
-        with open(self.words.name, "rb") as f:
-            words = f.read()
+        words = self.said()
         for end_of in (b"gen " + checked[-1] if checked else b"-", b"gen " + self.clock_end.split()[-1]
                        if self.clock_end else b"-"):
             if end_of not in words:
@@ -256,11 +275,7 @@ def under_load(agent, faults, strike, where=(), pause=(0.05, 0.25)):
 
 
 def kill_a_worker(agent):
-    victims = until("a worker", agent.workers)
-    try:
-        os.kill(random.choice(victims), signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    signal_all([random.choice(until("a worker", agent.workers))])
 
 
 def r1(agent):
@@ -288,7 +303,7 @@ def r1_calls(agent):
             ["strace", "-qq", "-o", "/dev/null", "-p", str(victim), "-e", f"trace={call}", "-e",
              f"inject={call}:signal=SIGKILL:when={random.randint(1, 12)}"], stdin=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 2  # a call that it does not make
+        deadline = time.monotonic() + (2 if died else 30)  # a call that it does not make; one dies in any case
         while tracer.poll() is None and time.monotonic() < deadline:
             breathe(0.005)
         if tracer.poll() is None:
@@ -307,14 +322,15 @@ def r1_calls(agent):
 
 def r2(agent):
     n = count(1000, 5)
-    ready = f"/proc/{agent.pid}"
 
-    def strike(i):
-        old = set(agent.workers())
-        os.kill(agent.pid, signal.SIGHUP if i % 2 == 0 else signal.SIGUSR2)
-        until("new workers", lambda: set(agent.workers()) - old and os.path.exists(ready), 30)
+    def change(i):
+        """One is over before the next: else it may be refused, or both be one."""
+        signo, words = (signal.SIGHUP, ": reloaded: ") if i % 2 == 0 else (signal.SIGUSR2, ": upgraded: ")
+        before = agent.log().count(words)
+        os.kill(agent.pid, signo)
+        until("that it is done", lambda: agent.log().count(words) > before)
 
-    wrong, figures = under_load(agent, 2 * n, strike)
+    wrong, figures = under_load(agent, 2 * n, change)
     with open(f"/proc/{agent.pid}/comm", encoding="ascii") as f:
         if f.read().strip() != "telexd":
             wrong.append("the keeper is another process")
@@ -324,8 +340,7 @@ def r2(agent):
 def r3(agent):
     seconds = count(60, 3)
     job = telex("run", "-d", "--output-buffer", "4M", "--", "sh", "-c", "seq 1 400000; exit 9").stdout.decode().strip()
-    for pid in agent.workers():
-        os.kill(pid, signal.SIGSTOP)
+    signal_all(agent.workers(), signal.SIGSTOP)
     stopped = time.monotonic()
     want = hashlib.sha256("".join(f"{i}\n" for i in range(1, 400001)).encode()).hexdigest()
 
@@ -341,20 +356,12 @@ def r3(agent):
                 pass
         return True
 
-    until("the job is not held up by workers that stand still", is_over, 60)
+    until("the job is not held up by workers that stand still", is_over)
     took = time.monotonic() - stopped
     while time.monotonic() - stopped < seconds:
-        for pid in agent.workers():  # those that came since, too
-            try:
-                os.kill(pid, signal.SIGSTOP)
-            except ProcessLookupError:
-                pass
+        signal_all(agent.workers(), signal.SIGSTOP)  # those that came since, too
         breathe(0.05)
-    for pid in agent.workers():
-        try:
-            os.kill(pid, signal.SIGCONT)
-        except ProcessLookupError:
-            pass
+    signal_all(agent.workers(), signal.SIGCONT)
     got = hashlib.sha256(telex("logs", job).stdout).hexdigest()
     status = telex("wait", job, check=False).returncode
     wrong = []
@@ -394,11 +401,16 @@ class CutProxy(threading.Thread):
                 continue
             budget = [min(self.most, random.choice((random.randint(1, 6000), random.randint(6000, 200000),
                                                     random.randint(200000, 4 << 20))))]
-            self.open.append((client, agent))
+            with self.lock:
+                self.open.append((client, agent))
             for a, b in ((client, agent), (agent, client)):
                 threading.Thread(target=self.pump, args=(a, b, budget), daemon=True).start()
 
     def cut(self, a, b):
+        with self.lock:
+            for pair in ((a, b), (b, a)):
+                if pair in self.open:
+                    self.open.remove(pair)
         # With a reset: what the kernel still holds is thrown away, as when a network dies.
         for s in (a, b):
             try:
@@ -429,6 +441,14 @@ class CutProxy(threading.Thread):
             pass
         self.cut(a, b)
 
+    def cut_now(self):
+        """One that is open, as if it had come to its last byte."""
+        with self.lock:
+            pairs = self.open[-1:]
+            self.done += len(pairs)
+        for a, b in pairs:
+            self.cut(a, b)
+
     def stop(self):
         self.ended = True
         try:
@@ -437,7 +457,7 @@ class CutProxy(threading.Thread):
             pass
         self.join()
         self.server.close()
-        for a, b in self.open:
+        for a, b in list(self.open):
             self.cut(a, b)
 
 
@@ -447,7 +467,7 @@ def r4(agent):
     try:
         load = Load(["-w", f"127.0.0.1:{proxy.port}"])
         try:
-            until("all cuts", lambda: proxy.left == 0, 60 + n)
+            until("all cuts", lambda: proxy.left == 0, DEADLINE + n)
             wrong = load.finish()
         finally:
             load.close()

@@ -2,11 +2,13 @@
 /*
  * The two ends of a stream under faults: what comes is checked byte by byte against its offset.
  *
- *   gen SEED RATE   writes the pattern at RATE bytes a second until SIGTERM; then "gen TOTAL" to
- * stderr, status 43 verify SEED     reads to the end and checks; "ok TOTAL" or "bad OFFSET", status
- * 0 or 1 tick MICROS     writes the time (CLOCK_MONOTONIC) as a line each MICROS until SIGTERM;
- * status 42 latency         reads ticks; "ARRIVAL LATENCY" (ns) for each that is older than 5 ms,
- * "ticks N" at the end; status 1 when one is missing or doubled
+ *   gen SEED RATE   writes the pattern at RATE bytes a second until SIGTERM; "hears" to stderr
+ *                   once that would be heard, then "gen TOTAL"; status 43
+ *   verify SEED     reads to the end and checks; "ok TOTAL" or "bad OFFSET", status 0 or 1
+ *   tick MICROS     writes the time (CLOCK_MONOTONIC) as a line each MICROS until SIGTERM, and
+ *                   "hears" as gen does; status 42
+ *   latency         reads ticks; "ARRIVAL LATENCY" (ns) for each that is older than 5 ms, "ticks
+ *                   N" at the end; status 1 when one is missing or doubled
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -97,6 +99,7 @@ static int generate(uint64_t seed, uint64_t rate)
 	static uint8_t piece[PIECE];
 	uint64_t total = 0;
 
+	fputs("hears\n", stderr);
 	while (!ended) {
 		fill(piece, PIECE, seed, total);
 		if (!put(piece, PIECE, &total))
@@ -138,6 +141,7 @@ static int tick(int64_t micros)
 	uint64_t total = 0;
 	char line[32];
 
+	fputs("hears\n", stderr);
 	while (!ended) {
 		int len = snprintf(line, sizeof(line), "%020" PRId64 "\n", now_ns());
 

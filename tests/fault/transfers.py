@@ -20,7 +20,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from fault import DEADLINE, SCALE, TELEX, Agent, CutProxy, Failed, breathe, count, end, until  # noqa: E402
+from fault import DEADLINE, SCALE, TELEX, Agent, CutProxy, Failed, breathe, count, end, signal_all, until  # noqa: E402
 
 
 def digest(path):
@@ -58,6 +58,17 @@ def compare_trees(a, b):
 
 def parts(folder):
     return [name for _, _, names in os.walk(folder) for name in names if name.startswith(".telex-")]
+
+
+def size_of_parts(folder):
+    """The most that any has; each may be gone any time."""
+    most = 0
+    for name in parts(folder):
+        try:
+            most = max(most, os.path.getsize(f"{folder}/{name}"))
+        except FileNotFoundError:
+            pass
+    return most
 
 
 def start(*words):
@@ -116,8 +127,7 @@ def one_way(agent, verb, source, target, cuts, kills):
         for _ in range(kills):
             before = proxy.done
             until("a cut", lambda: proxy.done > before or client.poll() is not None or proxy.left == 0)
-            for pid in agent.workers()[:1]:
-                os.kill(pid, signal.SIGKILL)
+            signal_all(agent.workers()[:1])
         status, said = finish(client)
     finally:
         reader.stop()
@@ -147,20 +157,23 @@ def cut(agent):
 def kill(agent):
     folder = agent.folder + "/kill"
     make_tree(folder + "/a", count(5000, 400), 3)
-    wrong = []
+    wrong, all_kills = [], 0
     for verb, source, target in (("put", "a", "b"), ("get", "b", "c")):
-        client = start(verb, f"{folder}/{source}", f"{folder}/{target}")
+        # So slow that it is not over before the first of them.
+        client = start("-q", verb, "--limit-rate", "2M", f"{folder}/{source}", f"{folder}/{target}")
+        until("a beginning", lambda: os.path.isdir(f"{folder}/{target}") or client.poll() is not None)
         kills = 0
         while client.poll() is None and kills < 5:
+            kills += signal_all(agent.workers()[:1])
             breathe(0.03)
-            for pid in agent.workers()[:1]:
-                os.kill(pid, signal.SIGKILL)
-                kills += 1
         status, said = finish(client)
         if status != 0:
             wrong.append(f"{verb}: status {status}: {said}")
+        if kills == 0:
+            wrong.append(f"{verb}: no worker was killed")
         wrong += compare_trees(f"{folder}/{source}", f"{folder}/{target}")
-    return wrong, "a tree each way, workers killed meanwhile"
+        all_kills += kills
+    return wrong, f"a tree each way, {all_kills} workers killed meanwhile"
 
 
 def helpers(agent):
@@ -183,11 +196,10 @@ def helper(agent):
     make_file(folder + "/source", int((96 << 20) * SCALE), 4)
     wrong, killed = [], 0
     for verb, target in (("put", "put"), ("get", "got")):
-        client = start("-q", verb, folder + "/source", f"{folder}/{target}")
+        # So slow that it is in the middle when it is looked at.
+        client = start("-q", verb, "--limit-rate", "32M", folder + "/source", f"{folder}/{target}")
         until("a part", lambda: parts(folder) or client.poll() is not None)
-        for pid in helpers(agent):
-            os.kill(pid, signal.SIGKILL)
-            killed += 1
+        killed += signal_all(helpers(agent))
         status, said = finish(client)
         if status != 0 or digest(folder + "/source") != digest(f"{folder}/{target}"):
             wrong.append(f"{verb}: status {status}: {said}")
@@ -202,9 +214,9 @@ def client(agent):
     os.mkdir(folder)
     make_file(folder + "/source", int((128 << 20) * SCALE), 5)
     words = ("put", folder + "/source", folder + "/target")
-    first = start(*words)
-    until("a part", lambda: parts(folder) and os.path.getsize(f"{folder}/{parts(folder)[0]}") > 4 << 20
-          or first.poll() is not None)
+    # So slow that it is in the middle when it is ended.
+    first = start(words[0], "--limit-rate", "16M", *words[1:])
+    until("a part", lambda: size_of_parts(folder) > 4 << 20 or first.poll() is not None)
     end(first)
     first.stdout.close()
     status, said = finish(start("--json", *words))
@@ -271,8 +283,7 @@ def disturb(agent, at, size, done):
     for n, (name, whom, signo) in enumerate(faults, 1):
         if name not in done and at >= size * n // 4:
             done[name] = until(f"a {name}", whom)
-            for pid in done[name]:
-                os.kill(pid, signo)
+            signal_all(done[name], signo)
 
 
 def put_stream(agent, target, size, done):

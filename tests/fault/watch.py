@@ -28,7 +28,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from fault import DEADLINE, SCALE, TELEX, Agent, CutProxy, Failed, breathe, end, until  # noqa: E402
+from fault import DEADLINE, SCALE, TELEX, Agent, CutProxy, Failed, breathe, signal_all, until  # noqa: E402
 from transfers import helpers  # noqa: E402
 
 WRITERS = 16
@@ -307,15 +307,6 @@ def watchers(agent):
     return found
 
 
-def kill_all(pids):
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    return len(pids)
-
-
 def source_of(agent):
     """What it watches by, as it says."""
     folder = agent.folder + "/source"
@@ -356,15 +347,19 @@ class Faults:
 
     def strike(self):
         """Each kind is certain until it has happened once: a short storm may be over before chance has come to all."""
-        if not self.missing():
+        missing = self.missing()
+        if not missing:
             breathe(random.uniform(0.02, 0.25))
         for name, whom in (("worker", lambda: self.agent.workers()[:1]), ("helper", lambda: watchers(self.agent))):
-            if name in self.which and (not self.done.get(name) or random.random() < 0.7):
-                self.done[name] = self.done.get(name, 0) + kill_all(whom())
+            if name in missing or name in self.which and not missing and random.random() < 0.7:
+                self.done[name] = self.done.get(name, 0) + signal_all(whom())
+        if missing == ["cut"]:
+            self.proxy.cut_now()
 
     def missing(self):
-        """Whether a kind of kill has not happened yet."""
-        return any(name in self.which and not self.done.get(name) for name in ("worker", "helper"))
+        """The kinds that have not happened yet."""
+        done = {**self.done, "cut": self.proxy.done if self.proxy else 0}
+        return [name for name in ("worker", "helper", "cut") if name in self.which and not done.get(name)]
 
     def stop(self):
         """From now on all is well; what was open goes on."""
@@ -388,16 +383,20 @@ def resident(pids):
     return most
 
 
+def is_stopped(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        return f.read().rsplit(")", 1)[1].split()[0] in "Tt"
+
+
 def overflow(agent, root, seed):
     """More changes than its queue holds while it reads none: a storm alone overflows it only where it is slower than that."""
     stopped = watchers(agent)
-    for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
+    signal_all(stopped, signal.SIGSTOP)
     try:
+        until("that it reads none", lambda: all(is_stopped(pid) for pid in stopped))
         Writer(root, 300, seed).run()
     finally:
-        for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
+        signal_all(stopped, signal.SIGCONT)
 
 
 def storm(agent, which, number):
@@ -422,7 +421,7 @@ def storm(agent, which, number):
                 faults.strike()
             else:
                 breathe(0.01)
-        # All of the writers may have ended before there was somebody to kill: what was told is not all sent yet.
+        # All of the writers may have ended before there was somebody to kill, or enough was sent to be cut.
         until("that each kind of fault happens", lambda: not faults.missing() or faults.strike())
         faults.stop()
         if "slow" in which:
