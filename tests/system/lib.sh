@@ -84,6 +84,48 @@ poll_until() {
 	done
 }
 
+# free_ports N: as many that nobody has now. Those that the kernel gives to whoever asks for any are not among them, as one of
+# these may be somebody's before it is used.
+free_ports() {
+	"${PYTHON:-python3}" -c '
+import random, socket, sys
+with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+    low = int(f.read().split()[0])
+held = []
+while len(held) < int(sys.argv[1]):
+    s = socket.socket()
+    try:
+        s.bind(("127.0.0.1", random.randrange(10000, low) if low > 12000 else 0))
+        held.append(s)
+    except OSError:
+        s.close()
+print(*(s.getsockname()[1] for s in held))' "$1"
+}
+
+# begun ID: waits until it runs, or has ended. A start that takes its time, on a busy machine, is queued until then.
+begun() {
+	poll_until 30 has_begun "$1"
+}
+has_begun() {
+	"$telex" --json inspect "$1" | grep -q '"state":"\(running\|ending\|ended\)"'
+}
+
+# unspoken WHAT LONGEST FILE…: nobody was told a word. Where the longest that something took was half a second and more, somebody may
+# have been told that the connection was away for long: but each time, that it is back, and nothing else.
+unspoken() {
+	unspoken_what=$1 unspoken_longest=$2
+	shift 2
+	if [ "$unspoken_longest" -lt 500 ]; then
+		same "$unspoken_what" "$(cat "$@")" ""
+	else
+		same "$unspoken_what" "$(cat "$@" | grep -v -e '^telex: lost the connection to ' -e '^telex: the connection to .* is back$')" ""
+		same "$unspoken_what, but that what was lost is back" "$(cat "$@" | grep -c 'lost the connection')" "$(cat "$@" | grep -c 'is back$')"
+	fi
+}
+now_ms() {
+	echo $(($(date +%s%N) / 1000000))
+}
+
 start_agent() {
 	"$telex" -q dev --detach --dir "$T/dev" "$@" >"$T/dev.out" 2>&1 && return
 	echo "Bail out! the agent did not start"
