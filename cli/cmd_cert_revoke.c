@@ -48,6 +48,7 @@ struct revoke {
 	const char *what; /* NULL: nothing more, a new list alone */
 	int reason;
 	bool push;
+	bool recorded; /* the ledger has it, whatever failed after that */
 	struct ledger_revoked done;
 	char *pem;
 	size_t len;
@@ -86,6 +87,7 @@ static int make_list(struct revoke *r, struct err *e)
 		rc = ledger_revoke(l, ca_domain(ca), r->what, r->reason, &r->done, e);
 	if (rc == TX_ENOENT && r->what != NULL && l != NULL)
 		cert_nearest(l, r->what, e);
+	r->recorded = rc == 0 && r->what != NULL;
 	if (rc == 0 && r->what != NULL)
 		rc = write_down(r, dir, e);
 	if (rc == 0)
@@ -237,6 +239,24 @@ static void answer_json(const struct revoke *r)
 	output_json(o);
 }
 
+/* Who is told that it failed would think that nothing was done. */
+static void say_recorded(const struct revoke *r, bool too_long)
+{
+	say_error("cert revoke: what was asked for IS in the ledger (%zu certificate%s of %s "
+	          "revoked): none of it is renewed any more. But there is no list with it, so "
+	          "agents do not know of it, and go on with the list that they have",
+	    r->done.certificates + r->done.renewed,
+	    r->done.certificates + r->done.renewed == 1 ? "" : "s", r->what);
+	if (too_long)
+		say_error("cert revoke: a certificate leaves the list a day after its end: "
+		          "`telex cert revoke --push -w HOST,...` makes it anew when enough have "
+		          "ended. At once only a new authority helps, which agents trust in place "
+		          "of this one (telex cert init)");
+	else
+		say_error("cert revoke: when that is mended, `telex cert revoke --push -w "
+		          "HOST,...` makes the list and gives it to them");
+}
+
 static int revoke(const struct cli *cli, struct revoke *r)
 {
 	struct err e;
@@ -252,6 +272,8 @@ static int revoke(const struct cli *cli, struct revoke *r)
 			answer_json(r);
 	} else {
 		cmd_cert_fail(&e);
+		if (r->recorded)
+			say_recorded(r, rc == TX_ETOOBIG);
 	}
 	json_decref(r->hosts);
 	free(r->pem);
