@@ -69,11 +69,14 @@ struct watch_tree {
 	struct scope scope;
 
 	/* The root. */
-	int fd; /* O_PATH; -1: it is not there */
+	bool there;
+	int fd; /* O_PATH; -1: it is not open: root_fd */
 	dev_t dev;
 	bool folder;
+	bool rests; /* it is not kept open: it would keep its mount from being unmounted */
 	struct watch_cover cover; /* its file system is watched as a whole */
 	uint32_t parent_watch;    /* 0: the folder that it is in is not watched */
+	uint32_t own_watch;       /* inotify's, where it rests and has a cover; 0: none */
 	bool root_suspect;        /* to be checked now */
 	int64_t check_due;
 	const char *refused; /* a file system that is not entered, as others may change it */
@@ -263,6 +266,13 @@ void scan_abort(struct watch_tree *t);
 int root_open(struct watch_tree *t, int *fd, struct stat *st, struct rpc_status *status);
 /* What its path means by now. */
 void root_check(struct watch_tree *t);
+/* Its descriptor, which is opened where it rests. -1 with errno: it is not there, or another one
+ * is. */
+int root_fd(struct watch_tree *t);
+/* Nothing is to be done: it is not kept open. */
+void root_rest(struct watch_tree *t);
+/* For its end: gives up what it is watched by, but for its folders' watches. */
+void root_let_go(struct watch_tree *t);
 void root_leave(struct watch_tree *t);
 /* Something happened to the root itself, without a name. */
 void root_event(struct watch_tree *t, uint32_t mask);

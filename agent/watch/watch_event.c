@@ -19,10 +19,16 @@ static void ended(struct watcher *w, uint32_t watch)
 
 	folder_ids(&all, w, watch);
 	for (struct watch_tree *t = w->trees; t != NULL; t = t->next) {
-		if (t->parent_watch != watch)
-			continue;
-		t->parent_watch = 0;
-		t->root_suspect = true;
+		if (t->parent_watch == watch) {
+			t->parent_watch = 0;
+			t->root_suspect = true;
+		}
+		/* Its file system is unmounted, and its cover is gone with it. */
+		if (t->own_watch == watch) {
+			t->own_watch = 0;
+			watch_store_note(w->store, tree_root(t))->flags |= NODE_LOST;
+			t->root_suspect = true;
+		}
 	}
 	for (size_t i = 0; i < all.n; i++) {
 		struct watch_tree *t = tree_of_id(w, all.ids[i]);

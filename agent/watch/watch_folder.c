@@ -76,7 +76,7 @@ void folder_end_watch(struct watcher *w, uint32_t watch)
 	if (watch == 0 || watch_map_get(&w->map, watch) != 0)
 		return;
 	for (const struct watch_tree *t = w->trees; t != NULL; t = t->next)
-		if (t->parent_watch == watch)
+		if (t->parent_watch == watch || t->own_watch == watch)
 			return;
 	watch_source_remove(w->source, watch);
 }
@@ -148,15 +148,19 @@ static int open_path(int top, char *path, size_t len, int flags)
 int folder_open(struct watch_tree *t, watch_id id, int flags)
 {
 	char *path = t->w->path;
-	size_t len = watch_store_path(t->w->store, id, path, WATCH_PATH_MAX);
+	const int top = root_fd(t);
+	size_t len;
 
-	if (t->fd < 0 || len >= WATCH_PATH_MAX) {
-		errno = t->fd < 0 ? ENOENT : ENAMETOOLONG;
+	if (top < 0)
+		return -1;
+	len = watch_store_path(t->w->store, id, path, WATCH_PATH_MAX);
+	if (len >= WATCH_PATH_MAX) {
+		errno = ENAMETOOLONG;
 		return -1;
 	}
 	if (len == 0)
-		return open_beneath(t->fd, ".", flags);
-	return open_path(t->fd, path, len, flags);
+		return open_beneath(top, ".", flags);
+	return open_path(top, path, len, flags);
 }
 
 static struct watch_cached *cached(struct watcher *w, watch_id id)

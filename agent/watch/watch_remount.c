@@ -28,12 +28,12 @@ static const char *below(const char *folder, const char *path)
 }
 
 /* By what the kernel calls the root: its path may have led through links. */
-static const char *below_root(const struct watch_tree *t, const char *point)
+static const char *below_root(struct watch_tree *t, const char *point)
 {
 	char link[40], name[PATH_MAX];
 	ssize_t n;
 
-	if (t->fd < 0 || !t->folder)
+	if (!t->folder || root_fd(t) < 0)
 		return NULL;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", t->fd);
 	n = readlink(link, name, sizeof(name) - 1);

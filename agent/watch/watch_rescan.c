@@ -60,7 +60,7 @@ static void start(struct watcher *w)
 	w->rescan.again = false;
 	for (struct watch_tree *t = w->trees; t != NULL; t = t->next) {
 		t->root_suspect = true;
-		if (t->fd >= 0 && t->folder)
+		if (t->there && t->folder)
 			tree_enqueue(t, tree_root(t), NODE_DEEP);
 	}
 }
@@ -106,7 +106,7 @@ int64_t rescan_due(const struct watcher *w)
 
 static bool is_blind(const struct watch_tree *t)
 {
-	return t->fd >= 0 && t->folder && (t->n_unwatched > 0 || t->remote);
+	return t->there && t->folder && (t->n_unwatched > 0 || t->remote);
 }
 
 static void look_through(struct watch_tree *t)

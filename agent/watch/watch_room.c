@@ -28,6 +28,8 @@ static void drop(struct watcher *w, unsigned number)
 {
 	struct watch_tree *t = tree_of(w, number);
 
+	if (t != NULL)
+		root_let_go(t);
 	watch_store_drop(w->store, number);
 	if (t != NULL)
 		tree_free(t);
@@ -80,7 +82,7 @@ static void heal(struct watch_tree *t)
 	if (t->heal_wait > HEAL_MAX)
 		t->heal_wait = HEAL_MAX;
 	t->heal_due = t->w->now + t->heal_wait;
-	if (t->fd >= 0 && t->folder)
+	if (t->there && t->folder)
 		tree_enqueue(t, tree_root(t), NODE_DEEP);
 }
 

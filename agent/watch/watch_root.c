@@ -70,7 +70,7 @@ static bool is_watched(const struct watch_tree *t)
 {
 	if (t->parent_watch == 0 && t->path[1] != '\0')
 		return false;
-	return t->folder || t->fd < 0 || watch_store_see(t->w->store, tree_root(t))->watch != 0;
+	return t->folder || !t->there || watch_store_see(t->w->store, tree_root(t))->watch != 0;
 }
 
 /* ---- what it is ---- */
@@ -94,14 +94,40 @@ static void update(struct watch_tree *t, const struct stat *st, unsigned kinds)
 		tree_enqueue(t, tree_root(t), NODE_DEEP);
 }
 
+static void watch_itself(struct watch_tree *t)
+{
+	const int64_t watch = watch_source_add(t->w->source, t->fd, IN_DELETE_SELF, true, NULL);
+
+	t->w->wandered = true;
+	t->own_watch = watch > 0 ? (uint32_t)watch : 0;
+	t->rests = watch > 0;
+}
+
 /* All of it, to any depth: what is on the file system and not in the tree costs something, too. And
  * a folder whose entries are not watched would not tell of its own attributes. */
 static void cover(struct watch_tree *t)
 {
 	if (!t->folder || !t->options.recursive || t->options.depth != 0)
 		return;
-	if (watch_source_cover(t->w->source, t->fd, &t->cover))
-		log_debug("%s: its file system is watched as a whole", t->path);
+	if (!watch_source_cover(t->w->source, t->fd, &t->cover))
+		return;
+	log_debug("%s: its file system is watched as a whole", t->path);
+	/* The kernel does not say that its mark is gone with an unmounted file system. */
+	if (t->rests)
+		watch_itself(t);
+}
+
+/* What the kernel's own root is on is never unmounted. */
+static bool can_be_unmounted(int fd)
+{
+	struct statx its, top;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, &its) != 0 ||
+	    statx(AT_FDCWD, "/", 0, STATX_BASIC_STATS | STATX_MNT_ID, &top) != 0)
+		return false;
+	if ((its.stx_mask & top.stx_mask & STATX_MNT_ID) != 0)
+		return its.stx_mnt_id != top.stx_mnt_id;
+	return its.stx_dev_major != top.stx_dev_major || its.stx_dev_minor != top.stx_dev_minor;
 }
 
 static void enter(struct watch_tree *t, int fd, const struct stat *st)
@@ -111,9 +137,11 @@ static void enter(struct watch_tree *t, int fd, const struct stat *st)
 	struct watch_state state;
 	struct watch_view v;
 
+	t->there = true;
 	t->fd = fd;
 	t->dev = st->st_dev;
 	t->folder = S_ISDIR(st->st_mode);
+	t->rests = can_be_unmounted(fd);
 	t->scope.whole = roots_allow_tree(t->roots, ROOTS_WATCH, fd, NULL);
 	note->flags = 0;
 	watch_state_of(&state, st);
@@ -139,15 +167,92 @@ static void enter(struct watch_tree *t, int fd, const struct stat *st)
 		watch_file(t, fd);
 }
 
+/* ---- its descriptor ---- */
+
+static bool is_same(const struct watch_tree *t, const struct stat *st)
+{
+	struct watch_view v;
+
+	return t->there && st->st_dev == t->dev &&
+	       watch_store_view(t->w->store, tree_root(t), &v) && v.state.inode == st->st_ino &&
+	       (watch_store_see(t->w->store, tree_root(t))->flags & NODE_LOST) == 0;
+}
+
+int root_fd(struct watch_tree *t)
+{
+	struct rpc_status status;
+	struct stat st;
+	int fd;
+
+	if (t->fd >= 0 || !t->there) {
+		errno = ENOENT;
+		return t->fd;
+	}
+	if (root_open(t, &fd, &st, &status) == 0) {
+		if (is_same(t, &st)) {
+			t->fd = fd;
+			return fd;
+		}
+		close(fd);
+	}
+	t->root_suspect = true;
+	errno = ESTALE;
+	return -1;
+}
+
+static void close_it(struct watch_tree *t)
+{
+	if (t->fd >= 0)
+		close(t->fd);
+	t->fd = -1;
+}
+
+/* Something that is on its file system; -1: there is nothing at hand. */
+static int open_beside(struct watch_tree *t)
+{
+	struct rpc_status status;
+	const char *name;
+	struct stat st;
+	int fd;
+
+	if (root_open(t, &fd, &st, &status) == 0) {
+		if (st.st_dev == t->dev)
+			return fd;
+		close(fd);
+	}
+	fd = roots_parent(t->roots, ROOTS_WATCH, t->path, &name, &status);
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == t->dev)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+void root_let_go(struct watch_tree *t)
+{
+	const uint32_t own = t->own_watch;
+
+	if (t->cover.number != 0 && t->fd < 0)
+		t->fd = open_beside(t);
+	watch_source_uncover(t->w->source, t->fd, &t->cover);
+	close_it(t);
+	t->own_watch = 0;
+	folder_end_watch(t->w, own);
+}
+
+void root_rest(struct watch_tree *t)
+{
+	if (t->rests)
+		close_it(t);
+}
+
 void root_leave(struct watch_tree *t)
 {
 	struct watch_view v;
 
 	scan_abort(t);
-	watch_source_uncover(t->w->source, t->fd, &t->cover);
-	if (t->fd >= 0)
-		close(t->fd);
-	t->fd = -1;
+	root_let_go(t);
+	t->there = false;
 	if (watch_store_view(t->w->store, tree_root(t), &v) && v.exists)
 		watch_store_delete(t->w->store, tree_root(t));
 }
@@ -155,7 +260,7 @@ void root_leave(struct watch_tree *t)
 /* It is another one than before. */
 static void replace(struct watch_tree *t, int fd, const struct stat *st)
 {
-	if (t->fd >= 0)
+	if (t->there)
 		root_leave(t);
 	t->refused = t->options.allow_remote ? NULL : watch_remote(fd);
 	if (t->refused == NULL) {
@@ -165,15 +270,6 @@ static void replace(struct watch_tree *t, int fd, const struct stat *st)
 	/* Of what a predecessor has left, too. */
 	root_leave(t);
 	close(fd);
-}
-
-static bool is_same(const struct watch_tree *t, const struct stat *st)
-{
-	struct watch_view v;
-
-	return t->fd >= 0 && st->st_dev == t->dev &&
-	       watch_store_view(t->w->store, tree_root(t), &v) && v.state.inode == st->st_ino &&
-	       (watch_store_see(t->w->store, tree_root(t))->flags & NODE_LOST) == 0;
 }
 
 void root_check(struct watch_tree *t)
@@ -187,7 +283,7 @@ void root_check(struct watch_tree *t)
 	/* First its name is watched, and then looked at. */
 	watch_parent(t);
 	if (root_open(t, &fd, &st, &status) < 0) {
-		if (t->fd >= 0 || watch_store_is(t->w->store, tree_root(t)))
+		if (t->there || watch_store_is(t->w->store, tree_root(t)))
 			root_leave(t);
 	} else if (is_same(t, &st)) {
 		if (!is_watched(t) && !t->folder)
@@ -209,7 +305,7 @@ void root_event(struct watch_tree *t, uint32_t mask)
 
 	if ((mask & (IN_DELETE_SELF | IN_MOVE_SELF)) != 0)
 		t->root_suspect = true;
-	if (t->fd < 0 || fstat(t->fd, &st) != 0)
+	if (root_fd(t) < 0 || fstat(t->fd, &st) != 0)
 		return;
 	/* Its last name was removed. */
 	if (st.st_nlink == 0)

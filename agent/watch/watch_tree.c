@@ -139,9 +139,7 @@ void tree_free(struct watch_tree *t)
 	t->w->by_number[t->number] = NULL;
 	folder_end_watch(t->w, parent);
 	scan_abort(t);
-	watch_source_uncover(t->w->source, t->fd, &t->cover);
-	if (t->fd >= 0)
-		close(t->fd);
+	root_let_go(t);
 	for (size_t i = 0; i < t->filters.n_filters; i++) {
 		free(t->filters.filters[i]);
 		free(t->options.exclude[i]);

@@ -220,9 +220,12 @@ void watcher_run(struct watcher *w)
 		next = client_next(c);
 		client_turn(c);
 	}
-	if (!w->more)
-		folder_forget_all(w);
 	/* Where nobody works, no folder is kept from being unmounted. */
+	if (!w->more) {
+		folder_forget_all(w);
+		for (struct watch_tree *t = w->trees; t != NULL; t = t->next)
+			root_rest(t);
+	}
 	if (w->wandered && chdir("/") == 0)
 		w->wandered = false;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "agent/watch/watch_remote.h"
+#include "common/duration.h"
 #include "tests/unit/watch_rig.h"
 
 #define ROOT_GONE (1u << 7)
@@ -379,6 +381,92 @@ static void mounts_that_flap_are_held_back(void **state)
 	rig_check(r, c, "flapped");
 }
 
+/* ---- what can be unmounted ---- */
+
+/* Where nothing is to be done, nobody holds it. */
+static void unmount_for_good(struct rig *r, const char *name)
+{
+	int64_t end = clock_monotonic_ns() + 60 * NS_PER_S;
+
+	while (umount2(rig_path(r, name), 0) != 0) {
+		assert_int_equal(errno, EBUSY);
+		assert_true(clock_monotonic_ns() < end);
+		rig_turn(r);
+	}
+}
+
+static bool is_gone(const struct rig_client *c)
+{
+	const struct rig_change *change = rig_change(c, "");
+
+	return change != NULL && (change->kinds & ROOT_GONE) != 0;
+}
+
+/* Once the client has gone, and while it is there: as with inotifywait, it is told. */
+static void what_is_watched_can_be_unmounted(void **state)
+{
+	static const char *const roots[] = {"m", "m/root"};
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+
+	need_mounts();
+	rig_sh(r, "mkdir m");
+	for (size_t i = 0; i < 2; i++) {
+		mount_at(r, "m", "tmpfs");
+		rig_sh(r, "mkdir -p m/root/d; touch m/root/d/f");
+		rig_begin_at(r, c, roots[i], true, true);
+		rig_hang_up(c);
+		unmount_for_good(r, "m");
+		mount_at(r, "m", "tmpfs");
+		rig_sh(r, "mkdir -p m/root/d; touch m/root/d/g");
+		rig_begin_at(r, c, roots[i], true, true);
+		rig_sh(r, "touch m/root/d/h");
+		rig_check_root(r, c, 0, roots[i], "mounted again");
+		rig_clear(c);
+		unmount_for_good(r, "m");
+		r->w->trees->check_due = INT64_MAX;
+		rig_until(r, is_gone, c);
+		rig_check_root(r, c, 0, roots[i], "unmounted");
+		rig_hang_up(c);
+	}
+}
+
+/* It has the same device and the same number as the one before, and nobody looked in between. */
+static void a_root_that_is_mounted_anew_is_watched_anew(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+	const struct watch_tree *t;
+
+	need_mounts();
+	rig_sh(r, "mkdir m");
+	mount_at(r, "m", "tmpfs");
+	rig_sh(r, "mkdir m/d; touch m/d/f");
+	rig_begin_at(r, c, "m", true, false);
+	t = r->w->trees;
+	assert_true(t->rests);
+	for (int i = 0; i < 3; i++) {
+		unmount_for_good(r, "m");
+		mount_at(r, "m", "tmpfs");
+		rig_sh(r, "mkdir m/d; touch m/d/g%d", i);
+		rig_check_root(r, c, 0, "m", "another one");
+		rig_sh(r, "mkdir m/d/e; touch m/d/e/after");
+		rig_check_root(r, c, 0, "m", "and it is watched");
+		assert_int_equal(t->cover.number != 0, r->wide != NULL);
+	}
+	/* What is renamed away and back rests, too. */
+	rig_clear(c);
+	rig_sh(r, "mkdir m/root");
+	rig_begin_at(r, &r->clients[1], "m/root", true, false);
+	rig_sh(r, "touch m/root/f; mv m/root m/away; touch m/away/g");
+	rig_check_root(r, &r->clients[1], 0, "m/root", "away");
+	rig_sh(r, "mv m/away m/root");
+	rig_check_root(r, &r->clients[1], 0, "m/root", "back");
+	rig_hang_up(c);
+	rig_hang_up(&r->clients[1]);
+	unmount_for_good(r, "m");
+}
+
 int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_make, rig_free)
@@ -392,6 +480,8 @@ int main(int argc, char **argv)
 	    TEST(nor_where_others_may_change_it),
 	    TEST(a_root_may_be_mounted_on),
 	    TEST(mounts_that_flap_are_held_back),
+	    TEST(what_is_watched_can_be_unmounted),
+	    TEST(a_root_that_is_mounted_anew_is_watched_anew),
 	};
 
 	own_the_mounts();
