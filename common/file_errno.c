@@ -2,6 +2,7 @@
 #include "common/file_errno.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,8 +29,7 @@ static const struct file_errno rows[] = {
     {EACCES, RPC_PERMISSION_DENIED, "FILE_DENIED", NULL, NULL},
     {EPERM, RPC_PERMISSION_DENIED, "FILE_DENIED", NULL, NULL},
     {ENOSPC, RPC_RESOURCE_EXHAUSTED, "DISK_FULL", NULL, "make room there, then try again"},
-    {EDQUOT, RPC_RESOURCE_EXHAUSTED, "QUOTA", NULL,
-        "remove files of this user's there, then try again"},
+    {EDQUOT, RPC_RESOURCE_EXHAUSTED, "QUOTA", NULL, "remove files there, then try again"},
     {EMFILE, RPC_RESOURCE_EXHAUSTED, "TOO_MANY_FILES", NULL, NULL},
     {ENFILE, RPC_RESOURCE_EXHAUSTED, "TOO_MANY_FILES", NULL, NULL},
     {EMLINK, RPC_RESOURCE_EXHAUSTED, "TOO_MANY_FILES", NULL, NULL},
@@ -62,15 +62,13 @@ int file_errno_of(const char *reason)
 	return 0;
 }
 
-const char *file_errno_words(
-    char *out, unsigned long size, int sys_errno, const struct file_room *room)
+const char *file_errno_words(char *out, unsigned long size, int sys_errno, const char *left)
 {
 	const struct file_errno *f = file_errno_find(sys_errno);
-	const bool left = sys_errno == ENOSPC && room != NULL;
-	char words[80];
+	const bool told = left != NULL && left[0] != '\0';
 
 	snprintf(out, size, "%s%s%s%s%s%s", f->words != NULL ? f->words : strerror(sys_errno),
-	    left ? " (" : "", left ? file_room_words(words, sizeof(words), room) : "",
-	    left ? ")" : "", f->way_out != NULL ? "; " : "", f->way_out != NULL ? f->way_out : "");
+	    told ? " (" : "", told ? left : "", told ? ")" : "", f->way_out != NULL ? "; " : "",
+	    f->way_out != NULL ? f->way_out : "");
 	return out;
 }

@@ -3,8 +3,6 @@
 #ifndef TX_COMMON_FILE_ERRNO_H
 #define TX_COMMON_FILE_ERRNO_H
 
-#include "common/file_room.h"
-
 struct file_errno {
 	int sys_errno;
 	int code; /* RPC_ */
@@ -17,9 +15,10 @@ struct file_errno {
 const struct file_errno *file_errno_find(int sys_errno);
 /* The other way round: the first errno of the table whose reason it is; 0: none. */
 int file_errno_of(const char *reason);
-/* What is wrong, and the way out behind a semicolon. room: what is left there, said where there is
- * not enough; NULL: not known. `size` of 256 is always enough. Returns out. */
-const char *file_errno_words(
-    char *out, unsigned long size, int sys_errno, const struct file_room *room);
+/* What is wrong, and the way out behind a semicolon. left: what is said in parentheses, as what is
+ * left (file_room_words, file_quota_words); NULL or "": nothing. `size` of FILE_ERRNO_WORDS is
+ * always enough. Returns out. */
+const char *file_errno_words(char *out, unsigned long size, int sys_errno, const char *left);
+#define FILE_ERRNO_WORDS 512
 
 #endif

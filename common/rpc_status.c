@@ -19,8 +19,8 @@
 #include "google/rpc/status.pb-c.h"
 
 #define ERROR_INFO_TYPE "type.googleapis.com/google.rpc.ErrorInfo"
-/* ErrorInfo of a full rpc_status: its texts, a tag and a length for each. */
-#define ERROR_INFO_MAX 2560
+/* Reason and domain, and of each of the metadata key and value, with their tags and lengths. */
+#define ERROR_INFO_MAX (128 + 16 + RPC_STATUS_META_MAX * (32 + 256 + 16))
 
 /* The length of the UTF-8 sequence that lead byte `c` begins; 0: it begins none. */
 static size_t sequence_length(unsigned char c)

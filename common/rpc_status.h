@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RPC_STATUS_META_MAX 6
+#define RPC_STATUS_META_MAX 10
 
 /* The canonical codes, numbers as in the gRPC documentation. */
 enum rpc_code {

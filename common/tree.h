@@ -14,7 +14,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/file_room.h"
 #include "telex/v1/file.pb-c.h"
 
 #define TREE_PATH_MAX    4095            /* bytes of an entry's path */
@@ -52,9 +51,9 @@ bool tree_excluded(const Telex__V1__TreeOptions *options, const char *path, bool
 const char *tree_shown(char out[TREE_SHOWN_SIZE], const char *title, const char *path);
 /* Of one entry, for TreeFailed: code, reason and a sentence ("cannot WHAT SHOWN: No space left on
  * device (8192 bytes are free)"), allocated; NULLs where memory is short. tree_failure_clear frees.
- * room: what is left where it was to go; NULL: not known. */
+ * left: as of file_errno_words. */
 void tree_failure(Telex__V1__FileError *out, int sys_errno, const char *what, const char *shown,
-    const struct file_room *room);
+    const char *left);
 /* The same for what no errno says. */
 void tree_failure_words(Telex__V1__FileError *out, int code, const char *reason, const char *fmt,
     ...) __attribute__((format(printf, 4, 5)));

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "common/beneath.h"
+#include "common/file_quota.h"
+#include "common/file_room.h"
 #include "common/rpc_status.h"
 #include "common/tree_receive_internal.h"
 
@@ -281,14 +283,31 @@ static bool look_at_room(const struct tree_receiver *r, const char *path, struct
 	return known;
 }
 
+/* Whose quota it is, by the target's name as a person knows it. */
+static void tell_quota(const struct tree_receiver *r, const char *path, char *out, size_t size)
+{
+	const char *title = r->cfg.title != NULL ? r->cfg.title : "";
+	char whole[2 * TREE_PATH_MAX];
+	struct file_quota quota;
+	const char *name = NULL;
+
+	snprintf(whole, sizeof(whole), "%s%s%s", title, path[0] != '\0' ? "/" : "", path);
+	if (file_quota_at(&quota, whole) && r->cfg.name_of != NULL)
+		name = r->cfg.name_of(quota.whose == FILE_QUOTA_GROUP, quota.id);
+	(void)file_quota_words(out, size, &quota, name);
+}
+
 void tree_answer_error(const struct tree_receiver *r, const char *path, int sys_errno,
     const char *what, Telex__V1__FileError *out)
 {
-	char shown[TREE_SHOWN_SIZE];
+	char shown[TREE_SHOWN_SIZE], left[FILE_QUOTA_WORDS] = "";
 	struct file_room room;
-	const bool known = sys_errno == ENOSPC && look_at_room(r, path, &room);
 
-	tree_failure(out, sys_errno, what, tree_answer_shown(r, shown, path), known ? &room : NULL);
+	if (sys_errno == EDQUOT)
+		tell_quota(r, path, left, sizeof(left));
+	else if (sys_errno == ENOSPC && look_at_room(r, path, &room))
+		(void)file_room_words(left, sizeof(left), &room);
+	tree_failure(out, sys_errno, what, tree_answer_shown(r, shown, path), left);
 }
 
 int tree_answer_errno(

@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "common/beneath.h"
+#include "common/file_quota.h"
+#include "common/file_room.h"
 #include "common/parts.h"
 #include "common/rpc_status.h"
 #include "common/tree_receive_internal.h"
@@ -322,13 +324,17 @@ static int own_part(int dir_fd, const char *name)
 	return openat(dir_fd, name, flags | O_CREAT | O_EXCL, 0600);
 }
 
-/* Whether there is room for what is to come of it, as far as that is known before. */
-static bool has_room(const struct tree_wanted *w)
+/* What there is too little of for what is to come of it, as far as that is known before: 0, ENOSPC
+ * or EDQUOT. */
+static int lack_of_room(const struct tree_wanted *w)
 {
+	const uint64_t need = w->entry->no_holes ? w->entry->size - w->offset : 0;
+	struct file_quota quota;
 	struct file_room room;
 
-	return !w->entry->no_holes || !file_room_of(&room, w->fd) ||
-	       room.most >= w->entry->size - w->offset;
+	if (file_room_of(&room, w->fd) && room.most < need)
+		return ENOSPC;
+	return file_quota_of(&quota, w->fd) && quota.left < need ? EDQUOT : 0;
 }
 
 /* It is another transfer's, which needs it yet: it is not removed with this one's. */
@@ -366,10 +372,9 @@ static int open_part(struct tree_receiver *r, struct tree_wanted *w)
 	w->sha = new_sha();
 	if (w->sha == NULL || ftruncate(w->fd, (off_t)w->offset) != 0)
 		return -1;
-	if (!has_room(w)) {
-		errno = ENOSPC;
+	errno = lack_of_room(w);
+	if (errno != 0)
 		return -1;
-	}
 	w->at = w->sent_back = w->offset;
 	r->total_bytes += w->offset;
 	if (digest_more(w->sha, w->fd, 0, w->offset, r->unpacked) != 0)

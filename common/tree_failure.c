@@ -33,11 +33,11 @@ const char *tree_shown(char out[TREE_SHOWN_SIZE], const char *title, const char 
 	return out;
 }
 
-void tree_failure(Telex__V1__FileError *out, int sys_errno, const char *what, const char *shown,
-    const struct file_room *room)
+void tree_failure(
+    Telex__V1__FileError *out, int sys_errno, const char *what, const char *shown, const char *left)
 {
 	const struct file_errno *f = file_errno_find(sys_errno);
-	char words[256];
+	char words[FILE_ERRNO_WORDS];
 
 	/* Of a name below a folder it says that a link on the way leads elsewhere. */
 	if (sys_errno == EXDEV)
@@ -45,7 +45,7 @@ void tree_failure(Telex__V1__FileError *out, int sys_errno, const char *what, co
 		    "cannot %s %s: a link on the way leads out of the tree", what, shown);
 	else
 		tree_failure_words(out, f->code, f->reason, "cannot %s %s: %s", what, shown,
-		    file_errno_words(words, sizeof(words), sys_errno, room));
+		    file_errno_words(words, sizeof(words), sys_errno, left));
 	out->errno_value = sys_errno;
 }
 

@@ -48,6 +48,8 @@ struct tree_receiver_config {
 	/* What the empty path is called in messages: the target as a person knows it. NULL: "the
 	 * target". */
 	const char *title;
+	/* The name of a user or group, for messages, or ""; NULL: numbers are told. */
+	const char *(*name_of)(bool group, uint32_t id);
 	/* The folder that the others go into, where it is there already; else -1: the entry with
 	 * the empty path makes it. */
 	int target_fd;

@@ -19,8 +19,8 @@ const char *const sandbox_calls[] = {
     "recvfrom", "recvmsg", "sendmsg", "sendto", "read", "write", "close", "poll", "ppoll",
     /* looking */
     "openat2", "openat", "statx", "fstat", "newfstatat", "getdents64", "readlink", "readlinkat",
-    "statfs", "fstatfs", "getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr",
-    "flistxattr", "faccessat2",
+    "statfs", "fstatfs", "quotactl_fd", "getxattr", "lgetxattr", "fgetxattr", "listxattr",
+    "llistxattr", "flistxattr", "faccessat2",
     /* names */
     "mkdirat", "mknodat", "linkat", "symlinkat", "unlinkat", "renameat", "renameat2",
     /* attributes */

@@ -10,6 +10,7 @@
 
 #include "agent/files/failure.h"
 #include "agent/files/methods.h"
+#include "agent/files/names.h"
 #include "agent/files/request.h"
 #include "agent/files/roots.h"
 #include "agent/files/tree_call.h"
@@ -228,6 +229,11 @@ static bool allow_tree(const struct putting *p, enum roots_access access)
 	                         : roots_allow_tree(roots, access, p->parent_fd, p->name);
 }
 
+static const char *name_of(bool group, uint32_t id)
+{
+	return names_of(group ? NAMES_GROUP : NAMES_USER, id);
+}
+
 static void put(struct putting *p, const Telex__V1__PutTreeStart *start, struct rpc_status *status)
 {
 	Telex__V1__TreeOptions none = TELEX__V1__TREE_OPTIONS__INIT;
@@ -236,6 +242,7 @@ static void put(struct putting *p, const Telex__V1__PutTreeStart *start, struct 
 	    .parent_fd = p->parent_fd,
 	    .name = p->name,
 	    .title = p->base,
+	    .name_of = name_of,
 	    .target_fd = p->target_fd,
 	    .umask = UMASK,
 	    .special = SPECIAL_BITS,

@@ -59,7 +59,7 @@ static int fail(struct upload *u, int error, struct rpc_status *status)
 	int rc;
 
 	/* What is left is told without what came. */
-	if (error == ENOSPC)
+	if (error == ENOSPC || error == EDQUOT)
 		temp_file_drop(&u->temp);
 	rc = failure_errno(status, error, WRITE, u->path);
 	if (!back)

@@ -27,7 +27,7 @@
 
 #define CALLS_MAX 5000 /* more than any operation here makes */
 
-static const int errors[] = {EIO, EINTR, ENOMEM, EMFILE, ENOSPC, CALL_FAIL_SHORT};
+static const int errors[] = {EIO, EINTR, ENOMEM, EMFILE, ENOSPC, EDQUOT, CALL_FAIL_SHORT};
 
 /* An operation in FOLDER/w; or, where something is mounted, between there and FOLDER/mount. */
 struct operation {
@@ -516,6 +516,34 @@ static bool is_sync(const char *name)
 	return strcmp(name, "fsync") == 0 || strcmp(name, "syncfs") == 0;
 }
 
+/* What needs room. */
+static bool makes(const char *name)
+{
+	static const char *const names[] = {"write", "pwrite", "copy_file_range", "fallocate",
+	    "mkdirat", "mknodat", "symlinkat", "linkat", "ftruncate", "setxattr", "fsetxattr",
+	    "open_beneath_make"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Of which file, and for want of what. */
+static bool tells_lack(const struct rpc_status *s, int error)
+{
+	const char *path = rpc_status_get(s, "path");
+
+	if (path == NULL || strstr(s->message, path) == NULL || s->code != RPC_RESOURCE_EXHAUSTED)
+		return false;
+	if (error == ENOSPC)
+		return strcmp(s->reason, "DISK_FULL") == 0 &&
+		       strstr(s->message, " bytes are free); make room there") != NULL;
+	return strcmp(s->reason, "QUOTA") == 0 && rpc_status_get(s, "file_system") != NULL &&
+	       strstr(s->message, ": Disk quota exceeded (") != NULL &&
+	       strstr(s->message, "); remove files there, then try again") != NULL;
+}
+
 /* Whether it went as if nothing had failed, or as if it had not begun; by path. */
 static void judge(struct place *p, const struct operation *o, const struct reference *ref, long n,
     int error, int status, const struct answer *answer)
@@ -542,6 +570,9 @@ static void judge(struct place *p, const struct operation *o, const struct refer
 		wrong(o, n, error, "said to be durable");
 	if (status != 0 && memory_call_status(p->call)->message[0] == '\0')
 		wrong(o, n, error, "it does not say why");
+	if (status != 0 && (error == ENOSPC || error == EDQUOT) && makes(call_fail_name()) &&
+	    !tells_lack(memory_call_status(p->call), error))
+		wrong(o, n, error, memory_call_status(p->call)->message);
 	if (now.parts > 0)
 		wrong(o, n, error, "a temporary file is left");
 	look_clear(&now);

@@ -28,7 +28,7 @@
 
 #define CALLS_MAX 5000
 
-static const int errors[] = {EIO, EINTR, ENOMEM, EMFILE, ENOSPC, CALL_FAIL_SHORT};
+static const int errors[] = {EIO, EINTR, ENOMEM, EMFILE, ENOSPC, EDQUOT, CALL_FAIL_SHORT};
 
 static char *top;
 
@@ -208,6 +208,14 @@ static bool is_sync(const char *name)
 	return strcmp(name, "fsync") == 0 || strcmp(name, "syncfs") == 0;
 }
 
+/* What needs room. */
+static bool makes(const char *name)
+{
+	return strcmp(name, "write") == 0 || strcmp(name, "pwrite") == 0 ||
+	       strcmp(name, "mkdirat") == 0 || strcmp(name, "symlinkat") == 0 ||
+	       strcmp(name, "linkat") == 0;
+}
+
 static void judge(const struct way *way, long n, int error, const struct tree_pump_result *r,
     const struct look *was, const struct look *to_be)
 {
@@ -223,6 +231,11 @@ static void judge(const struct way *way, long n, int error, const struct tree_pu
 		wrong(way, n, error, "said to be durable");
 	if (!all_done(r) && r->rc >= 0 && r->last[0] == '\0')
 		wrong(way, n, error, "it does not say why");
+	/* What failed with it tells of it. */
+	if (!all_done(r) && r->rc >= 0 && error == EDQUOT && makes(last_failed) &&
+	    strstr(r->reason, "_FAILED") == NULL &&
+	    (strcmp(r->reason, "QUOTA") != 0 || strstr(r->last, ": Disk quota exceeded (") == NULL))
+		wrong(way, n, error, "it does not say that a quota is used up: %s", r->last);
 	if (r->finished && now.parts > 0)
 		wrong(way, n, error, "finished, and a temporary file is left");
 	look_clear(&now);

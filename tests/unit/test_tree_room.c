@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "common/file_errno.h"
+#include "common/file_room.h"
 #include "common/tree_receive.h"
 #include "tests/support/folder.h"
 
@@ -151,16 +152,17 @@ static void words_say_what_is_left(void **state)
 {
 	const struct file_room some = {.bytes = 4096}, none = {.bytes = 4096, .no_files = true};
 	struct file_room now;
-	char out[256];
+	char out[FILE_ERRNO_WORDS], left[80];
 
 	(void)state;
-	assert_string_equal(file_errno_words(out, sizeof(out), ENOSPC, &some),
+	assert_string_equal(
+	    file_room_words(left, sizeof(left), &none), "it can hold no more files");
+	assert_string_equal(file_room_words(left, sizeof(left), &some), "4096 bytes are free");
+	assert_string_equal(file_errno_words(out, sizeof(out), ENOSPC, left),
 	    "No space left on device (4096 bytes are free); make room there, then try again");
-	assert_string_equal(file_errno_words(out, sizeof(out), ENOSPC, &none),
-	    "No space left on device (it can hold no more files); make room there, then try again");
 	assert_string_equal(file_errno_words(out, sizeof(out), ENOSPC, NULL),
 	    "No space left on device; make room there, then try again");
-	assert_string_equal(file_errno_words(out, sizeof(out), EACCES, &some), "Permission denied");
+	assert_string_equal(file_errno_words(out, sizeof(out), EACCES, ""), "Permission denied");
 	/* The nearest folder that is there. */
 	assert_true(file_room_at(&now, "/tmp/no/such/path"));
 	assert_true(file_room_at(&now, "/none"));
