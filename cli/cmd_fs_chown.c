@@ -29,7 +29,7 @@ static int owners(struct fs *f, char **text, struct telex_set_attributes *a)
 	a->follow = !f->on['h'];
 	a->recursive = f->on['R'];
 	*text = xstrdup(f->o.operands[0]);
-	if (fs_words_owners(*text, &a->owner, &a->group, &e) == 0)
+	if (fs_words_owners(*text, &a->owner, &a->group, &a->login_group, &e) == 0)
 		return 0;
 	f->status = options_usage(&f->o, "%s", e.message);
 	return -1;
@@ -57,10 +57,12 @@ const struct cli_verb cmd_fs_chown = {
     .help = "Examples:\n"
             "  telex fs chown deploy:www-data site\n"
             "  telex fs chown -R :staff shared\n"
+            "  telex fs chown alice: notes\n"
             "\n"
-            "Usage: telex fs chown [-R] [-h] [-u USER] USER[:GROUP]|:GROUP PATH…\n"
+            "Usage: telex fs chown [-R] [-h] [-u USER] USER[:[GROUP]]|:GROUP PATH…\n"
             "\n"
-            "Names or numbers. As a rule it takes -u root.\n"
+            "Names or numbers; USER: with nothing behind it means the login group of that user,\n"
+            "by name. As a rule it takes -u root.\n"
             "\n"
             "  -R, --recursive       also all that is below a folder\n"
             "  -h, --no-dereference  a link itself, and not what it points to\n" FS_USER_HELP "\n"

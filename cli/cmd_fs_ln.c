@@ -5,6 +5,8 @@
 static const struct options_spec specs[] = {
     {'s', 's', "symbolic", false},
     {'f', 'f', "force", false},
+    {'n', 'n', "no-dereference", false},
+    {'T', 'T', "no-target-directory", false},
     FS_USER,
     {0},
 };
@@ -23,9 +25,14 @@ static int run(struct cli *cli, int argc, char **argv)
 {
 	struct fs f;
 
-	if (fs_args(&f, cli, &cmd_fs_ln, 2, "to what, and where? telex fs ln TARGET… LINK", argc,
-	        argv) &&
-	    fs_open(&f))
+	if (!fs_args(&f, cli, &cmd_fs_ln, 2, "to what, and where? telex fs ln TARGET… LINK", argc,
+	        argv) ||
+	    fs_check_one_target(&f) < 0 || !fs_open(&f))
+		return fs_end(&f);
+	f.itself = f.on['n'];
+	if (f.on['T'])
+		one(&f, f.o.operands[0], f.o.operands[1]);
+	else
 		fs_into(&f, one);
 	return fs_end(&f);
 }
@@ -36,17 +43,22 @@ const struct cli_verb cmd_fs_ln = {
     .specs = specs,
     .help = "Examples:\n"
             "  telex fs ln -s releases/42 current\n"
-            "  telex fs ln -sf releases/43 next\n"
+            "  telex fs ln -sfn releases/43 current\n"
             "  telex fs ln data data.kept\n"
             "\n"
-            "Usage: telex fs ln [-s] [-f] [-u USER] TARGET… LINK\n"
+            "Usage: telex fs ln [-s] [-f] [-n | -T] [-u USER] TARGET… LINK\n"
             "\n"
             "Where LINK is a folder, the links are made in it, with their targets' names. A hard "
             "link's target\n"
             "is a path; a symbolic one's is any text.\n"
             "\n"
             "  -s, --symbolic    symbolic links, and not hard ones\n"
-            "  -f, --force       in place of what is there, at once\n" FS_USER_HELP "\n"
+            "  -f, --force       in place of what is there, at once\n"
+            "  -n, --no-dereference\n"
+            "                    a LINK that is a symbolic link to a folder is no folder\n"
+            "  -T, --no-target-directory\n"
+            "                    LINK is the link's name itself, also where it is a "
+            "folder\n" FS_USER_HELP "\n"
             "Exit status: 1 when one of them failed (the others were done), 125 when the agent "
             "could not\n"
             "be asked.\n",

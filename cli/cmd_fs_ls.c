@@ -19,6 +19,13 @@ static const struct options_spec specs[] = {
     {'d', 'd', "directory", false},
     {'1', '1', "one", false},
     {'h', 'h', "human-readable", false},
+    {'n', 'n', "numeric-uid-gid", false},
+    {'F', 'F', "classify", false},
+    {'t', 't', NULL, false},
+    {'S', 'S', NULL, false},
+    {'U', 'U', NULL, false},
+    {'o', '\0', "sort", true},
+    {'r', 'r', "reverse", false},
     FS_USER,
     {0},
 };
@@ -39,11 +46,14 @@ struct folders {
 struct ls {
 	struct fs fs;
 	struct fs_list list;
+	struct fs_list tops;    /* folders that were named */
 	struct folders folders; /* of what is listed */
 	size_t waiting;         /* bytes of those of the folders above */
 	const char *path;       /* what is asked about */
 	bool named;             /* its name goes before its list */
-	bool is_folder;         /* what was looked at */
+	bool follow;            /* what is looked at, where it is a link */
+	bool leads;             /* to a folder: so it is looked at once more */
+	bool too_long;          /* to be sorted */
 	bool printed;           /* something was: a blank line goes before the next folder */
 };
 
@@ -91,9 +101,13 @@ static bool too_many(const struct ls *l)
 
 static void add(struct ls *l, const struct telex_file *file)
 {
-	if (too_many(l))
+	if (too_many(l) || l->too_long)
 		return; /* it is told at the end */
 	fs_list_add(&l->list, file, file->path);
+	if (fs_list_sorts(&l->list)) {
+		l->too_long = l->list.bytes > FS_LIST_SORTED;
+		return;
+	}
 	if (l->list.bytes < FS_LIST_HELD)
 		return;
 	keep_folders(l);
@@ -141,6 +155,13 @@ static void descend(struct ls *l, const char *path)
 	l->waiting -= folders.bytes;
 }
 
+static void print_folder(struct ls *l, const char *name)
+{
+	if (fs_list_sorts(&l->list))
+		fs_list_sort(&l->list);
+	fs_list_print_folder(&l->list, name, l->printed);
+}
+
 /* only: which one it must be, whatever has its name by now; NULL: any. */
 static void list_folder(
     struct ls *l, const char *path, bool named, const struct telex_file_identity *only)
@@ -149,19 +170,26 @@ static void list_folder(
 	const struct telex_list_options options = {
 	    .hidden = l->fs.on['a'] || l->fs.on['A'],
 	    .depth = all && json ? UINT32_MAX : 1,
-	    .sorted = !(all && json),
+	    .sorted = !(all && json) && l->list.order != FS_LIST_NONE,
+	    .targets = l->list.is_long && l->list.marks,
 	    .only = only ? *only : (struct telex_file_identity){0},
 	};
 	struct session *s = &l->fs.session;
+	bool listed;
 
 	l->path = path;
 	l->named = named;
-	if (fs_wait(&l->fs, path,
-	        telex_file_list(s->client, fs_user(&l->fs), path, &options, 0, on_entry, on_done, l,
-	            &s->error)) < 0)
+	l->too_long = false;
+	listed = fs_wait(&l->fs, path,
+	             telex_file_list(s->client, fs_user(&l->fs), path, &options, 0, on_entry,
+	                 on_done, l, &s->error)) == 0;
+	if (l->too_long)
+		fs_refuse(&l->fs, path,
+		    "it holds too much to be sorted; list it by name, or with --sort=none");
+	if (!listed || l->too_long)
 		fs_list_clear(&l->list);
 	else if (!json)
-		fs_list_print_folder(&l->list, named ? path : NULL, l->printed);
+		print_folder(l, named ? path : NULL);
 	l->printed = true;
 	keep_folders(l);
 	fs_list_clear(&l->list);
@@ -174,44 +202,105 @@ static void list_folder(
 static void on_file(const struct telex_file *file, void *arg)
 {
 	struct ls *l = arg;
+	const bool folder = file->type == TELEX_FILE_DIRECTORY && !l->fs.on['d'];
 
-	l->is_folder = file->type == TELEX_FILE_DIRECTORY && !l->fs.on['d'];
-	if (l->is_folder)
+	l->leads = l->follow && file->type == TELEX_FILE_SYMLINK &&
+	           file->target_type == TELEX_FILE_DIRECTORY;
+	if (l->leads)
 		return;
-	if (l->fs.session.json)
+	if (folder)
+		fs_list_add(&l->tops, file, l->path);
+	else if (l->fs.session.json)
 		output_json(fs_words_json(file, l->path));
 	else
 		fs_list_add(&l->list, file, l->path);
 }
 
-/* What is no folder is listed by its own name, before all folders. Whether it is one. */
-static bool look(struct ls *l, const char *path)
+static void ask_about(struct ls *l, bool follow)
 {
-	const struct telex_stat_options options = {.follow = !l->fs.on['l'] && !l->fs.on['d']};
+	const struct telex_stat_options options = {.follow = follow, .target = true};
 	struct session *s = &l->fs.session;
 
-	l->path = path;
-	l->is_folder = false;
-	fs_wait(&l->fs, path,
+	fs_wait(&l->fs, l->path,
 	    telex_file_stat(
-	        s->client, fs_user(&l->fs), path, &options, 0, on_file, on_done, l, &s->error));
-	return l->is_folder;
+	        s->client, fs_user(&l->fs), l->path, &options, 0, on_file, on_done, l, &s->error));
+}
+
+/* What is no folder is listed by its own name, before all folders. A link that was named leads to
+ * its folder, unless something is to be told of itself. */
+static void look(struct ls *l, const char *path)
+{
+	l->path = path;
+	l->follow = !l->fs.on['d'] && !l->list.is_long && !l->list.marks;
+	l->leads = false;
+	ask_about(l, false);
+	if (!l->leads)
+		return;
+	l->follow = false;
+	ask_about(l, true);
 }
 
 static void list_all(struct ls *l, const char *const *paths, size_t n)
 {
-	const char **folders = xcalloc(n, sizeof(*folders));
-	size_t n_folders = 0;
-
 	for (size_t i = 0; i < n && !fs_stops(&l->fs); i++)
-		if (look(l, paths[i]))
-			folders[n_folders++] = paths[i];
+		look(l, paths[i]);
 	l->printed = l->list.n > 0;
+	if (!l->fs.session.json) {
+		fs_list_sort(&l->list);
+		fs_list_sort(&l->tops);
+	}
 	fs_list_print(&l->list);
 	fs_list_clear(&l->list);
-	for (size_t i = 0; i < n_folders && !fs_stops(&l->fs); i++)
-		list_folder(l, folders[i], n > 1 || l->fs.on['R'], NULL);
-	free(folders);
+	for (size_t i = 0; i < l->tops.n && !fs_stops(&l->fs); i++) {
+		struct telex_file_identity any;
+
+		list_folder(l, fs_list_folder(&l->tops, i, &any), n > 1 || l->fs.on['R'], NULL);
+	}
+	fs_list_clear(&l->tops);
+}
+
+/* ---- options ---- */
+
+static int read_order(struct ls *l)
+{
+	static const char *const words[] = {"name", "time", "size", "none"};
+	const int last = fs_last(&l->fs, "tSUo");
+	const char *word = l->fs.value['o'];
+
+	l->list.order = last == 't'   ? FS_LIST_TIME
+	                : last == 'S' ? FS_LIST_SIZE
+	                : last == 'U' ? FS_LIST_NONE
+	                              : FS_LIST_NAME;
+	for (size_t i = 0; last == 'o' && i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(word, words[i]) == 0) {
+			l->list.order = (enum fs_list_order)i;
+			return 0;
+		}
+	}
+	if (last != 'o')
+		return 0;
+	l->fs.status =
+	    options_usage(&l->fs.o, "--sort: '%s' is none of name, time, size and none", word);
+	return -1;
+}
+
+static int read_options(struct ls *l)
+{
+	l->list.numeric = l->fs.on['n'];
+	l->list.is_long = l->fs.on['l'] || l->fs.on['n'];
+	l->list.human = l->fs.on['h'];
+	l->list.marks = l->fs.on['F'];
+	l->list.reverse = l->fs.on['r'];
+	l->list.terminal = l->fs.terminal;
+	l->list.columns = l->fs.terminal && !l->fs.on['1'];
+	if (read_order(l) < 0)
+		return -1;
+	l->tops = l->list;
+	if (!l->fs.o.cli->json || !fs_list_sorts(&l->list))
+		return 0;
+	l->fs.status = options_usage(
+	    &l->fs.o, "--json is not sorted by -t, -S, -r and --sort; jq(1) does that");
+	return -1;
 }
 
 static int run(struct cli *cli, int argc, char **argv)
@@ -219,11 +308,8 @@ static int run(struct cli *cli, int argc, char **argv)
 	static const char *const here[] = {"."};
 	struct ls l = {0};
 
-	if (fs_args(&l.fs, cli, &cmd_fs_ls, 0, "", argc, argv) && fs_open(&l.fs)) {
-		l.list.is_long = l.fs.on['l'];
-		l.list.human = l.fs.on['h'];
-		l.list.terminal = l.fs.terminal;
-		l.list.columns = l.fs.terminal && !l.fs.on['1'];
+	if (fs_args(&l.fs, cli, &cmd_fs_ls, 0, "", argc, argv) && read_options(&l) == 0 &&
+	    fs_open(&l.fs)) {
 		if (l.fs.o.n_operands == 0)
 			list_all(&l, here, 1);
 		else
@@ -240,9 +326,10 @@ const struct cli_verb cmd_fs_ls = {
         "Examples:\n"
         "  telex fs ls\n"
         "  telex fs ls -lah /var/log\n"
+        "  telex fs ls -ltr /srv/in\n"
         "  telex --json fs ls -aR src | jq -r .path\n"
         "\n"
-        "Usage: telex fs ls [-laARd1h] [-u USER] [PATH…]\n"
+        "Usage: telex fs ls [-laARd1hnFtSUr] [--sort=WORD] [-u USER] [PATH…]\n"
         "\n"
         "Without a PATH: the home folder there. Sorted by name, byte by byte. On a terminal names\n"
         "are escaped, and in columns; elsewhere they are as they are, one a line. --json: an\n"
@@ -253,7 +340,13 @@ const struct cli_verb cmd_fs_ls = {
         "  -R, --recursive        and what is below\n"
         "  -d, --directory        folders themselves, and not what they hold\n"
         "  -1, --one              one a line, also on a terminal\n"
-        "  -h, --human-readable   sizes as 1.5K\n" FS_USER_HELP "\n"
+        "  -h, --human-readable   sizes as 1.5K\n"
+        "  -n, --numeric-uid-gid  as -l, owners and groups by number\n"
+        "  -F, --classify         marks names: / folder, * program, @ link, | FIFO, = socket\n"
+        "  -t, -S, -U, --sort=WORD\n"
+        "                         newest, largest first, as found; WORD: time, size, none, name.\n"
+        "                         Of these the last one counts. Not with --json\n"
+        "  -r, --reverse          in the opposite order\n" FS_USER_HELP "\n"
         "Exit status: 1 when one of them failed (the others were listed), 125 when the agent "
         "could\n"
         "not be asked.\n",

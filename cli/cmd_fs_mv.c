@@ -4,6 +4,7 @@
 
 static const struct options_spec specs[] = {
     {'n', 'n', "no-clobber", false},
+    {'f', 'f', "force", false},
     {'T', 'T', "no-target-directory", false},
     {'x', '\0', "exchange", false},
     FS_USER,
@@ -12,9 +13,9 @@ static const struct options_spec specs[] = {
 
 static void one(struct fs *f, const char *source, const char *target)
 {
-	const enum telex_replace replace = f->on['x']   ? TELEX_REPLACE_EXCHANGE
-	                                   : f->on['n'] ? TELEX_REPLACE_NEVER
-	                                                : TELEX_REPLACE_ALWAYS;
+	const enum telex_replace replace = f->on['x']                ? TELEX_REPLACE_EXCHANGE
+	                                   : fs_last(f, "nf") == 'n' ? TELEX_REPLACE_NEVER
+	                                                             : TELEX_REPLACE_ALWAYS;
 	struct session *s = &f->session;
 
 	fs_wait(f, source,
@@ -59,13 +60,14 @@ const struct cli_verb cmd_fs_mv = {
         "  telex fs mv -n a b c /srv/in/\n"
         "  telex fs mv --exchange current next\n"
         "\n"
-        "Usage: telex fs mv [-n] [-T | --exchange] [-u USER] SOURCE… TARGET\n"
+        "Usage: telex fs mv [-n | -f] [-T | --exchange] [-u USER] SOURCE… TARGET\n"
         "\n"
         "Where TARGET is a folder, each SOURCE goes into it; else the one SOURCE becomes TARGET, "
         "at once.\n"
         "On another file system a whole copy is made first: at every moment there is one.\n"
         "\n"
         "  -n, --no-clobber  what is there already is not replaced, and is an error\n"
+        "  -f, --force       it is replaced, as without this; of -n and -f the last one counts\n"
         "  -T, --no-target-directory\n"
         "                    TARGET is the new name itself, also where it is a folder\n"
         "      --exchange    SOURCE and TARGET change places, at once; TARGET as with "

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `telex fs rm`: removes files and folders. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/fs.h"
+#include "cli/fs_words.h"
 
 static const struct options_spec specs[] = {
     {'r', 'r', "recursive", false},
     {'R', 'R', NULL, false},
     {'f', 'f', "force", false},
+    {'i', 'i', "interactive", false},
     {'d', 'd', "dir", false},
     {'m', '\0', "across-mounts", false},
     FS_USER,
@@ -16,29 +21,55 @@ static const struct options_spec specs[] = {
 
 static void on_file(const struct telex_file *file, void *arg)
 {
-	struct session *s = arg;
+	const struct session *s = arg;
 
-	*(bool *)s->data = file->type == TELEX_FILE_DIRECTORY;
+	*(enum telex_file_type *)s->data = file->type;
 }
 
-/* rm(1) removes no folder unless it is told to; an empty one the agent would. 0 to go on. */
-static int spare_folder(struct fs *f, const char *path)
+/* Of -f and -i the last one counts. */
+static bool is_forced(const struct fs *f)
 {
-	struct session *s = &f->session;
-	bool folder = false;
+	return fs_last(f, "fi") == 'f';
+}
 
-	s->data = &folder;
+/* On the terminal; anything but a yes is a no. */
+static bool agree(const struct fs *f, const char *path, enum telex_file_type type)
+{
+	const bool all = type == TELEX_FILE_DIRECTORY && (f->on['r'] || f->on['R']);
+	char *name = fs_words_name(path, true), *line = NULL;
+	size_t size = 0;
+	bool yes;
+
+	fprintf(stderr, "telex: fs rm: remove %s '%s'%s? ", fs_words_type(type), name,
+	    all ? " with all in it" : "");
+	yes = getline(&line, &size, stdin) > 0 && (line[0] == 'y' || line[0] == 'Y');
+	free(line);
+	free(name);
+	return yes;
+}
+
+/* rm(1) removes no folder unless it is told to; an empty one the agent would. And with -i, who is
+ * asked must agree. 0 to go on. */
+static int look(struct fs *f, const char *path)
+{
+	const bool folders = f->on['r'] || f->on['R'] || f->on['d'];
+	struct session *s = &f->session;
+	enum telex_file_type type = TELEX_FILE_UNKNOWN;
+
+	s->data = &type;
 	if (session_wait(s, telex_file_stat(s->client, fs_user(f), path, NULL, 0, on_file,
 	                        session_done, s, &s->error)) < 0) {
-		if (f->on['f'] && strcmp(s->error.reason, "NO_SUCH_FILE") == 0)
+		if (is_forced(f) && strcmp(s->error.reason, "NO_SUCH_FILE") == 0)
 			return -1;
 		fs_fail(f, path, &s->error);
 		return -1;
 	}
-	if (folder)
+	if (type == TELEX_FILE_DIRECTORY && !folders) {
 		fs_refuse(
 		    f, path, "it is a folder (-r removes it with all in it, -d when it is empty)");
-	return folder ? -1 : 0;
+		return -1;
+	}
+	return fs_last(f, "fi") != 'i' || agree(f, path, type) ? 0 : -1;
 }
 
 /* rm(1) refuses these, too: of a relative path it would be the user's home folder. */
@@ -57,7 +88,7 @@ static bool is_no_name(const char *path)
 static void one(struct fs *f, const char *path)
 {
 	const struct telex_remove_options options = {.recursive = f->on['r'] || f->on['R'],
-	    .force = f->on['f'],
+	    .force = is_forced(f),
 	    .across_mounts = f->on['m']};
 	struct session *s = &f->session;
 
@@ -65,18 +96,28 @@ static void one(struct fs *f, const char *path)
 		fs_refuse(f, path, "'.' and '..' are not removed: name the folder");
 		return;
 	}
-	if (!options.recursive && !f->on['d'] && spare_folder(f, path) < 0)
+	if (((!options.recursive && !f->on['d']) || fs_last(f, "fi") == 'i') && look(f, path) < 0)
 		return;
 	fs_wait(f, path,
 	    telex_file_remove(
 	        s->client, fs_user(f), path, &options, 0, NULL, session_done, s, &s->error));
 }
 
+static bool can_ask(struct fs *f)
+{
+	if (fs_last(f, "fi") != 'i' || isatty(STDIN_FILENO))
+		return true;
+	f->status = options_usage(
+	    &f->o, "-i asks on the terminal, and standard input is none; leave -i out");
+	return false;
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
 	struct fs f;
 
-	if (fs_args(&f, cli, &cmd_fs_rm, 1, "which file?", argc, argv) && fs_open(&f))
+	if (fs_args(&f, cli, &cmd_fs_rm, 1, "which file?", argc, argv) && can_ask(&f) &&
+	    fs_open(&f))
 		for (size_t i = 0; i < f.o.n_operands && !fs_stops(&f); i++)
 			one(&f, f.o.operands[i]);
 	return fs_end(&f);
@@ -91,7 +132,7 @@ const struct cli_verb cmd_fs_rm = {
         "  telex fs rm old.log\n"
         "  telex fs rm -rf build\n"
         "\n"
-        "Usage: telex fs rm [-r] [-f] [-d] [--across-mounts] [-u USER] PATH…\n"
+        "Usage: telex fs rm [-r] [-f | -i] [-d] [--across-mounts] [-u USER] PATH…\n"
         "\n"
         "A relative PATH begins in the home folder of the user on the agent. A path that ends in\n"
         "'.' or '..' is refused.\n"
@@ -101,6 +142,9 @@ const struct cli_verb cmd_fs_rm = {
         "\n"
         "  -r, --recursive   folders with all in them\n"
         "  -f, --force       what is not there is no error\n"
+        "  -i, --interactive asks on the terminal before it removes a PATH: a folder with all in "
+        "it\n"
+        "                    is one question; of -f and -i the last one counts\n"
         "  -d, --dir         empty folders, too\n"
         "      --across-mounts\n"
         "                    also what is in file systems that are mounted below\n" FS_USER_HELP

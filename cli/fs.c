@@ -13,6 +13,14 @@
 bool fs_args(struct fs *f, struct cli *cli, const struct cli_verb *verb, size_t least,
     const char *usage, int argc, char **argv)
 {
+	return fs_args_but(f, cli, verb, least, usage, NULL, NULL, argc, argv);
+}
+
+bool fs_args_but(struct fs *f, struct cli *cli, const struct cli_verb *verb, size_t least,
+    const char *usage, bool (*take)(const char *arg, void *take_arg), void *take_arg, int argc,
+    char **argv)
+{
+	int n = 0;
 	const char *value;
 	int id;
 
@@ -20,14 +28,27 @@ bool fs_args(struct fs *f, struct cli *cli, const struct cli_verb *verb, size_t 
 	f->word = verb->name + strlen("fs ");
 	f->terminal = isatty(STDOUT_FILENO) != 0;
 	options_start(&f->o, cli, verb, verb->specs, argc, argv);
+	f->o.take = take;
+	f->o.take_arg = take_arg;
 	while ((id = options_next(&f->o, &value)) > 0) {
 		f->on[id & 127] = true;
+		f->nth[id & 127] = ++n;
 		f->value[id & 127] = value;
 	}
 	if (id == 0 && f->o.n_operands < least)
 		id = options_usage(&f->o, "%s", usage);
 	f->status = id == 0 ? CLI_OK : f->o.status;
 	return id == 0;
+}
+
+int fs_last(const struct fs *f, const char *ids)
+{
+	int last = 0;
+
+	for (; *ids; ids++)
+		if (f->on[(int)*ids] && (last == 0 || f->nth[(int)*ids] > f->nth[last]))
+			last = *ids;
+	return last;
 }
 
 bool fs_open(struct fs *f)
@@ -130,11 +151,11 @@ static void on_looked(const struct telex_error *error, void *arg)
 
 int fs_is_folder(struct fs *f, const char *path)
 {
-	static const struct telex_stat_options follow = {.follow = true};
+	const struct telex_stat_options options = {.follow = !f->itself};
 	struct session *s = &f->session;
 	struct looking l = {.fs = f};
 
-	if (session_wait(s, telex_file_stat(s->client, fs_user(f), path, &follow, 0, on_file,
+	if (session_wait(s, telex_file_stat(s->client, fs_user(f), path, &options, 0, on_file,
 	                        on_looked, &l, &s->error)) == 0)
 		return l.folder;
 	if (s->error.kind == TELEX_ERROR_STATUS && strcmp(s->error.reason, "NO_SUCH_FILE") == 0)
@@ -163,4 +184,12 @@ void fs_into(struct fs *f, void (*each)(struct fs *f, const char *source, const 
 		free(base);
 		free(target);
 	}
+}
+
+int fs_check_one_target(struct fs *f)
+{
+	if (!f->on['T'] || f->o.n_operands == 2)
+		return 0;
+	f->status = options_usage(&f->o, "-T is for one source and one target");
+	return -1;
 }

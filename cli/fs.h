@@ -26,17 +26,25 @@ extern const struct cli_verb cmd_fs_cat, cmd_fs_chmod, cmd_fs_chown, cmd_fs_cp, 
 struct fs {
 	struct options o;
 	bool on[128];
+	int nth[128]; /* which it was, when it was given last: 1 is the first; 0: it was not */
 	const char *value[128];
 	struct session session; /* of fs_open; session.data is the verb's */
 	const char *word;       /* "ls" */
 	int status;
 	bool opened, terminal; /* standard output is one */
+	bool itself;           /* a link to a folder is none to go into (fs_into) */
 };
 
 /* Takes the arguments: true, or the verb is over, fs_end says with what. Fewer operands than
  * `least`: `usage` is said. */
 bool fs_args(struct fs *f, struct cli *cli, const struct cli_verb *verb, size_t least,
     const char *usage, int argc, char **argv);
+/* The same, but what options.take says is no option is given to that. */
+bool fs_args_but(struct fs *f, struct cli *cli, const struct cli_verb *verb, size_t least,
+    const char *usage, bool (*take)(const char *arg, void *take_arg), void *take_arg, int argc,
+    char **argv);
+/* The one of these options (letters) that was given last; 0: none was. */
+int fs_last(const struct fs *f, const char *ids);
 /* Connects, after the arguments are known to be right. Whether there is a session; if not it was
  * said why. */
 bool fs_open(struct fs *f);
@@ -60,5 +68,7 @@ int fs_is_folder(struct fs *f, const char *path);
 /* The last operand is where to. NULL: said why not; else calls each(source, target) for every
  * other: the target is the last one itself, or in it. */
 void fs_into(struct fs *f, void (*each)(struct fs *f, const char *source, const char *target));
+/* With option -T: the last operand is the one target itself. A mistake is said. */
+int fs_check_one_target(struct fs *f);
 
 #endif

@@ -19,6 +19,8 @@ struct fs_list_row {
 	char *shown;        /* as it is printed, a link's target with -l */
 	char *cells[CELLS]; /* with -l */
 	bool folder;
+	uint64_t size;
+	int64_t modified_ns;
 	struct telex_file_identity identity;
 };
 
@@ -31,16 +33,57 @@ static char *device_or_size(const struct fs_list *l, const struct telex_file *f)
 	return xstrdup(fs_words_size(text, sizeof(text), f->size, l->human));
 }
 
+static char *owner_cell(const struct fs_list *l, const char *name, uint32_t number)
+{
+	char text[32];
+
+	return fs_words_name(
+	    fs_words_owner(text, sizeof(text), l->numeric ? "" : name, number), true);
+}
+
+static const char *mark_of(enum telex_file_type type, uint32_t mode)
+{
+	switch (type) {
+	case TELEX_FILE_DIRECTORY:
+		return "/";
+	case TELEX_FILE_SYMLINK:
+		return "@";
+	case TELEX_FILE_FIFO:
+		return "|";
+	case TELEX_FILE_SOCKET:
+		return "=";
+	case TELEX_FILE_REGULAR:
+		return (mode & 0111) != 0 ? "*" : "";
+	default:
+		return "";
+	}
+}
+
+/* As it is printed: with -l a link's target, too, and then the mark is the target's. */
+static char *shown_name(const struct fs_list *l, const struct telex_file *f, const char *name)
+{
+	char *shown = fs_words_name(name, l->terminal), *target, *all;
+
+	if (!l->is_long || f->type != TELEX_FILE_SYMLINK) {
+		all = xasprintf("%s%s", shown, l->marks ? mark_of(f->type, f->mode) : "");
+	} else {
+		target = fs_words_name(f->link_target, l->terminal);
+		all = xasprintf("%s -> %s%s", shown, target,
+		    l->marks ? mark_of(f->target_type, f->target_mode) : "");
+		free(target);
+	}
+	free(shown);
+	return all;
+}
+
 static void fill_long(const struct fs_list *l, struct fs_list_row *row, const struct telex_file *f)
 {
 	char text[32];
 
 	row->cells[MODE] = xstrdup(fs_words_mode(text, f->type, f->mode));
 	row->cells[LINKS] = xasprintf("%" PRIu64, f->links);
-	row->cells[OWNER] =
-	    fs_words_name(fs_words_owner(text, sizeof(text), f->user, f->uid), true);
-	row->cells[GROUP] =
-	    fs_words_name(fs_words_owner(text, sizeof(text), f->group, f->gid), true);
+	row->cells[OWNER] = owner_cell(l, f->user, f->uid);
+	row->cells[GROUP] = owner_cell(l, f->group, f->gid);
 	row->cells[SIZE] = device_or_size(l, f);
 	row->cells[DATE] =
 	    xstrdup(fs_words_date(text, sizeof(text), f->modified_ns, clock_realtime_ns()));
@@ -68,21 +111,60 @@ void fs_list_add(struct fs_list *l, const struct telex_file *f, const char *name
 	row = &l->rows[l->n++];
 	memset(row, 0, sizeof(*row));
 	row->name = xstrdup(name);
-	row->shown = fs_words_name(name, l->terminal);
+	row->shown = shown_name(l, f, name);
+	row->size = f->size;
+	row->modified_ns = f->modified_ns;
 	row->folder = f->type == TELEX_FILE_DIRECTORY;
 	row->identity = (struct telex_file_identity){f->inode, f->device_major, f->device_minor};
 	l->blocks += f->blocks;
 	if (l->is_long)
 		fill_long(l, row, f);
-	if (l->is_long && f->type == TELEX_FILE_SYMLINK) {
-		char *target = fs_words_name(f->link_target, l->terminal);
-		char *both = xasprintf("%s -> %s", row->shown, target);
-
-		free(row->shown);
-		free(target);
-		row->shown = both;
-	}
 	l->bytes += size_of(row);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct fs_list_row *x = a, *y = b;
+
+	return strcmp(x->name, y->name);
+}
+
+static int by_time(const void *a, const void *b)
+{
+	const struct fs_list_row *x = a, *y = b;
+
+	if (x->modified_ns != y->modified_ns)
+		return x->modified_ns > y->modified_ns ? -1 : 1;
+	return by_name(a, b);
+}
+
+static int by_size(const void *a, const void *b)
+{
+	const struct fs_list_row *x = a, *y = b;
+
+	if (x->size != y->size)
+		return x->size > y->size ? -1 : 1;
+	return by_name(a, b);
+}
+
+bool fs_list_sorts(const struct fs_list *l)
+{
+	return l->order != FS_LIST_NONE && (l->order != FS_LIST_NAME || l->reverse);
+}
+
+void fs_list_sort(struct fs_list *l)
+{
+	static int (*const by[])(const void *, const void *) = {by_name, by_time, by_size};
+
+	if (l->order == FS_LIST_NONE || l->n == 0)
+		return;
+	qsort(l->rows, l->n, sizeof(*l->rows), by[l->order]);
+	for (size_t i = 0, k = l->n - 1; l->reverse && i < k; i++, k--) {
+		const struct fs_list_row row = l->rows[i];
+
+		l->rows[i] = l->rows[k];
+		l->rows[k] = row;
+	}
 }
 
 static void drop_rows(struct fs_list *l)
@@ -135,7 +217,8 @@ static void print_long(const struct fs_list *l)
 		for (size_t c = 0; c < CELLS; c++) {
 			const char *text = l->rows[i].cells[c];
 			const size_t rest = widths[c] - width(text);
-			const bool right = c == LINKS || c == SIZE;
+			const bool right =
+			    c == LINKS || c == SIZE || (l->numeric && (c == OWNER || c == GROUP));
 
 			pad(right ? rest : 0);
 			fputs(text, stdout);

@@ -12,8 +12,14 @@
 
 struct fs_list_row;
 
+enum fs_list_order { FS_LIST_NAME, FS_LIST_TIME, FS_LIST_SIZE, FS_LIST_NONE };
+
 struct fs_list {
 	bool is_long, human;
+	bool numeric; /* owners and groups by number */
+	bool marks;   /* of what kind it is, behind a name: / * @ | = */
+	enum fs_list_order order;
+	bool reverse;
 	bool terminal; /* names are escaped */
 	bool columns;  /* else one a line */
 	struct fs_list_row *rows;
@@ -23,10 +29,15 @@ struct fs_list {
 	bool begun; /* a part of the folder was printed */
 };
 
-#define FS_LIST_HELD ((size_t)16 << 20) /* bytes; more is printed in parts */
+#define FS_LIST_HELD   ((size_t)16 << 20)  /* bytes; more is printed in parts */
+#define FS_LIST_SORTED ((size_t)256 << 20) /* as long as it is to be sorted; more is refused */
 
 /* Copies it. */
 void fs_list_add(struct fs_list *l, const struct telex_file *file, const char *name);
+/* In its order; by name where that leaves two alike. As ls(1): newest and largest first. */
+void fs_list_sort(struct fs_list *l);
+/* Whether it is to be in another order than the agent gave it in: then it is one whole. */
+bool fs_list_sorts(const struct fs_list *l);
 void fs_list_print(const struct fs_list *l);
 /* With "name:" before it (NULL: not), a blank line before that, and with -l its total. */
 void fs_list_print_folder(const struct fs_list *l, const char *name, bool blank);

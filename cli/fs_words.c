@@ -276,15 +276,19 @@ int fs_words_bytes(const char *text, uint64_t *bytes, struct err *e)
 	return values_size(text, bytes, e);
 }
 
-int fs_words_owners(char *text, const char **owner, const char **group, struct err *e)
+int fs_words_owners(
+    char *text, const char **owner, const char **group, bool *login_group, struct err *e)
 {
 	char *colon = strchr(text, ':');
 
-	if (!text[0] || (colon && !colon[1]) || (colon && strchr(colon + 1, ':')))
+	if (!text[0] || strcmp(text, ":") == 0 || (colon && strchr(colon + 1, ':')))
 		return err_set(e, TX_EINVAL,
-		    "'%s' is no owner: USER, USER:GROUP or :GROUP, names or numbers", text);
+		    "'%s' is no owner: USER, USER:GROUP or :GROUP, names or numbers, or USER: with "
+		    "its login group",
+		    text);
 	*owner = text[0] != ':' ? text : NULL;
-	*group = colon ? colon + 1 : NULL;
+	*group = colon && colon[1] ? colon + 1 : NULL;
+	*login_group = colon && !colon[1];
 	if (colon)
 		*colon = '\0';
 	return 0;

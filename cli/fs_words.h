@@ -43,8 +43,9 @@ json_t *fs_words_json(const struct telex_file *file, const char *path);
 int fs_words_octal(const char *text, unsigned *mode, struct err *e);
 /* "0", "4096", "64K". 0 or TX_EINVAL. */
 int fs_words_bytes(const char *text, uint64_t *bytes, struct err *e);
-/* "alice", "alice:users", ":users": pointers into text, which is cut at the colon; NULL: not given.
- * 0 or TX_EINVAL. */
-int fs_words_owners(char *text, const char **owner, const char **group, struct err *e);
+/* "alice", "alice:users", ":users", and "alice:" for the login group: pointers into text, which is
+ * cut at the colon; NULL: not given. 0 or TX_EINVAL. */
+int fs_words_owners(
+    char *text, const char **owner, const char **group, bool *login_group, struct err *e);
 
 #endif

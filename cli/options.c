@@ -259,6 +259,10 @@ static int advance(struct options *o, const char **arg)
 		const char *a = o->argv[o->index];
 		bool ends = strcmp(a, "--") == 0;
 
+		if (!ends && a[0] == '-' && a[1] && o->take && o->take(a, o->take_arg)) {
+			o->index++;
+			continue;
+		}
 		if (!ends && a[0] == '-' && a[1]) {
 			o->index++;
 			*arg = a;

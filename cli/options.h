@@ -43,6 +43,10 @@ struct options {
 	/* Set after options_start: "-9" and "-KILL" are this option, with the signal as its value.
 	 */
 	int signal_id;
+	/* Set after options_start: what begins with a dash and is no option, as this says, which
+	 * takes it (chmod -x). NULL: there is no such. */
+	bool (*take)(const char *arg, void *take_arg);
+	void *take_arg;
 	int argc, index;
 	char **argv;
 	const char *cluster; /* what is left of "-abc" */

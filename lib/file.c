@@ -146,6 +146,7 @@ int telex_file_stat(struct telex_client *client, const char *user, const char *p
 	if (options != NULL) {
 		request.follow = options->follow;
 		request.extended_attributes = options->extended_attributes;
+		request.target = options->target;
 	}
 	return question_ask(client, &stat_kind, &request.base, timeout_ms, &to, done, arg, error);
 }
@@ -170,6 +171,7 @@ int telex_file_list(struct telex_client *client, const char *user, const char *p
 		request.extended_attributes = o->extended_attributes;
 		request.across_mounts = o->across_mounts;
 		request.names_only = o->names_only;
+		request.targets = o->targets;
 		if (o->only.inode != 0) {
 			only.inode = o->only.inode;
 			only.device_major = o->only.device_major;

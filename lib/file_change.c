@@ -163,6 +163,8 @@ int telex_file_copy(struct telex_client *client, const char *user, const char *s
 		request.recursive = o->recursive;
 		request.preserve = o->preserve;
 		request.follow = o->follow;
+		request.preserve_attributes = o->preserve_attributes;
+		request.preserve_links = o->preserve_links;
 	}
 	return question_ask(client, &copy_kind, &request.base, timeout_ms, &to, done, arg, error);
 }
@@ -241,6 +243,7 @@ static int lend(struct lent *l, Telex__V1__SetAttributesRequest *request,
 		request->owner = request_text(a->owner);
 	if (a->group != NULL)
 		request->group = request_text(a->group);
+	request->login_group = a->login_group;
 	fill_time(&l->modified, a->modified_ns);
 	fill_time(&l->accessed, a->accessed_ns);
 	if (a->set_modified)

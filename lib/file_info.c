@@ -81,6 +81,13 @@ static int fill_texts(struct file_info *out, const Telex__V1__FileInfo *in)
 	return 0;
 }
 
+/* One that this library does not know yet is unknown. */
+static enum telex_file_type type_of(Telex__V1__FileType type)
+{
+	return (unsigned)type > TELEX_FILE_BLOCK_DEVICE ? TELEX_FILE_UNKNOWN
+	                                                : (enum telex_file_type)type;
+}
+
 int file_info(struct file_info *out, const Telex__V1__FileInfo *in)
 {
 	struct telex_file *f = &out->file;
@@ -89,10 +96,10 @@ int file_info(struct file_info *out, const Telex__V1__FileInfo *in)
 	f->path = f->link_target = f->user = f->group = "";
 	if (in == NULL)
 		return 0;
-	f->type = (enum telex_file_type)in->type;
-	if ((unsigned)f->type > TELEX_FILE_BLOCK_DEVICE)
-		f->type = TELEX_FILE_UNKNOWN;
+	f->type = type_of(in->type);
 	f->mode = in->mode & 07777;
+	f->target_type = type_of(in->target_type);
+	f->target_mode = in->target_mode & 07777;
 	f->uid = in->uid;
 	f->gid = in->gid;
 	f->user = in->user;

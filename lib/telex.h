@@ -630,6 +630,9 @@ struct telex_file {
 	const struct telex_attribute *extended; /* where asked for */
 	size_t n_flags;
 	const char *const *flags; /* "immutable", "append", … */
+	/* Of what a symbolic link leads to, where asked for; TELEX_FILE_UNKNOWN: to nothing. */
+	enum telex_file_type target_type;
+	uint32_t target_mode;
 };
 
 /* What went wrong with one of many. */
@@ -649,6 +652,7 @@ enum telex_replace {
 struct telex_stat_options {
 	bool follow; /* what a symbolic link points to */
 	bool extended_attributes;
+	bool target; /* of a symbolic link, also target_type and target_mode */
 };
 TELEX_API int telex_file_stat(struct telex_client *client, const char *user, const char *path,
     const struct telex_stat_options *options, int64_t timeout_ms,
@@ -672,6 +676,7 @@ struct telex_list_options {
 	/* The folder must be this one, else ABORTED (CHANGED): for who goes down from one list to
 	 * the next, so that no link in a folder's place is followed. */
 	struct telex_file_identity only;
+	bool targets; /* of symbolic links, also target_type and target_mode */
 };
 /* each() for every entry as it comes; failure is NULL, or says what could not be looked at, and
  * file has what is known of it. A list that has begun is not asked for again. */
@@ -709,6 +714,8 @@ struct telex_copy_options {
 	bool recursive;
 	bool preserve; /* owner, mode, times, extended attributes, links within the tree */
 	bool follow;   /* what symbolic links point to */
+	/* Parts of preserve: owner, mode with ACLs and times; and hard links within the tree. */
+	bool preserve_attributes, preserve_links;
 };
 struct telex_copied {
 	uint64_t files, bytes;
@@ -733,6 +740,7 @@ struct telex_set_attributes {
 	size_t n_extended;
 	const struct telex_attribute *extended;
 	const char *const *remove_extended; /* NULL-terminated names, or NULL */
+	bool login_group; /* with an owner by name and no group: the owner's login group */
 };
 /* each(): how many files have it now. */
 TELEX_API int telex_file_set_attributes(struct telex_client *client, const char *user,

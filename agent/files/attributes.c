@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +89,13 @@ static int copy_one(const char *from, int to, const char *name, void *value, siz
 	return passed_over(attributes_set(to, name, value, (size_t)n));
 }
 
-int attributes_copy(int from, int to)
+static bool is_acl(const char *name)
+{
+	return strcmp(name, "system.posix_acl_access") == 0 ||
+	       strcmp(name, "system.posix_acl_default") == 0;
+}
+
+static int copy_those(int from, int to, bool acls_only)
 {
 	char link[LINK_SIZE], *names = NULL;
 	void *value = NULL;
@@ -104,8 +111,19 @@ int attributes_copy(int from, int to)
 	else if ((n = listxattr(link, names, XATTR_LIST_MAX)) < 0)
 		error = passed_over(errno);
 	for (ssize_t at = 0; error == 0 && at < n; at += (ssize_t)strlen(names + at) + 1)
-		error = copy_one(link, to, names + at, value, XATTR_SIZE_MAX);
+		if (!acls_only || is_acl(names + at))
+			error = copy_one(link, to, names + at, value, XATTR_SIZE_MAX);
 	free(names);
 	free(value);
 	return error;
+}
+
+int attributes_copy(int from, int to)
+{
+	return copy_those(from, to, false);
+}
+
+int attributes_copy_acls(int from, int to)
+{
+	return copy_those(from, to, true);
 }

@@ -28,6 +28,8 @@ int attributes_remove(int fd, const char *name);
  * machine's making.
  */
 int attributes_copy(int from, int to);
+/* The same of ACLs alone. */
+int attributes_copy_acls(int from, int to);
 
 /* Whether a name can be one: 1 to 255 bytes without NUL. */
 int attributes_name(char out[256], const uint8_t *name, size_t len);

@@ -78,7 +78,7 @@ int copy_attributes(const struct copy *c, int from, const struct stat *st, int t
 		return link ? 0 : attributes_mode(to, st->st_mode & 0777 & ~UMASK);
 	error = keep_owner(st, to, &kept);
 	if (error == 0)
-		error = attributes_copy(from, to);
+		error = c->xattrs ? attributes_copy(from, to) : attributes_copy_acls(from, to);
 	/* Set-user-ID would be another user's. */
 	if (error == 0 && !link)
 		error = attributes_mode(to, st->st_mode & (kept ? 07777 : 0777));
@@ -135,11 +135,28 @@ static bool has_changed(int fd, const struct stat *st)
 	       memcmp(&now.st_ctim, &st->st_ctim, sizeof(now.st_ctim)) != 0;
 }
 
+/* As if the bytes had been written into the file that is replaced; who may not give files away has
+ * its own. 0 or an errno. */
+static int keep_of_replaced(int dir_fd, const char *name, int to, bool *kept)
+{
+	struct stat st;
+	int error;
+
+	*kept = fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+	if (!*kept)
+		return 0;
+	error = attributes_owner(to, st.st_uid, st.st_gid);
+	if (error != 0 && error != EPERM)
+		return error;
+	/* Set-user-ID is for one content, not for another. */
+	return attributes_mode(to, st.st_mode & 0777);
+}
+
 /* Fills the temporary file, and gives it its place. 0 or an errno. */
 static int fill(struct copy *c, int from, const struct stat *st, struct temp_file *t,
     const char *name, struct copy_data *data)
 {
-	bool replaces = false;
+	bool replaces = false, kept = false;
 	int error = copy_data(from, t->fd, c->call, data);
 
 	if (error != 0)
@@ -147,7 +164,9 @@ static int fill(struct copy *c, int from, const struct stat *st, struct temp_fil
 	if (c->moving && has_changed(from, st))
 		return ESTALE;
 	data->writing = true;
-	error = copy_attributes(c, from, st, t->fd);
+	error = c->preserve ? 0 : keep_of_replaced(t->dir_fd, name, t->fd, &kept);
+	if (error == 0 && !kept)
+		error = copy_attributes(c, from, st, t->fd);
 	if (error == 0 && is_in_the_way(c, t->dir_fd, name, &replaces))
 		error = EEXIST;
 	if (error == 0)
@@ -233,9 +252,10 @@ static int copy_node(struct copy *c, int fd, const struct stat *st, int dir_fd, 
 
 /* ---- names of one file ---- */
 
+/* Where links are followed, one name may be come to by several ways. */
 static bool has_more_names(const struct copy *c, const struct stat *st)
 {
-	return c->preserve && c->links_fd >= 0 && st->st_nlink > 1;
+	return c->hard_links && c->links_fd >= 0 && (st->st_nlink > 1 || c->follow);
 }
 
 /* As another name of what was copied before. False: it is to be copied. */

@@ -29,9 +29,12 @@ struct copy_place {
 
 struct copy {
 	struct call *call;
-	bool recursive, preserve, follow;
-	bool never;  /* replaces nothing */
-	bool moving; /* a source that changes meanwhile is a failure, and so is another mount */
+	bool recursive, follow;
+	bool preserve;   /* owner, mode with ACLs, times */
+	bool xattrs;     /* and all other extended attributes */
+	bool hard_links; /* hard links within the tree */
+	bool never;      /* replaces nothing */
+	bool moving;     /* a source that changes meanwhile is a failure, and so is another mount */
 	struct copied *copied; /* what was copied goes in here; NULL: nowhere */
 	bool durable;          /* each file by itself; else those alone that replace one */
 	struct scope scope;

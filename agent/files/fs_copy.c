@@ -109,7 +109,9 @@ static void run(struct call *call, const struct request *r, struct rpc_status *s
 	Telex__V1__CopyResponse response = TELEX__V1__COPY_RESPONSE__INIT;
 	struct copy c = {.call = call,
 	    .recursive = r->m->recursive,
-	    .preserve = r->m->preserve,
+	    .preserve = r->m->preserve || r->m->preserve_attributes,
+	    .xattrs = r->m->preserve,
+	    .hard_links = r->m->preserve || r->m->preserve_links,
 	    .follow = r->m->follow,
 	    .never = r->m->replace == TELEX__V1__REPLACE__REPLACE_NEVER,
 	    .durable = !S_ISDIR(r->st.st_mode),

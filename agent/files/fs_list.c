@@ -99,6 +99,17 @@ static int look(const struct listing *l, const struct walk_entry *e, struct info
 	return error;
 }
 
+static void add_target(const struct listing *l, const struct walk_entry *e, struct info *info)
+{
+	char path[REQUEST_PATH_SIZE];
+	const char *slash = l->scope.top[1] == '\0' ? "" : "/";
+
+	/* A longer one could not be opened at once. */
+	if (snprintf(path, sizeof(path), "%s%s%s", l->scope.top, slash, e->path) <
+	    (int)sizeof(path))
+		info_add_target(info, l->scope.roots, path);
+}
+
 static bool matches(const struct listing *l, const struct walk_entry *e)
 {
 	const char *pattern = l->request->pattern;
@@ -135,6 +146,8 @@ static int take(struct listing *l, const struct walk_entry *e)
 	if (error != ENOENT) {
 		const bool wanted = matches(l, e);
 
+		if (error == 0 && wanted && l->request->targets)
+			add_target(l, e, &info);
 		if (error == 0)
 			error = enter(l, e, &info);
 		if (wanted || error != 0)
@@ -202,7 +215,9 @@ static int list_file(struct listing *l, int fd, struct rpc_status *status)
 
 	if (error != 0)
 		failure_errno(status, error, "list", l->scope.top);
-	else if (send_entry(l, &info, 0) == 0)
+	else if (l->request->targets)
+		info_add_target(&info, l->scope.roots, l->scope.top);
+	if (error == 0 && send_entry(l, &info, 0) == 0)
 		rc = list_out_end(&l->out);
 	info_clear(&info);
 	return rc;

@@ -60,6 +60,27 @@ static int read_name(
 	return TX_ENOENT;
 }
 
+/* Owner and group, as numbers. */
+static int read_owners(struct change *c, struct rpc_status *status)
+{
+	const Telex__V1__SetAttributesRequest *r = c->request;
+	char safe[128];
+
+	if (read_name(NAMES_USER, r->owner, &c->uid, status) < 0 ||
+	    read_name(NAMES_GROUP, r->group, &c->gid, status) < 0)
+		return TX_ENOENT;
+	if (!r->login_group)
+		return 0;
+	if (r->owner[0] == '\0' || r->group[0] != '\0')
+		return bad(status, "a login group goes with an owner, and without a group");
+	if (names_login_group(r->owner, &c->gid) == 0)
+		return 0;
+	escape_text(safe, sizeof(safe), r->owner, strlen(r->owner));
+	rpc_status_set(status, RPC_INVALID_ARGUMENT, "BAD_REQUEST",
+	    "'%s' is no name of a user on this machine, whose login group could be meant", safe);
+	return TX_ENOENT;
+}
+
 static bool read_time(const Google__Protobuf__Timestamp *t, struct timespec *out)
 {
 	*out = (struct timespec){.tv_nsec = UTIME_OMIT};
@@ -108,8 +129,7 @@ static int read_request(struct change *c, struct rpc_status *status)
 	c->has_times = r->modified != NULL || r->accessed != NULL;
 	if (!read_time(r->accessed, &c->times[0]) || !read_time(r->modified, &c->times[1]))
 		return bad(status, "nanoseconds are 0 to 999999999");
-	if (read_name(NAMES_USER, r->owner, &c->uid, status) < 0 ||
-	    read_name(NAMES_GROUP, r->group, &c->gid, status) < 0)
+	if (read_owners(c, status) < 0)
 		return TX_ENOENT;
 	return check_xattrs(r, status);
 }

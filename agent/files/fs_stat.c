@@ -27,6 +27,8 @@ void fs_stat(struct call *c, const ProtobufCMessage *request, struct rpc_status 
 	if (error != 0) {
 		failure_errno(status, error, "look at", path);
 	} else {
+		if (r->target)
+			info_add_target(&info, call_roots(c), path);
 		response.file = &info.file;
 		(void)call_send(c, &response.base);
 	}

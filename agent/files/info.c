@@ -195,6 +195,24 @@ int info_from_fd(struct info *out, int fd, const char *path, bool xattrs)
 	return error;
 }
 
+void info_add_target(struct info *out, const struct roots *roots, const char *path)
+{
+	struct rpc_status ignored;
+	struct stat st;
+	int fd;
+
+	if (out->file.type != TELEX__V1__FILE_TYPE__FILE_TYPE_SYMLINK)
+		return;
+	fd = roots_open(roots, ROOTS_READ, path, O_PATH, &ignored);
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) == 0) {
+		out->file.target_type = tree_type(st.st_mode);
+		out->file.target_mode = st.st_mode & 07777;
+	}
+	close(fd);
+}
+
 void info_clear(struct info *i)
 {
 	free(i->link_target);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
+#include "agent/files/roots.h"
 #include "telex/v1/file.pb-c.h"
 
 #define INFO_ATTRIBUTES_MAX 8
@@ -30,6 +31,9 @@ void info_from_statx(struct info *out, const struct statx *st, const char *path)
  * or an errno. info_clear in any case.
  */
 int info_from_fd(struct info *out, int fd, const char *path, bool xattrs);
+/* Adds what a symbolic link leads to, as far as the roots let look; path: its own, absolute.
+ * Nothing of what is no link. */
+void info_add_target(struct info *out, const struct roots *roots, const char *path);
 void info_clear(struct info *i);
 
 #endif

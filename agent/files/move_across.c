@@ -130,6 +130,8 @@ static void set_up(struct moving *m)
 	m->copy = (struct copy){.call = m->call,
 	    .recursive = true,
 	    .preserve = true,
+	    .xattrs = true,
+	    .hard_links = true,
 	    .moving = true,
 	    .never = m->never,
 	    .durable = !S_ISDIR(m->st.st_mode),

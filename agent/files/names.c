@@ -13,6 +13,7 @@
 
 struct entry {
 	uint32_t id;
+	uint32_t group; /* of a user; the highest number: none */
 	uint32_t order; /* in the file: of two with one number, the first is meant */
 	char *name;
 };
@@ -36,23 +37,26 @@ static bool read_number(const char *text, uint32_t *out)
 	return errno == 0 && *end == '\0' && n < UINT32_MAX;
 }
 
-/* "NAME:PASSWORD:ID:…", in both files. */
+/* "NAME:PASSWORD:ID:…", in both files; a user's group is next. */
 static void add_line(struct table *t, char *line)
 {
 	char *rest = line;
-	const char *name = strsep(&rest, ":"), *number;
+	const char *name = strsep(&rest, ":"), *number, *next;
 	struct entry *more;
-	uint32_t id;
+	uint32_t id, group;
 
 	(void)strsep(&rest, ":");
 	number = strsep(&rest, ":\n");
 	if (number == NULL || name[0] == '\0' || t->n == ENTRIES_MAX || !read_number(number, &id))
 		return;
+	next = strsep(&rest, ":\n");
+	if (next == NULL || !read_number(next, &group))
+		group = UINT32_MAX;
 	more = reallocarray(t->list, t->n + 1, sizeof(*more));
 	if (more == NULL)
 		return;
 	t->list = more;
-	more[t->n] = (struct entry){id, (uint32_t)t->n, strdup(name)};
+	more[t->n] = (struct entry){id, group, (uint32_t)t->n, strdup(name)};
 	if (more[t->n].name != NULL)
 		t->n++;
 }
@@ -125,4 +129,16 @@ int names_id(enum names_kind kind, const char *text, uint32_t *id)
 			return 0;
 		}
 	return read_number(text, id) ? 0 : TX_ENOENT;
+}
+
+int names_login_group(const char *user, uint32_t *gid)
+{
+	const struct table *t = &tables[NAMES_USER];
+
+	for (size_t i = 0; i < t->n; i++)
+		if (strcmp(t->list[i].name, user) == 0 && t->list[i].group != UINT32_MAX) {
+			*gid = t->list[i].group;
+			return 0;
+		}
+	return TX_ENOENT;
 }

@@ -15,5 +15,7 @@ void names_free(void);
 const char *names_of(enum names_kind kind, uint32_t id);
 /* "NAME" or a number in decimal. TX_ENOENT: neither. */
 int names_id(enum names_kind kind, const char *text, uint32_t *id);
+/* The login group of a user, by name alone. TX_ENOENT: there is none of this name. */
+int names_login_group(const char *user, uint32_t *gid);
 
 #endif

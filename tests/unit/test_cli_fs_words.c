@@ -130,8 +130,9 @@ static void json_has_the_exact_bytes(void **state)
 static void what_is_typed_is_checked(void **state)
 {
 	static const char *const no_modes[] = {"", "8", "u+x", "10000", "7777777777", "-1"};
-	static const char *const no_owners[] = {"", ":", "a:", "a:b:c"};
+	static const char *const no_owners[] = {"", ":", "a:b:c", "::"};
 	const char *owner, *group;
+	bool login;
 	uint64_t bytes = 1;
 	unsigned mode;
 	struct err e;
@@ -149,18 +150,26 @@ static void what_is_typed_is_checked(void **state)
 	assert_int_equal(fs_words_bytes("", &bytes, &e), TX_EINVAL);
 	for (size_t i = 0; i < sizeof(no_owners) / sizeof(no_owners[0]); i++) {
 		text = xstrdup(no_owners[i]);
-		assert_int_equal(fs_words_owners(text, &owner, &group, &e), TX_EINVAL);
+		assert_int_equal(fs_words_owners(text, &owner, &group, &login, &e), TX_EINVAL);
 		free(text);
 	}
 	text = xstrdup("alice:users");
-	assert_int_equal(fs_words_owners(text, &owner, &group, &e), 0);
+	assert_int_equal(fs_words_owners(text, &owner, &group, &login, &e), 0);
 	assert_string_equal(owner, "alice");
 	assert_string_equal(group, "users");
+	assert_false(login);
+	free(text);
+	text = xstrdup("alice:");
+	assert_int_equal(fs_words_owners(text, &owner, &group, &login, &e), 0);
+	assert_string_equal(owner, "alice");
+	assert_null(group);
+	assert_true(login);
 	free(text);
 	text = xstrdup(":users");
-	assert_int_equal(fs_words_owners(text, &owner, &group, &e), 0);
+	assert_int_equal(fs_words_owners(text, &owner, &group, &login, &e), 0);
 	assert_null(owner);
 	assert_string_equal(group, "users");
+	assert_false(login);
 	free(text);
 }
 

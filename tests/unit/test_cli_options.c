@@ -188,6 +188,40 @@ static void wrong_values_and_letters_are_named(void **state)
 	assert_null(strchr(said, '\033'));
 }
 
+static bool take_minus_x(const char *arg, void *taken)
+{
+	if (strcmp(arg, "-x") != 0)
+		return false;
+	++*(unsigned *)taken;
+	return true;
+}
+
+static void what_a_verb_takes_is_no_option(void **state)
+{
+	char *argv[] = {(char *)"verb", (char *)"-x", (char *)"-a", (char *)"one", (char *)"-x",
+	    (char *)"-s", (char *)"-x", (char *)"--", (char *)"-x", NULL};
+	struct cli cli = {0};
+	struct options o;
+	const char *value;
+	unsigned taken = 0;
+
+	(void)state;
+	options_start(&o, &cli, &verb, specs, COUNT(argv), argv);
+	o.take = take_minus_x;
+	o.take_arg = &taken;
+	assert_int_equal(options_next(&o, &value), 'a');
+	assert_int_equal(taken, 1);
+	/* Not what is an option's value, and not behind "--". */
+	assert_int_equal(options_next(&o, &value), 's');
+	assert_string_equal(value, "-x");
+	assert_int_equal(options_next(&o, &value), 0);
+	assert_int_equal(taken, 2);
+	assert_int_equal(o.n_operands, 2);
+	assert_string_equal(o.operands[0], "one");
+	assert_string_equal(o.operands[1], "-x");
+	assert_int_equal(options_end(&o), CLI_OK);
+}
+
 static void arguments_are_refused_where_none_are_taken(void **state)
 {
 	char *none[] = {(char *)"verb", NULL};
@@ -214,6 +248,7 @@ int main(void)
 	    cmocka_unit_test(global_options_are_understood_after_the_verb),
 	    cmocka_unit_test(mistyped_long_option_is_told_the_nearest),
 	    cmocka_unit_test(wrong_values_and_letters_are_named),
+	    cmocka_unit_test(what_a_verb_takes_is_no_option),
 	    cmocka_unit_test(arguments_are_refused_where_none_are_taken),
 	};
 

@@ -22,7 +22,7 @@
 #define NEVER TELEX__V1__REPLACE__REPLACE_NEVER
 
 struct how {
-	bool recursive, preserve, follow;
+	bool recursive, preserve, follow, attributes, links;
 	Telex__V1__Replace replace;
 };
 
@@ -37,6 +37,8 @@ static int run(struct place *p, const char *from, const char *to, struct how how
 	r.recursive = how.recursive;
 	r.preserve = how.preserve;
 	r.follow = how.follow;
+	r.preserve_attributes = how.attributes;
+	r.preserve_links = how.links;
 	r.replace = how.replace;
 	return memory_call_run(p->call, "Copy", &r.base);
 }
@@ -54,6 +56,45 @@ static const Telex__V1__CopyResponse *copy_as(
 		fail_msg(
 		    "%s to %s: %s (%s) instead of %s", from, to, s->reason, s->message, reason);
 	return reason != NULL ? NULL : place_response(p, &telex__v1__copy_response__descriptor);
+}
+
+static void what_is_replaced_keeps_its_mode(void **state)
+{
+	struct place *p = *state;
+	struct stat st;
+
+	place_put(p, "f", "content");
+	place_put(p, "old", "old");
+	assert_int_equal(fchmodat(p->fd, "f", 0755, 0), 0);
+	if (geteuid() == 0)
+		assert_int_equal(fchownat(p->fd, "old", 1234, 4321, 0), 0);
+	assert_int_equal(fchmodat(p->fd, "old", 04601, 0), 0);
+	copy_it(p, "f", "old", NULL, 0);
+	st = place_stat(p, "old");
+	assert_int_equal(st.st_size, 7);
+	assert_int_equal(st.st_mode, S_IFREG | 0601);
+	assert_int_equal(st.st_uid, geteuid() == 0 ? 1234 : geteuid());
+	assert_int_equal(st.st_gid, geteuid() == 0 ? 4321 : getegid());
+}
+
+static void links_alone_are_kept(void **state)
+{
+	const struct timespec ts[2] = {{.tv_sec = 1111}, {.tv_sec = 2222}};
+	struct place *p = *state;
+	struct stat st;
+
+	place_folder(p, "t");
+	place_put(p, "t/a", "content");
+	assert_int_equal(linkat(p->fd, "t/a", p->fd, "t/b", 0), 0);
+	assert_int_equal(utimensat(p->fd, "t/a", ts, 0), 0);
+	copy_it(p, "t", "u", NULL, .recursive = true, .links = true);
+	st = place_stat(p, "u/a");
+	assert_int_equal(st.st_nlink, 2);
+	assert_true(st.st_mtim.tv_sec > 2222);
+	copy_it(p, "t", "v", NULL, .recursive = true, .attributes = true);
+	st = place_stat(p, "v/a");
+	assert_int_equal(st.st_nlink, 1);
+	assert_int_equal(st.st_mtim.tv_sec, 2222);
 }
 
 static void files_are_copied(void **state)
@@ -132,6 +173,12 @@ static void attributes_are_kept_where_told(void **state)
 	if (xattrs)
 		assert_int_equal(
 		    getxattr(place_path(p, "g"), "user.telex", value, sizeof(value)), 5);
+	/* Without what is of the content alone. */
+	copy_it(p, "f", "a", NULL, .attributes = true);
+	st = place_stat(p, "a");
+	assert_int_equal(st.st_mode, S_IFREG | 06750);
+	assert_int_equal(st.st_mtim.tv_sec, 2222);
+	assert_true(getxattr(place_path(p, "a"), "user.telex", value, sizeof(value)) < 0);
 	copy_it(p, "f", "h", NULL, 0);
 	st = place_stat(p, "h");
 	assert_int_equal(st.st_uid, geteuid());
@@ -493,6 +540,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    in_place(files_are_copied),
+	    in_place(what_is_replaced_keeps_its_mode),
+	    in_place(links_alone_are_kept),
 	    in_place(links_and_what_they_lead_to),
 	    in_place(attributes_are_kept_where_told),
 	    in_place(holes_stay_holes),

@@ -28,7 +28,7 @@
 struct wanted {
 	const char *pattern; /* NULL: none */
 	uint32_t depth;
-	bool hidden, sorted, extended_attributes, across_mounts, names_only;
+	bool hidden, sorted, extended_attributes, across_mounts, names_only, targets;
 };
 
 static int compare(const void *a, const void *b)
@@ -94,6 +94,7 @@ static const char *ask_it(struct place *p, const char *name, struct wanted w)
 	r.extended_attributes = w.extended_attributes;
 	r.across_mounts = w.across_mounts;
 	r.names_only = w.names_only;
+	r.targets = w.targets;
 	place_expect(p, "List", &r.base, NULL);
 	n = entry_count(p);
 	assert_true(n <= 512);
@@ -345,6 +346,40 @@ static void other_mounts_are_not_entered(void **state)
 }
 
 /* Patterns that do not allow all below: names that they do not allow are not there. */
+static void links_tell_what_they_lead_to(void **state)
+{
+	struct place *p = *state;
+	const Telex__V1__FileInfo *f;
+
+	place_folder(p, "t");
+	place_folder(p, "t/d");
+	place_put(p, "t/f", "content");
+	assert_int_equal(fchmodat(p->fd, "t/f", 0711, 0), 0);
+	place_link(p, "f", "t/to-f");
+	place_link(p, "to-f", "t/d/twice");
+	place_link(p, "../to-f", "t/d/above");
+	place_link(p, "d", "t/to-d");
+	place_link(p, "none", "t/to-none");
+	place_link(p, "/etc/passwd", "t/out");
+	(void)ask(p, "t", .targets = true, .depth = ALL);
+	f = entry_of(p, "to-f")->file;
+	assert_int_equal(f->type, TELEX__V1__FILE_TYPE__FILE_TYPE_SYMLINK);
+	assert_int_equal(f->target_type, TELEX__V1__FILE_TYPE__FILE_TYPE_REGULAR);
+	assert_int_equal(f->target_mode, 0711);
+	assert_int_equal(entry_of(p, "d/above")->file->target_mode, 0711);
+	assert_int_equal(
+	    entry_of(p, "to-d")->file->target_type, TELEX__V1__FILE_TYPE__FILE_TYPE_DIRECTORY);
+	/* To nothing, and to what is none of this role's business. */
+	assert_int_equal(entry_of(p, "to-none")->file->target_type, 0);
+	assert_int_equal(entry_of(p, "d/twice")->file->target_type, 0);
+	assert_int_equal(entry_of(p, "out")->file->target_type, 0);
+	assert_int_equal(entry_of(p, "f")->file->target_type, 0);
+	(void)ask(p, "t/to-none", .targets = true);
+	assert_int_equal(entry(p, 0)->file->target_type, 0);
+	(void)ask(p, "t", .depth = ALL);
+	assert_int_equal(entry_of(p, "to-f")->file->target_type, 0);
+}
+
 static void roots_choose_too(void **state)
 {
 	struct place *p = *state;
@@ -408,6 +443,7 @@ int main(void)
 	    in_place(what_cannot_be_listed_is_said),
 	    in_place(what_may_not_be_read_is_an_entry_with_an_error),
 	    in_place(other_mounts_are_not_entered),
+	    in_place(links_tell_what_they_lead_to),
 	    in_place(roots_choose_too),
 	    in_place(only_that_folder_is_listed),
 	};

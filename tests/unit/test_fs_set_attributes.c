@@ -24,7 +24,7 @@ struct wanted {
 	const unsigned *mode;
 	const char *change, *owner, *group;
 	const Google__Protobuf__Timestamp *modified, *accessed;
-	bool follow, recursive;
+	bool follow, recursive, login_group;
 	const char *set, *value, *remove; /* an extended attribute */
 };
 
@@ -41,6 +41,7 @@ static int run(struct place *p, const char *name, struct wanted w)
 	r.path = place_bytes(p, name);
 	r.follow = w.follow;
 	r.recursive = w.recursive;
+	r.login_group = w.login_group;
 	if (w.mode != NULL) {
 		mode.mode = *w.mode;
 		r.mode = &mode;
@@ -188,6 +189,12 @@ static void owners_are_set_by_name_or_number(void **state)
 	change_it(p, "f", NULL, 1, .owner = "root");
 	assert_int_equal(place_stat(p, "f").st_uid, 0);
 	assert_int_equal(place_stat(p, "f").st_gid, 4321);
+	/* The login group is of a name alone. */
+	change_it(p, "f", NULL, 1, .owner = "root", .login_group = true);
+	assert_int_equal(place_stat(p, "f").st_gid, 0);
+	change_it(p, "f", "BAD_REQUEST", 0, .owner = "0", .login_group = true);
+	change_it(p, "f", "BAD_REQUEST", 0, .login_group = true);
+	change_it(p, "f", "BAD_REQUEST", 0, .owner = "root", .group = "4321", .login_group = true);
 	/* The mode is set after the owner, which takes set-user-ID away. */
 	change_it(p, "f", NULL, 1, .owner = "1234", .change = "u+s");
 	assert_int_equal(mode_of(p, "f"), 04644);
