@@ -160,6 +160,25 @@ void rig_wait(struct rig *r)
 	r->pid = 0;
 }
 
+static bool has_stopped(void *arg)
+{
+	struct rig *r = arg;
+	int status;
+
+	return waitpid(r->pid, &status, WNOHANG | WUNTRACED) == r->pid && WIFSTOPPED(status);
+}
+
+void rig_pause(struct rig *r)
+{
+	assert_int_equal(kill(r->pid, SIGSTOP), 0);
+	rig_until(has_stopped, r, "telexd's standing still");
+}
+
+void rig_go_on(struct rig *r)
+{
+	assert_int_equal(kill(r->pid, SIGCONT), 0);
+}
+
 void rig_stop(struct rig *r)
 {
 	char command[128];

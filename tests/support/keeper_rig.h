@@ -31,6 +31,9 @@ void rig_replace(struct rig *r, const char *name);
 void rig_write(struct rig *r, const char *name, const char *text);
 /* Writes its configuration anew; it is not told. */
 void rig_configure(struct rig *r, const char *config);
+/* It stands still from its next instruction on, and goes on. */
+void rig_pause(struct rig *r);
+void rig_go_on(struct rig *r);
 /* Asks it to end and checks that it ends well; removes the folder. */
 void rig_stop(struct rig *r);
 /* Waits for its end. */

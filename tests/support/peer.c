@@ -48,11 +48,12 @@ static size_t receive(int from, void *buf, size_t size, int *fds, size_t *n_fds)
 	    .msg_controllen = sizeof(control)};
 	ssize_t n;
 
-	wait_readable(from, -1, "a message");
 	*n_fds = 0;
-	n = recvmsg(from, &mh, MSG_CMSG_CLOEXEC);
-	if (n < 0 && errno == ECONNRESET)
-		return 0;
+	/* A reset, as something was not read there, is told before what was said: once. */
+	do {
+		wait_readable(from, -1, "a message");
+		n = recvmsg(from, &mh, MSG_CMSG_CLOEXEC);
+	} while (n < 0 && (errno == ECONNRESET || errno == EINTR));
 	assert_true(n >= 0);
 	for (struct cmsghdr *cm = CMSG_FIRSTHDR(&mh); cm != NULL; cm = CMSG_NXTHDR(&mh, cm)) {
 		*n_fds = (cm->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -132,33 +133,193 @@ static uint32_t note_of(const union km_any *m)
 	}
 }
 
-void peer_recv(struct peer *p, union km_any *m, int *fd)
+static bool has(const uint32_t *list, size_t n, uint32_t att)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i] == att)
+			return true;
+	return false;
+}
+
+static void put(uint32_t list[PEER_HELD], size_t *n, uint32_t att)
+{
+	if (has(list, *n, att))
+		return;
+	/* The oldest is news no more. */
+	if (*n == PEER_HELD)
+		memmove(list, list + 1, --*n * sizeof(list[0]));
+	list[(*n)++] = att;
+}
+
+static void take_out(uint32_t list[PEER_HELD], size_t *n, uint32_t att)
+{
+	for (size_t i = 0; i < *n; i++)
+		if (list[i] == att) {
+			list[i] = list[--*n];
+			return;
+		}
+}
+
+/* What is held at i; it is taken out. */
+static struct peer_note unhold(struct peer *p, size_t i)
+{
+	struct peer_note n = p->held[i];
+
+	memmove(&p->held[i], &p->held[i + 1], (--p->n_held - i) * sizeof(p->held[0]));
+	return n;
+}
+
+static void hold(struct peer *p, const struct peer_note *n)
+{
+	if (p->n_held == PEER_HELD)
+		rig_fail("what was held is not taken; another message");
+	p->held[p->n_held++] = *n;
+}
+
+static void drop(const struct peer_note *n)
+{
+	if (n->fd >= 0)
+		close(n->fd);
+}
+
+static void drop_held(struct peer *p)
+{
+	while (p->n_held > 0)
+		drop(&p->held[--p->n_held]);
+}
+
+/* The next one from the link that is not of an attachment of before. False: its end. */
+static bool next_note(struct peer *p, struct peer_note *n)
 {
 	int fds[4];
 	size_t n_fds;
-	bool late;
+	uint32_t att;
 
 	do {
-		if (!receive_message(p, m, fds, &n_fds))
-			rig_fail("the link ended before a message");
-		late = p->left != 0 && note_of(m) == p->left;
-		for (size_t i = late ? 0 : 1; i < n_fds; i++)
+		if (!receive_message(p, &n->m, fds, &n_fds))
+			return false;
+		n->fd = n_fds > 0 ? fds[0] : -1;
+		for (size_t i = 1; i < n_fds; i++)
 			close(fds[i]);
-	} while (late);
-	*fd = n_fds > 0 ? fds[0] : -1;
+		att = note_of(&n->m);
+		if (att == 0 || !has(p->left, p->n_left, att))
+			return true;
+		drop(n);
+	} while (true);
+}
+
+static void need_note(struct peer *p, struct peer_note *n)
+{
+	if (!next_note(p, n))
+		rig_fail("the link ended before a message");
+}
+
+void peer_recv(struct peer *p, union km_any *m, int *fd)
+{
+	struct peer_note n;
+
+	if (p->n_held > 0)
+		n = unhold(p, 0);
+	else
+		need_note(p, &n);
+	*m = n.m;
+	*fd = n.fd;
+}
+
+/* The next one that is told of no job. */
+static void next_other(struct peer *p, struct peer_note *n)
+{
+	for (size_t i = 0; i < p->n_held; i++)
+		if (note_of(&p->held[i].m) == 0) {
+			*n = unhold(p, i);
+			return;
+		}
+	for (need_note(p, n); note_of(&n->m) != 0; need_note(p, n))
+		hold(p, n);
+}
+
+static bool is_of_jobs(uint16_t type)
+{
+	return type == KM_RING || type == KM_SPOOL || type == KM_WAKE || type == KM_INPUT_DONE ||
+	       type == KM_RUNNING || type == KM_ENDED;
 }
 
 void peer_expect(struct peer *p, uint16_t type, union km_any *m)
 {
-	int fd;
+	struct peer_note n;
 
-	peer_recv(p, m, &fd);
+	if (is_of_jobs(type))
+		peer_recv(p, &n.m, &n.fd);
+	else
+		next_other(p, &n);
+	*m = n.m;
 	if (m->hdr.type == KM_REFUSED && type != KM_REFUSED)
 		fail_msg("refused: why %u, %s", m->refused.why, m->refused.text);
 	if (m->hdr.type != type)
 		fail_msg("message %s instead of %s", km_row(m->hdr.type)->name, km_row(type)->name);
-	if (fd >= 0)
-		close(fd);
+	drop(&n);
+}
+
+void peer_answer(struct peer *p, uint64_t seq, union km_any *m, int *fd)
+{
+	struct peer_note n;
+
+	for (need_note(p, &n); n.m.hdr.seq != seq; need_note(p, &n))
+		hold(p, &n);
+	*m = n.m;
+	*fd = n.fd;
+}
+
+void peer_await_running(struct peer *p, uint32_t att, union km_any *m)
+{
+	struct peer_note n;
+
+	for (;;) {
+		need_note(p, &n);
+		if (note_of(&n.m) == att &&
+		    (n.m.hdr.type == KM_RUNNING || n.m.hdr.type == KM_ENDED))
+			break;
+		hold(p, &n);
+	}
+	*m = n.m;
+}
+
+void peer_recv_of(struct peer *p, uint32_t att, union km_any *m, int *fd)
+{
+	struct peer_note n;
+
+	for (size_t i = 0; i < p->n_held; i++)
+		if (note_of(&p->held[i].m) == att) {
+			n = unhold(p, i);
+			*m = n.m;
+			*fd = n.fd;
+			return;
+		}
+	for (need_note(p, &n); note_of(&n.m) != att; need_note(p, &n)) {
+		if (!has(p->joined, p->n_joined, note_of(&n.m)))
+			fail_msg("message %s out of turn", km_row(n.m.hdr.type)->name);
+		hold(p, &n);
+	}
+	*m = n.m;
+	*fd = n.fd;
+}
+
+void peer_join(struct peer *p, uint32_t att)
+{
+	take_out(p->left, &p->n_left, att);
+	put(p->joined, &p->n_joined, att);
+}
+
+void peer_leave(struct peer *p, uint32_t att)
+{
+	for (size_t i = p->n_held; i > 0; i--)
+		if (note_of(&p->held[i - 1].m) == att) {
+			struct peer_note n = unhold(p, i - 1);
+
+			drop(&n);
+		}
+	take_out(p->joined, &p->n_joined, att);
+	put(p->left, &p->n_left, att);
 }
 
 /* What workers are given cannot change any more, and nobody else may open it. */
@@ -202,11 +363,12 @@ void rig_accept_early(struct rig *r, struct peer *p)
 	assert_true(p->process >= 0);
 	assert_int_equal(receive(p->process, &p->pid, sizeof(p->pid), &p->fd, &n), sizeof(p->pid));
 	assert_int_equal(n, 1);
+	p->n_left = p->n_joined = p->n_held = 0;
+	p->queues = false;
 	take_config(p, &m);
 	listeners = m.config.listeners;
 	assert_string_not_equal(m.config.default_user, "");
 	p->list = -1;
-	p->left = 0;
 	while (listeners >= 0) {
 		peer_recv(p, &m, &fd);
 		if (m.hdr.type == KM_FILE && m.file.kind == KM_FILE_POLICY)
@@ -240,18 +402,38 @@ void rig_pass_check(struct rig *r)
 	peer_close(&p);
 }
 
-bool peer_answers(struct peer *p)
+/* Asks, and gives what comes but what is told of jobs, which is held. False: the link's end. */
+static bool answers(struct peer *p, bool others)
 {
 	struct km_info info = {0};
-	union km_any m;
-	int fds[4];
-	size_t n;
+	struct peer_note n;
 
-	if (!try_send(p, KM_INFO, 1, &info, -1) || !receive_message(p, &m, fds, &n))
+	if (!try_send(p, KM_INFO, 1, &info, -1))
 		return false;
-	assert_int_equal(m.hdr.type, KM_INFO_REPLY);
-	assert_int_equal(n, 0);
-	return true;
+	while (next_note(p, &n)) {
+		if (note_of(&n.m) != 0) {
+			hold(p, &n);
+			continue;
+		}
+		drop(&n);
+		if (n.m.hdr.type == KM_INFO_REPLY) {
+			assert_int_equal(n.fd, -1);
+			return true;
+		}
+		if (!others)
+			fail_msg("message %s instead of the answer", km_row(n.m.hdr.type)->name);
+	}
+	return false;
+}
+
+bool peer_answers(struct peer *p)
+{
+	return answers(p, false);
+}
+
+bool peer_answers_between(struct peer *p)
+{
+	return answers(p, true);
 }
 
 void peer_kill(struct peer *p)
@@ -262,6 +444,7 @@ void peer_kill(struct peer *p)
 
 void peer_close(struct peer *p)
 {
+	drop_held(p);
 	close(p->fd);
 	close(p->process);
 	p->fd = p->process = -1;
@@ -273,27 +456,10 @@ void peer_expect_end(struct peer *p)
 	int fds[4];
 	size_t n;
 
+	drop_held(p);
 	while (receive_message(p, &m, fds, &n))
 		while (n > 0)
 			close(fds[--n]);
-}
-
-bool peer_answers_between(struct peer *p)
-{
-	struct km_info info = {0};
-	union km_any m;
-	int fds[4];
-	size_t n;
-
-	if (!try_send(p, KM_INFO, 1, &info, -1))
-		return false;
-	while (receive_message(p, &m, fds, &n)) {
-		while (n > 0)
-			close(fds[--n]);
-		if (m.hdr.type == KM_INFO_REPLY)
-			return true;
-	}
-	return false;
 }
 
 void peer_expect_death(struct peer *p)

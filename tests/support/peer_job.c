@@ -14,6 +14,7 @@
 #include "common/duration.h"
 #include "common/job_record.h"
 #include "common/ring.h"
+#include "tests/support/keeper_rig.h"
 
 void peer_spec(struct job_spec *spec, char *argv[4], char *script)
 {
@@ -40,6 +41,104 @@ void peer_spec(struct job_spec *spec, char *argv[4], char *script)
 
 static const char owner[] = PEER_OWNER;
 
+static void note_record(const struct job_record *rec, void *arg)
+{
+	struct job_record *r = arg;
+
+	r->state = rec->state;
+	r->pid = rec->pid;
+	r->start_ns = rec->start_ns;
+	r->exit = rec->exit;
+}
+
+/* What is known of one of the owner's; state 0: there is none. */
+static struct job_record look_up(struct peer *p, const char *id)
+{
+	struct km_list list = {.one = 1, .owner = PEER_OWNER};
+	struct job_record r = {.state = 0};
+	union km_any m;
+	struct err e;
+	int fd;
+
+	snprintf(list.id, sizeof(list.id), "%s", id);
+	peer_send(p, KM_LIST, 9, &list, -1);
+	peer_answer(p, 9, &m, &fd);
+	if (m.hdr.type == KM_REFUSED) {
+		assert_int_equal(m.refused.why, KM_WHY_NO_SUCH);
+		return r;
+	}
+	assert_int_equal(m.hdr.type, KM_TABLE);
+	assert_int_equal(m.table.count, 1);
+	assert_int_equal(job_records_read(fd, m.table.bytes, 1, note_record, &r, &e), 0);
+	close(fd);
+	return r;
+}
+
+/* As if it had been refused at once. */
+static void refuse(
+    struct peer *p, uint32_t att, const char *id, const struct km_exit *exit, union km_any *m)
+{
+	struct km_remove q = {.by = PEER_OWNER};
+	struct km_refused refused = {
+	    .why = KM_WHY_START, .stage = exit->stage, .sys_errno = exit->value};
+	int fd;
+
+	memcpy(refused.text, exit->text, sizeof(refused.text));
+	if (att != 0) {
+		struct km_detach d = {.att = att};
+
+		peer_send(p, KM_DETACH, 0, &d, -1);
+		peer_leave(p, att);
+	}
+	snprintf(q.id, sizeof(q.id), "%s", id);
+	peer_send(p, KM_REMOVE, 10, &q, -1);
+	peer_answer(p, 10, m, &fd);
+	assert_int_equal(m->hdr.type, KM_DONE);
+	m->refused = refused;
+	m->hdr.type = KM_REFUSED;
+}
+
+struct starting {
+	struct peer *p;
+	const char *id;
+	struct job_record r;
+};
+
+static bool is_started(void *arg)
+{
+	struct starting *s = arg;
+
+	s->r = look_up(s->p, s->id);
+	return s->r.state != KM_STATE_QUEUED;
+}
+
+/* On a machine that stands still for a moment a start takes long, and is queued meanwhile. */
+static void await_start(struct peer *p, uint32_t att, const char *id, union km_any *m)
+{
+	struct starting s = {.p = p, .id = id};
+	union km_any told;
+
+	if (att != 0) {
+		peer_await_running(p, att, &told);
+		s.r.state = told.hdr.type == KM_RUNNING ? KM_STATE_RUNNING : KM_STATE_ENDED;
+		if (told.hdr.type == KM_RUNNING) {
+			s.r.pid = told.running.pid;
+			s.r.start_ns = told.running.start_ns;
+		} else {
+			s.r.exit = told.ended.exit;
+		}
+	} else {
+		rig_until(is_started, &s, "the start of what was queued");
+	}
+	if (s.r.state == KM_STATE_ENDED && s.r.exit.kind == KM_END_NOT_STARTED) {
+		refuse(p, att, id, &s.r.exit, m);
+		return;
+	}
+	m->job.state = s.r.state;
+	m->job.pid = s.r.pid;
+	m->job.start_ns = s.r.start_ns;
+}
+
 void peer_start(
     struct peer *p, uint32_t att, const char *id, const struct job_spec *spec, union km_any *m)
 {
@@ -53,9 +152,14 @@ void peer_start(
 		fail_msg("%s", e.message);
 	peer_send(p, KM_START, 7, &start, memfd);
 	close(memfd);
-	peer_recv(p, m, &fd);
+	peer_answer(p, 7, m, &fd);
 	assert_int_equal(fd, -1);
-	assert_int_equal(m->hdr.seq, 7);
+	if (m->hdr.type != KM_JOB)
+		return;
+	if (att != 0)
+		peer_join(p, att);
+	if (m->job.state == KM_STATE_QUEUED && spec->group == NULL && !p->queues)
+		await_start(p, att, id, m);
 }
 
 void peer_run(
@@ -68,8 +172,6 @@ void peer_run(
 	peer_start(p, att, id, spec, &m);
 	if (m.hdr.type == KM_REFUSED)
 		fail_msg("refused: why %u, %s", m.refused.why, m.refused.text);
-	if (p->left == att)
-		p->left = 0;
 	assert_int_equal(m.hdr.type, KM_JOB);
 	assert_int_equal(m.job.att, att);
 	pj->job = m.job;
@@ -80,6 +182,7 @@ void peer_attach(struct peer *p, struct peer_job *pj, uint32_t att, const char *
 {
 	struct km_attach attach = {.att = att, .want_stdin = want_stdin};
 	union km_any m;
+	int fd;
 
 	memset(pj, 0, sizeof(*pj));
 	pj->att = att;
@@ -88,10 +191,12 @@ void peer_attach(struct peer *p, struct peer_job *pj, uint32_t att, const char *
 	snprintf(attach.id, sizeof(attach.id), "%s", id);
 	memcpy(attach.owner, owner, sizeof(owner));
 	peer_send(p, KM_ATTACH, 8, &attach, -1);
-	peer_expect(p, KM_JOB, &m);
-	if (p->left == att)
-		p->left = 0;
+	peer_answer(p, 8, &m, &fd);
+	if (m.hdr.type == KM_REFUSED)
+		fail_msg("refused: why %u, %s", m.refused.why, m.refused.text);
+	assert_int_equal(m.hdr.type, KM_JOB);
 	assert_int_equal(m.job.att, att);
+	peer_join(p, att);
 	pj->job = m.job;
 }
 
@@ -181,34 +286,28 @@ void peer_step(struct peer *p, struct peer_job *pj, bool ack)
 	int fd;
 
 	assert_false(pj->ended);
-	peer_recv(p, &m, &fd);
+	peer_recv_of(p, pj->att, &m, &fd);
 	switch (m.hdr.type) {
 	case KM_RING:
-		assert_int_equal(m.ring.att, pj->att);
 		take_ring(pj, &m.ring, fd);
 		break;
 	case KM_SPOOL:
-		assert_int_equal(m.spool.att, pj->att);
 		take_spool(pj, &m.spool, fd);
 		break;
 	case KM_WAKE:
-		assert_int_equal(m.wake.att, pj->att);
 		for (int s = KM_STDOUT; s <= KM_STDERR; s++) {
 			take_output(p, pj, s, ack);
 			pj->out[s].eof |= (m.wake.eof & KM_BIT(s)) != 0;
 		}
 		break;
 	case KM_INPUT_DONE:
-		assert_int_equal(m.input_done.att, pj->att);
 		pj->input_done = m.input_done;
 		break;
 	case KM_RUNNING:
-		assert_int_equal(m.running.att, pj->att);
 		assert_int_equal(pj->running.pid, 0);
 		pj->running = m.running;
 		break;
 	case KM_ENDED:
-		assert_int_equal(m.ended.att, pj->att);
 		pj->ended = true;
 		pj->exit = m.ended.exit;
 		break;
@@ -234,7 +333,7 @@ void peer_detach(struct peer *p, struct peer_job *pj, uint8_t delivered)
 	struct km_detach m = {.att = pj->att, .delivered = delivered};
 
 	peer_send(p, KM_DETACH, 0, &m, -1);
-	p->left = pj->att;
+	peer_leave(p, pj->att);
 	peer_job_free(pj);
 }
 
@@ -301,29 +400,7 @@ void peer_assert_pattern(const struct peer_output *o, uint64_t from, int lines)
 	}
 }
 
-static void note_state(const struct job_record *rec, void *arg)
-{
-	*(int *)arg = rec->state;
-}
-
 int peer_job_state(struct peer *p, const char *id)
 {
-	struct km_list list = {.one = 1, .owner = PEER_OWNER};
-	union km_any m;
-	struct err e;
-	int fd, state = 0;
-
-	snprintf(list.id, sizeof(list.id), "%s", id);
-	peer_send(p, KM_LIST, 9, &list, -1);
-	peer_recv(p, &m, &fd);
-	assert_int_equal(m.hdr.seq, 9);
-	if (m.hdr.type == KM_REFUSED) {
-		assert_int_equal(m.refused.why, KM_WHY_NO_SUCH);
-		return 0;
-	}
-	assert_int_equal(m.hdr.type, KM_TABLE);
-	assert_int_equal(m.table.count, 1);
-	assert_int_equal(job_records_read(fd, m.table.bytes, 1, note_state, &state, &e), 0);
-	close(fd);
-	return state;
+	return look_up(p, id).state;
 }

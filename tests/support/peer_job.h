@@ -39,7 +39,11 @@ struct peer_job {
 
 /* A spec with sensible defaults: sh -c SCRIPT. */
 void peer_spec(struct job_spec *spec, char *argv[4], char *script);
-/* KM_START; the answer is left in *m. */
+/*
+ * KM_START; the answer is left in *m. A start that takes long is answered as QUEUED, and so it is
+ * where a machine stands still for a moment: then what comes of it is waited for, and is as if it
+ * had come at once. Not where the spec has a group, or p->queues.
+ */
 void peer_start(
     struct peer *p, uint32_t att, const char *id, const struct job_spec *spec, union km_any *m);
 /* The same, which must be granted. */

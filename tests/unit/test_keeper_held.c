@@ -77,9 +77,7 @@ static uint64_t list(struct scene *s, const char *id, struct seen *seen)
 	if (id != NULL)
 		snprintf(q.id, sizeof(q.id), "%s", id);
 	peer_send(&s->p, KM_LIST, 22, &q, -1);
-	do
-		peer_recv(&s->p, &m, &fd);
-	while (m.hdr.seq != 22);
+	peer_answer(&s->p, 22, &m, &fd);
 	if (m.hdr.type != KM_TABLE)
 		return 0;
 	assert_int_equal(job_records_read(fd, m.table.bytes, m.table.count, note, seen, NULL), 0);
@@ -94,9 +92,7 @@ static void remove_job(struct scene *s, const char *id, union km_any *m)
 
 	snprintf(q.id, sizeof(q.id), "%s", id);
 	peer_send(&s->p, KM_REMOVE, 24, &q, -1);
-	do
-		peer_recv(&s->p, m, &fd);
-	while (m->hdr.seq != 24);
+	peer_answer(&s->p, 24, m, &fd);
 }
 
 static void wait_ended(struct scene *s, const char *id)
@@ -124,6 +120,7 @@ static void watch(struct scene *s, struct peer_job *pj, uint32_t att, const char
 	snprintf(q.id, sizeof(q.id), "%s", id);
 	peer_send(&s->p, KM_ATTACH, 8, &q, -1);
 	peer_expect(&s->p, KM_JOB, &m);
+	peer_join(&s->p, att);
 	pj->job = m.job;
 }
 
@@ -244,8 +241,7 @@ static void what_is_removed_is_gone_for_all_but_its_readers(void **state)
 	wait_ended(&s, "read");
 	peer_attach(&s.p, &pj, 1, "read", 0, 0, false);
 	remove_job(&s, "read", &m);
-	while (m.hdr.type != KM_DONE)
-		peer_recv(&s.p, &m, &(int){-1});
+	assert_int_equal(m.hdr.type, KM_DONE);
 	(void)list(&s, NULL, &seen);
 	assert_int_equal(seen.n, 0);
 	/* The id is free: this is another one. */

@@ -22,9 +22,7 @@ static void send_signal(
 
 	snprintf(sig.id, sizeof(sig.id), "%s", id);
 	peer_send(p, KM_SIGNAL, 12, &sig, -1);
-	do
-		peer_recv(p, m, &fd);
-	while (m->hdr.seq != 12);
+	peer_answer(p, 12, m, &fd);
 }
 
 static void a_signal_through_telex_is_told_with_its_sender(void **state)

@@ -32,12 +32,29 @@ struct scene {
 	char *argv[4];
 };
 
+/* Who looks at the file's name holds it off for that moment. */
+static bool has_lease(void *arg)
+{
+	struct scene *s = arg;
+
+	return fcntl(s->lease, F_SETLEASE, F_WRLCK) == 0 || (errno != EAGAIN && errno != EBUSY);
+}
+
 /* False: there are no leases here. */
 static bool take_lease(struct scene *s)
 {
 	s->lease = open(s->program, O_RDONLY | O_CLOEXEC);
 	assert_true(s->lease >= 0);
-	return fcntl(s->lease, F_SETLEASE, F_WRLCK) == 0;
+	rig_until(has_lease, s, "a lease on the program");
+	return fcntl(s->lease, F_GETLEASE) == F_WRLCK;
+}
+
+/* The first one's starts are queued while they hang. */
+static void take_workers(struct scene *s)
+{
+	rig_accept(&s->r, &s->p);
+	rig_accept(&s->r, &s->other);
+	s->p.queues = true;
 }
 
 static void begin(struct scene *s)
@@ -49,8 +66,7 @@ static void begin(struct scene *s)
 	/* What a lease's holder is told by. */
 	signal(SIGIO, SIG_IGN);
 	rig_start(&s->r, "workers = 2");
-	rig_accept(&s->r, &s->p);
-	rig_accept(&s->r, &s->other);
+	take_workers(s);
 	snprintf(s->program, sizeof(s->program), "%s/program", s->r.dir);
 	snprintf(
 	    command, sizeof(command), "cp /bin/echo %s && chmod 755 %s", s->program, s->program);
@@ -250,7 +266,8 @@ static void one_that_fails_then_says_why(void **state)
 	begin(&s);
 	let_go(&s);
 	rig_write(&s.r, "program", "this is no program\n");
-	assert_int_equal(chmod(s.program, 0755), 0); /* what the rig writes is for the agent alone */
+	assert_int_equal(
+	    chmod(s.program, 0755), 0); /* what the rig writes is for the agent alone */
 	assert_true(take_lease(&s));
 	run_hanging(&s, &pj, "hangs");
 	let_go(&s);
@@ -323,8 +340,7 @@ static void an_upgrade_is_refused_meanwhile(void **state)
 	peer_expect_end(&s.other);
 	peer_close(&s.p);
 	peer_close(&s.other);
-	rig_accept(&s.r, &s.p);
-	rig_accept(&s.r, &s.other);
+	take_workers(&s);
 	/* The new image has a thread of its own. */
 	assert_true(take_lease(&s));
 	run_hanging(&s, &pj, "again");
