@@ -27,7 +27,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from fault import Agent, Failed, breathe, count, until  # noqa: E402
+from fault import DEADLINE, Agent, Failed, count, until  # noqa: E402
 from transfers import digest, finish, make_file, parts, start  # noqa: E402
 
 SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN: _IOR('X', 125, __u32)
@@ -47,7 +47,9 @@ class Disk:
         self.mount()
 
     def mount(self):
-        subprocess.run(["mount", "-o", "loop", self.image, self.path], check=True)
+        # The loop device that is free may be somebody else's by then.
+        until("the disk is there", lambda: subprocess.run(["mount", "-o", "loop", self.image, self.path],
+                                                          check=False).returncode == 0)
 
     def cut(self):
         fd = os.open(self.path, os.O_RDONLY)
@@ -240,7 +242,7 @@ def one(kind, disk, target, seconds, seen):
     was = look(target)
     client = kind.start(target)
     if seconds is None:
-        client.wait(120)
+        client.wait(DEADLINE)
     else:
         threading.Event().wait(seconds)
     disk.cut()

@@ -88,6 +88,7 @@ class Endless(grpc.GenericRpcHandler):
         global asked
         asked += 1
         if asked == 1:
+            looked.wait(hostile.DEADLINE)
             yield from answer()
         else:
             # It asks for what was listed: enough was seen.
@@ -96,7 +97,7 @@ class Endless(grpc.GenericRpcHandler):
 
 
 client = None
-over = threading.Event()
+over, looked = threading.Event(), threading.Event()
 
 
 def watch(process, most):
@@ -109,6 +110,8 @@ def watch(process, most):
                         most.append(int(line.split()[1]) << 10)
         except OSError:
             return
+        if asked:
+            looked.set()  # not only at how it began
         over.wait(0.01)
 
 
@@ -117,6 +120,7 @@ def run(port, words):
     asked = 0
     most = [0]
     over.clear()
+    looked.clear()
     client = subprocess.Popen([TELEX, "-w", f"127.0.0.1:{port}", *words], stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     watcher = threading.Thread(target=watch, args=(client, most))

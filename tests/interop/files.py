@@ -282,17 +282,22 @@ def worker_killed():
         call.cancel()
 
 
+def log(name, *events):
+    """The records, or those of these events; one that is being written has no newline yet."""
+    with open(os.path.join(os.environ["TELEX_STATE"], name), encoding="utf-8") as f:
+        records_of = [json.loads(line) for line in f if line.endswith("\n")]
+    return [r for r in records_of if not events or r["event"] in events]
+
+
 def records():
-    with open(os.path.join(os.environ["TELEX_STATE"], "audit.log"), encoding="utf-8") as f:
-        audit = [json.loads(line) for line in f]
-    with open(os.path.join(os.environ["TELEX_STATE"], "exec.log"), encoding="utf-8") as f:
-        execs = [json.loads(line) for line in f]
+    # A process that has ended is written down when the keeper has come to it.
+    until("each end is written down", lambda: len(log("exec.log", "files-exec")) == len(log("exec.log", "files-ended")))
+    audit = log("audit.log")
     mine = [r for r in audit if r["event"] == "file" and r["paths"] == ["/etc/passwd"]]
     ok("each call is written down", mine and mine[0]["method"] == "Stat", mine)
     ends = {r["request"] for r in audit if r["event"] == "file-end"}
     ok("and its end", all(r["request"] in ends for r in mine))
-    began = [r for r in execs if r["event"] == "files-exec"]
-    ended = [r for r in execs if r["event"] == "files-ended"]
+    began, ended = log("exec.log", "files-exec"), log("exec.log", "files-ended")
     ok("the keeper has each process, and its end", len(began) > 0 and len(began) == len(ended), (began, ended))
 
 

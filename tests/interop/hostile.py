@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 
 os.environ["GRPC_VERBOSITY"] = "NONE"
 import grpc  # noqa: E402
@@ -162,6 +163,7 @@ ATTACKS = [
 
 
 attack = None
+all_is_sent = threading.Event()
 
 
 class Agent(stubs.FileServiceServicer):
@@ -172,6 +174,7 @@ class Agent(stubs.FileServiceServicer):
         for message in attack.messages:
             yield message
         if attack.holds:
+            all_is_sent.set()
             come.get()
         elif not attack.cut:
             # What is refused ends the call from the other side.
@@ -219,6 +222,9 @@ def run(port, target):
                                target], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         if attack.holds:
+            # It is in the middle: from then on it may take its time, and is interrupted.
+            while not all_is_sent.wait(0.1) and client.poll() is None:
+                pass
             try:
                 client.wait(3)
             except subprocess.TimeoutExpired:
@@ -268,6 +274,7 @@ def main():
         if len(attack.sources) > 1:
             os.mkdir(place + "/target")
         before = outside()
+        all_is_sent.clear()
         status, out = run(port, place + "/target")
         wrong = judge(before, status, out, place + "/target")
         failed += bool(wrong)

@@ -66,7 +66,7 @@ def main():
             begin.wait()
             for q in mine:
                 try:
-                    answer = stub.Enroll(q, timeout=120)
+                    answer = stub.Enroll(q, timeout=240)
                     outcome = "certificate"
                 except grpc.RpcError as e:
                     outcome = e.code()

@@ -34,6 +34,6 @@ with grpc.secure_channel(address, credentials) as channel:
     for argument in sys.argv[5:]:
         metadata = [("x-telex-identity", i) for i in argument.split(",") if i]
         try:
-            print("OK", stub.GetInfo(pb.GetInfoRequest(), timeout=60, metadata=metadata).client_identity)
+            print("OK", stub.GetInfo(pb.GetInfoRequest(), timeout=240, metadata=metadata).client_identity)
         except grpc.RpcError as e:
             print(e.code().name, e.details())

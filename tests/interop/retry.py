@@ -46,7 +46,7 @@ def start(channel, process_id, script, half_close=False):
         argv=[b"sh", b"-c", script.encode()]))))
     if half_close:
         requests.put(None)
-    return requests, stubs.ProcessServiceStub(channel).Run(iter(requests.get, None), timeout=60)
+    return requests, stubs.ProcessServiceStub(channel).Run(iter(requests.get, None), timeout=240)
 
 
 def until(call, kind):
@@ -61,7 +61,7 @@ def before_it_is_sent(channel, process_id, script):
 
 
 def while_it_starts(channel, process_id, script):
-    grpc.channel_ready_future(channel).result(timeout=60)
+    grpc.channel_ready_future(channel).result(timeout=240)
     start(channel, process_id, script)
 
 
