@@ -191,16 +191,17 @@ static void push(struct revoke *r, const struct cli *cli)
 
 /* ---- the verb ---- */
 
-/* Agents ask whether a client is revoked; clients have no list to ask. */
+/* Agents ask whether a client is revoked; most clients have no list to ask. */
 static void warn_of_agent(const struct revoke *r)
 {
 	char date[TLS_TIME_SIZE];
 
 	if (r->done.agent_until != 0)
 		say_note(
-		    "clients do not learn of it: they go on trusting this agent, and whoever "
-		    "has its key, until the certificate ends on %s. Stop the agent, and give its "
-		    "name or address to nothing else until then",
+		    "clients do not learn of it by themselves: they go on trusting this agent, and "
+		    "whoever has its key, until the certificate ends on %s, but for those that "
+		    "have this list (telex context create --revocations). Stop the agent, and give "
+		    "its name or address to nothing else until then",
 		    tls_time_text(date, r->done.agent_until));
 }
 
@@ -346,7 +347,8 @@ const struct cli_verb cmd_cert_revoke = {
         "\n"
         "An agent's certificate is refused by its authority from then on (it is not renewed); "
         "clients\n"
-        "have no list, and trust it until it ends. The answer says when that is.\n"
+        "that have no list (telex context create --revocations) trust it until it ends. The\n"
+        "answer says when that is.\n"
         "A serial number means the certificate, and all that were renewed from it: who copied its\n"
         "key may have them. Its owner enrolls again.\n"
         "An identity (spiffe://DOMAIN/user/NAME) means all its certificates that have not\n"

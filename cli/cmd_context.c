@@ -32,6 +32,7 @@ enum {
 	OPT_CA,
 	OPT_SERVER_NAME,
 	OPT_RENEW_FROM,
+	OPT_REVOCATIONS,
 	OPT_USE,
 	OPT_FORCE
 };
@@ -43,13 +44,14 @@ static const struct options_spec create_specs[] = {
     {OPT_CA, '\0', "ca", true},
     {OPT_SERVER_NAME, '\0', "server-name", true},
     {OPT_RENEW_FROM, '\0', "renew-from", true},
+    {OPT_REVOCATIONS, '\0', "revocations", true},
     {OPT_USE, '\0', "use", false},
     {OPT_FORCE, '\0', "force", false},
     {0},
 };
 
 struct create {
-	const char *host, *cert, *key, *ca, *server_name, *renew_from;
+	const char *host, *cert, *key, *ca, *server_name, *renew_from, *revocations;
 	bool use, force;
 };
 
@@ -70,6 +72,9 @@ static void create_option(struct create *c, int id, const char *value)
 		break;
 	case OPT_RENEW_FROM:
 		c->renew_from = value;
+		break;
+	case OPT_REVOCATIONS:
+		c->revocations = value;
 		break;
 	case OPT_SERVER_NAME:
 		c->server_name = value;
@@ -115,7 +120,9 @@ static int create_save(const char *name, const struct create *c, struct err *e)
 	    (c->renew_from && (r = target_parse(c->renew_from, from, e)) < 0) ||
 	    (r = file_option("--cert", c->cert, &context.certificate, e)) < 0 ||
 	    (r = file_option("--key", c->key, &context.key, e)) < 0 ||
-	    (r = file_option("--ca", c->ca, &context.ca, e)) < 0)
+	    (r = file_option("--ca", c->ca, &context.ca, e)) < 0 ||
+	    (c->revocations &&
+	        (r = file_option("--revocations", c->revocations, &context.revocations, e)) < 0))
 		goto out;
 	context.host = xstrdup(host);
 	context.server_name = c->server_name ? xstrdup(c->server_name) : NULL;
@@ -215,6 +222,8 @@ static json_t *context_json(const struct context *c, bool current)
 		json_object_set_new(o, "server_name", output_json_text(c->server_name));
 	if (c->renew_from)
 		json_object_set_new(o, "renew_from", output_json_text(c->renew_from));
+	if (c->revocations)
+		json_object_set_new(o, "revocations", output_json_text(c->revocations));
 	return o;
 }
 
@@ -279,6 +288,8 @@ static void show_text(const struct context *c, bool current)
 	output_field("certificate", c->certificate);
 	output_field("key", c->key);
 	output_field("ca", c->ca);
+	if (c->revocations)
+		output_field("revocations", c->revocations);
 }
 
 static int show(struct cli *cli, int argc, char **argv)
@@ -343,7 +354,7 @@ const struct cli_verb cmd_context = {
         "\n"
         "Usage: telex context create NAME --host HOST[:PORT] --cert FILE --key FILE --ca FILE\n"
         "                            [--server-name NAME] [--renew-from HOST:PORT]\n"
-        "                            [--use] [--force]\n"
+        "                            [--revocations FILE] [--use] [--force]\n"
         "       telex context use NAME\n"
         "       telex context ls\n"
         "       telex context show [NAME]\n"
@@ -355,6 +366,8 @@ const struct cli_verb cmd_context = {
         "  --server-name NAME   the name to look for in the agent's certificate, instead of HOST\n"
         "  --renew-from HOST:PORT\n"
         "                       the authority's listener, where the certificate is renewed\n"
+        "  --revocations FILE   lists of revoked certificates, PEM: an agent whose certificate is\n"
+        "                       on one is not talked to\n"
         "  --use                make it the current one (the first is so by itself)\n"
         "  --force              replace one of the same name\n"
         "\n"

@@ -27,6 +27,7 @@ void context_clear(struct context *c)
 	free(c->ca);
 	free(c->server_name);
 	free(c->renew_from);
+	free(c->revocations);
 	*c = (struct context){0};
 }
 
@@ -75,20 +76,24 @@ static int current_file(char **out, struct err *e)
 	return 0;
 }
 
+/* NULL: it is left out. */
+static int add(json_t *root, const char *name, const char *text)
+{
+	return text ? json_object_set_new(root, name, json_string(text)) : 0;
+}
+
 /* Paths that are not UTF-8 cannot be said in JSON. */
 static json_t *pack(const struct context *c)
 {
 	json_t *root = json_pack("{s:s, s:s, s:s, s:s}", "host", c->host, "certificate",
 	    c->certificate, "key", c->key, "ca", c->ca);
 
-	if (root && ((c->server_name && json_object_set_new(root, "server_name",
-	                                    json_string(c->server_name)) < 0) ||
-	                (c->renew_from && json_object_set_new(root, "renew_from",
-	                                      json_string(c->renew_from)) < 0))) {
-		json_decref(root);
-		return NULL;
-	}
-	return root;
+	if (root && add(root, "server_name", c->server_name) == 0 &&
+	    add(root, "renew_from", c->renew_from) == 0 &&
+	    add(root, "revocations", c->revocations) == 0)
+		return root;
+	json_decref(root);
+	return NULL;
 }
 
 int context_save(const struct context *c, bool replace, struct err *e)
@@ -166,6 +171,8 @@ static int unpack(const char *path, const char *text, struct context *c, struct 
 		r = member(root, path, "server_name", &c->server_name, e);
 	if (r == 0 && json_object_get(root, "renew_from"))
 		r = member(root, path, "renew_from", &c->renew_from, e);
+	if (r == 0 && json_object_get(root, "revocations"))
+		r = member(root, path, "revocations", &c->revocations, e);
 	if (r == 0 && (r = target_parse(c->host, checked, e)) < 0)
 		err_wrap(e, "%s", path);
 out:

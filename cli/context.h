@@ -20,6 +20,7 @@ struct context {
 	char *certificate, *key, *ca; /* absolute paths */
 	char *server_name;            /* or NULL */
 	char *renew_from;             /* the authority's listener, HOST:PORT; or NULL */
+	char *revocations;            /* lists of revoked certificates, absolute path; or NULL */
 };
 
 void context_clear(struct context *c);

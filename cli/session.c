@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/end.h"
 #include "cli/field_words.h"
@@ -14,6 +15,7 @@
 #include "cli/run_json.h"
 #include "cli/say.h"
 #include "common/mem.h"
+#include "common/tls_cert.h"
 
 static const char no_context[] =
     "no agent is chosen: start one on this machine with `telex dev --detach`, or name one with "
@@ -29,6 +31,7 @@ static struct context copy_of(const struct context *c)
 	    .ca = xstrdup(c->ca),
 	    .server_name = c->server_name ? xstrdup(c->server_name) : NULL,
 	    .renew_from = c->renew_from ? xstrdup(c->renew_from) : NULL,
+	    .revocations = c->revocations ? xstrdup(c->revocations) : NULL,
 	};
 }
 
@@ -49,6 +52,7 @@ static int start(struct session *s, const char *on, struct telex_error *error)
 	    .key_file = s->context.key,
 	    .ca_file = s->context.ca,
 	    .reconnect_ms = s->reconnect_ms,
+	    .revocations_file = s->context.revocations,
 	};
 	struct err e;
 
@@ -93,12 +97,24 @@ static int choose(struct session *s, const struct cli *cli, struct telex_error *
 	return r < 0 ? usage(error, &e) : 0;
 }
 
+static void warn_of_list(const struct session *s)
+{
+	int64_t next = telex_client_revocations_next(s->client);
+	char date[TLS_TIME_SIZE];
+
+	if (next != 0 && next < (int64_t)time(NULL))
+		say_note("the revocation list %s is too old: a newer one was to be there by %s; "
+		         "agents that were revoked since are not known",
+		    s->context.revocations, tls_time_text(date, next));
+}
+
 int session_try(struct session *s, const struct cli *cli, struct telex_error *error)
 {
 	*s = (struct session){.json = cli->json, .reconnect_ms = cli->reconnect_ms};
 	if (choose(s, cli, error) < 0 || start(s, cli->on, error) < 0)
 		return -1;
 	renewing_aside(&s->context, cli->verbosity < 0);
+	warn_of_list(s);
 	say_detail("context %s, agent %s", s->context.name, s->address);
 	return 0;
 }

@@ -10,6 +10,7 @@
 
 #include "common/duration.h"
 #include "config.h"
+#include "lib/client_revoked.h"
 #include "lib/error.h"
 
 #define CLIENT_CONNECT_TIMEOUT_MS 10000
@@ -62,7 +63,17 @@ static int check_files(const struct telex_options *o, struct telex_error *error)
 	return 0;
 }
 
-static int load_tls(struct tls_ctx **out, const struct telex_options *o, struct telex_error *error)
+/* Of the certificates that its agents may have. */
+static int load_revoked(struct telex_client *client, const struct telex_options *o,
+    const struct tls_material *m, struct err *e)
+{
+	if (o->revocations_file == NULL || client->revoked != NULL)
+		return 0;
+	return client_revoked_read(&client->revoked, o->revocations_file, m->ca, m->ca_len, e);
+}
+
+static int load_tls(struct telex_client *client, struct tls_ctx **out,
+    const struct telex_options *o, struct telex_error *error)
 {
 	char *certificate = NULL, *key = NULL, *ca = NULL;
 	struct tls_material m = {
@@ -83,10 +94,12 @@ static int load_tls(struct tls_ctx **out, const struct telex_options *o, struct 
 	m.certificate = certificate;
 	m.key = key;
 	m.ca = ca;
-	if (tls_client_ctx_new(out, &m, &e) < 0) {
+	if (load_revoked(client, o, &m, &e) < 0 || tls_client_ctx_new(out, &m, &e) < 0) {
 		error_from_err(error, TELEX_ERROR_CERTIFICATE, &e);
 		goto out;
 	}
+	if (client->revoked != NULL)
+		tls_ctx_set_revoked(*out, client_revoked_ask, client->revoked);
 	rc = 0;
 out:
 	tls_text_free(certificate, m.certificate_len);
@@ -137,7 +150,7 @@ void client_refresh(struct telex_client *client)
 	        now.st_mtim.tv_sec == f->certificate_stat.st_mtim.tv_sec &&
 	        now.st_mtim.tv_nsec == f->certificate_stat.st_mtim.tv_nsec))
 		return;
-	if (load_tls(&fresh,
+	if (load_tls(client, &fresh,
 	        &(struct telex_options){
 	            .certificate_file = f->certificate, .key_file = f->key, .ca_file = f->ca},
 	        NULL) != 0)
@@ -175,7 +188,7 @@ static int configure(
 		return 0;
 	if (keep_files(client, o) < 0)
 		return error_no_memory(error);
-	return load_tls(&client->tls, o, error);
+	return load_tls(client, &client->tls, o, error);
 }
 
 int client_new(struct telex_client **out, struct event_base *base,
@@ -242,6 +255,7 @@ void telex_client_free(struct telex_client *client)
 	if (client->redial != NULL)
 		event_free(client->redial);
 	tls_ctx_free(client->tls);
+	client_revoked_free(client->revoked);
 	files_free(client->files);
 	free(client);
 }
@@ -254,6 +268,11 @@ const char *telex_client_agent(const struct telex_client *client)
 int64_t telex_client_expires(const struct telex_client *client)
 {
 	return tls_ctx_expires(client->tls);
+}
+
+int64_t telex_client_revocations_next(const struct telex_client *client)
+{
+	return client->revoked != NULL ? client_revoked_next(client->revoked) : 0;
 }
 
 const char *telex_version(void)

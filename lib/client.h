@@ -28,6 +28,7 @@
 
 struct call;
 struct client_files;
+struct client_revoked;
 struct call_link;
 struct conn;
 struct dial;
@@ -40,7 +41,8 @@ TAILQ_HEAD(conn_list, conn);
 struct telex_client {
 	struct event_base *base;
 	struct tls_ctx *tls;
-	struct client_files *files; /* what tls was made from; NULL: not from files */
+	struct client_revoked *revoked; /* NULL: no lists; for tls, which is freed before */
+	struct client_files *files;     /* what tls was made from; NULL: not from files */
 	struct address address;
 	char tls_name[ADDRESS_HOST_SIZE];
 	char agent[TLS_IDENTITY_SIZE]; /* "" until the first connection */

@@ -98,6 +98,10 @@ struct telex_options {
 	 * is LOST, or STATUS when the agent has answered.
 	 */
 	int64_t reconnect_ms;
+	/* Revocation lists (PEM), signed by the CA: an agent whose certificate is on one is not
+	 * talked to. Read once. A list that is too old serves all the same
+	 * (telex_client_revocations_next). NULL: none. */
+	const char *revocations_file;
 };
 
 /* The options' strings are copied. Reads the files now. 0, or -1 and *error (may be NULL). */
@@ -111,6 +115,9 @@ TELEX_API void telex_client_free(struct telex_client *client);
 TELEX_API const char *telex_client_agent(const struct telex_client *client);
 /* Seconds since the epoch when our own certificate expires. */
 TELEX_API int64_t telex_client_expires(const struct telex_client *client);
+/* Seconds since the epoch by when the first list of revocations_file is to be replaced; 0: there is
+ * none. */
+TELEX_API int64_t telex_client_revocations_next(const struct telex_client *client);
 
 /* ---- run ---- */
 
