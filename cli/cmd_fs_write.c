@@ -40,7 +40,7 @@ static int run(struct cli *cli, int argc, char **argv)
 {
 	struct file_in in = {.verb = "fs write",
 	    .progress = PROGRESS_NONE,
-	    .if_missing = "; make the folder first (telex fs mkdir -p)"};
+	    .if_missing = "; make it first (telex fs mkdir -p)"};
 	struct fs f;
 
 	if (fs_args(&f, cli, &cmd_fs_write, 1, "which file?", argc, argv) &&

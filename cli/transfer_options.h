@@ -62,7 +62,7 @@ enum {
 /* clang-format on */
 
 /* What is said where put's target has no folder. */
-#define TRANSFER_IF_MISSING "; make the folder first, or add --parents"
+#define TRANSFER_IF_MISSING "; make it first, or add --parents"
 
 /* The text of --help about them. */
 #define TRANSFER_HELP                                                                              \

@@ -165,6 +165,38 @@ static int make_parents(const char *folder)
 	return rc;
 }
 
+/* The first folder of a path that is not there: the path is cut behind it. */
+static void cut_missing(char *path)
+{
+	struct stat st;
+
+	for (char *at = path + 1; at[-1] != '\0' && *at != '\0'; at++) {
+		if (*at != '/')
+			continue;
+		*at = '\0';
+		if (stat(path, &st) != 0)
+			return;
+		*at = '/';
+	}
+}
+
+/* That the target has no folder to be in, and what to do. */
+static int missing(struct telex_error *error, const char *target, const char *folder)
+{
+	char *copy = strdup(folder);
+
+	if (copy == NULL)
+		return error_no_memory(error);
+	cut_missing(copy);
+	error_set(error, TELEX_ERROR_SYSTEM,
+	    "cannot write %s: the folder %s is not there; make it first, or add --parents", target,
+	    copy);
+	if (error != NULL)
+		error->sys_errno = ENOENT;
+	free(copy);
+	return -1;
+}
+
 /* The target is not there: what it will be in. */
 static int open_parent(
     struct transfer_paths *p, const struct telex_transfer_options *o, struct telex_error *error)
@@ -189,8 +221,8 @@ static int open_parent(
 	if (rc == 0) {
 		p->parent_fd = open(folder, FOLDER_FLAGS);
 		if (p->parent_fd < 0)
-			rc = failed(error, errno, folder,
-			    errno == ENOENT ? "; make it first, or add --parents" : "");
+			rc = errno == ENOENT ? missing(error, o->target, folder)
+			                     : failed(error, errno, folder, "");
 	}
 	free(copy);
 	return rc;
@@ -279,10 +311,8 @@ int transfer_open_target(struct transfer_paths *p, const struct telex_transfer_o
 		return set_only(p, o) < 0 ? error_no_memory(error) : 0;
 	}
 	if (folder)
-		return failed(error, errno, o->target,
-		    errno == ENOENT
-		        ? "; the target must be a folder: make it first, or add --parents"
-		        : "");
+		return errno == ENOENT ? missing(error, o->target, o->target)
+		                       : failed(error, errno, o->target, "");
 	if (errno != ENOENT && errno != ENOTDIR)
 		return failed(error, errno, o->target, "");
 	*contents = true;

@@ -13,6 +13,7 @@
 #include "agent/files/methods.h"
 #include "agent/files/request.h"
 #include "agent/files/roots.h"
+#include "agent/files/target.h"
 #include "common/beneath.h"
 #include "common/err.h"
 #include "common/escape.h"
@@ -151,7 +152,7 @@ void fs_copy(struct call *c, const ProtobufCMessage *request, struct rpc_status 
 	if (r.fd >= 0 && fstat(r.fd, &r.st) != 0)
 		failure_errno(status, errno, "copy", r.source);
 	else if (r.fd >= 0)
-		r.dir_fd = roots_parent(roots, ROOTS_WRITE, r.target, &r.name, status);
+		r.dir_fd = target_parent(roots, r.target, "copy to", &r.name, status);
 	if (r.dir_fd >= 0 && check(&r, roots, status) == 0)
 		run(c, &r, status);
 	if (r.fd >= 0)

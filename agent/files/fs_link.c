@@ -12,6 +12,7 @@
 #include "agent/files/request.h"
 #include "agent/files/rights.h"
 #include "agent/files/roots.h"
+#include "agent/files/target.h"
 #include "common/temp_file.h"
 #include "telex/v1/file.pb-c.h"
 
@@ -106,7 +107,7 @@ void fs_link(struct call *c, const ProtobufCMessage *request, struct rpc_status 
 	}
 	if (!request_path(path, &r->path, status) || !take_target(&l, call_roots(c), r, status))
 		return;
-	l.dir_fd = roots_parent(call_roots(c), ROOTS_WRITE, path, &l.name, status);
+	l.dir_fd = target_parent(call_roots(c), path, "make the link", &l.name, status);
 	if (l.target_fd >= 0 && l.dir_fd >= 0 &&
 	    !rights_stay(call_roots(c), l.target_fd, NULL, l.dir_fd, l.name, false)) {
 		failure_outside(status, l.target,

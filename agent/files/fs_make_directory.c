@@ -11,6 +11,7 @@
 #include "agent/files/methods.h"
 #include "agent/files/request.h"
 #include "agent/files/roots.h"
+#include "agent/files/target.h"
 #include "common/beneath.h"
 #include "telex/v1/file.pb-c.h"
 
@@ -123,8 +124,10 @@ void fs_make_directory(struct call *c, const ProtobufCMessage *request, struct r
 	}
 	if (r->parents && !make_parents(call_roots(c), path, status))
 		return;
-	if (!make_at(call_roots(c), path, mode, &error, status))
+	if (!make_at(call_roots(c), path, mode, &error, status)) {
+		target_no_parent(call_roots(c), path, "make the folder", status);
 		return;
+	}
 	if (error == EEXIST && r->parents && is_folder(call_roots(c), path))
 		error = 0;
 	else

@@ -13,6 +13,7 @@
 #include "agent/files/request.h"
 #include "agent/files/rights.h"
 #include "agent/files/roots.h"
+#include "agent/files/target.h"
 #include "telex/v1/file.pb-c.h"
 
 static unsigned flags_of(Telex__V1__Replace replace)
@@ -116,7 +117,7 @@ void fs_move(struct call *c, const ProtobufCMessage *request, struct rpc_status 
 	}
 	from.dir_fd = roots_parent(call_roots(c), ROOTS_WRITE, source, &from.name, status);
 	if (from.dir_fd >= 0)
-		to.dir_fd = roots_parent(call_roots(c), ROOTS_WRITE, target, &to.name, status);
+		to.dir_fd = target_parent(call_roots(c), target, "move to", &to.name, status);
 	if (to.dir_fd >= 0 && may(call_roots(c), &from, &to, status) &&
 	    (r->replace != TELEX__V1__REPLACE__REPLACE_EXCHANGE ||
 	        may(call_roots(c), &to, &from, status)))

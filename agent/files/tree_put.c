@@ -13,6 +13,7 @@
 #include "agent/files/names.h"
 #include "agent/files/request.h"
 #include "agent/files/roots.h"
+#include "agent/files/target.h"
 #include "agent/files/tree_call.h"
 #include "common/tree_receive.h"
 
@@ -144,9 +145,11 @@ static bool open_target(
 		return true;
 	}
 	if (start->into || (strcmp(status->reason, "NO_SUCH_FILE") != 0 &&
-	                       strcmp(status->reason, "NOT_A_FOLDER") != 0))
+	                       strcmp(status->reason, "NOT_A_FOLDER") != 0)) {
+		target_missing(roots, path, path, "write into", status);
 		return false;
-	p->parent_fd = roots_parent(roots, ROOTS_WRITE, path, &name, status);
+	}
+	p->parent_fd = target_parent(roots, path, "write", &name, status);
 	if (p->parent_fd < 0)
 		return false;
 	*status = (struct rpc_status){0};

@@ -12,6 +12,7 @@
 #include "agent/files/failure.h"
 #include "agent/files/open_file.h"
 #include "agent/files/request.h"
+#include "agent/files/target.h"
 #include "agent/files/upload_append.h"
 #include "common/err.h"
 #include "common/escape.h"
@@ -199,7 +200,7 @@ static int start(struct upload *u, struct rpc_status *status)
 	if (b->append)
 		return upload_append_open(&u->append, call_roots(u->call), u->path,
 		    b->mode != NULL ? b->mode->mode : NEW_MODE, status);
-	u->dir_fd = roots_parent(call_roots(u->call), ROOTS_WRITE, u->path, &u->name, status);
+	u->dir_fd = target_parent(call_roots(u->call), u->path, WRITE, &u->name, status);
 	if (u->dir_fd < 0)
 		return TX_ESYS;
 	rc = look_at_target(u, status);

@@ -8,6 +8,7 @@
 
 #include "agent/files/failure.h"
 #include "agent/files/open_file.h"
+#include "agent/files/target.h"
 #include "common/beneath.h"
 #include "common/err.h"
 #include "common/temp_file.h"
@@ -19,7 +20,7 @@ static int make(struct upload_append *a, const struct roots *roots, const char *
 {
 	int error = 0;
 
-	a->dir_fd = roots_parent(roots, ROOTS_WRITE, path, &a->name, status);
+	a->dir_fd = target_parent(roots, path, APPEND, &a->name, status);
 	if (a->dir_fd < 0)
 		return TX_ESYS;
 	a->fd = open_beneath_make(

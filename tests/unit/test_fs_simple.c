@@ -136,6 +136,38 @@ static void file_systems_that_cannot_be_written_are_said(void **state)
 	make_folder(p, "mount/zz", NULL, false, "READ_ONLY", false);
 }
 
+/* Of the folders on the way, the first one; but nothing above what the role may write. */
+static void the_folder_that_is_missing_is_named(void **state)
+{
+	struct place *p = *state;
+	const struct rpc_status *s;
+	char wanted[600], root[600];
+	const char *roots[] = {root, NULL};
+
+	place_folder(p, "t");
+	make_folder(p, "t/a/b/c", NULL, false, "NO_SUCH_FILE", false);
+	s = memory_call_status(p->call);
+	snprintf(wanted, sizeof(wanted),
+	    "cannot make the folder %s/t/a/b/c: the folder %s/t/a is not there", p->folder,
+	    p->folder);
+	assert_string_equal(s->message, wanted);
+	assert_string_equal(rpc_status_get(s, "folder"), place_path(p, "t/a"));
+	assert_string_equal(rpc_status_get(s, "path"), place_path(p, "t/a/b/c"));
+	assert_string_equal(rpc_status_get(s, "errno_name"), "ENOENT");
+	make_folder(p, "t/a/b", NULL, false, "NO_SUCH_FILE", false);
+	assert_string_equal(
+	    rpc_status_get(memory_call_status(p->call), "folder"), place_path(p, "t/a"));
+	/* What is there, and is no folder, is told as what it is. */
+	place_put(p, "t/file", "");
+	make_folder(p, "t/file/b", NULL, false, "NOT_A_FOLDER", false);
+	snprintf(root, sizeof(root), "%s/t/x/y/**", p->folder);
+	memory_call_free(p->call);
+	p->call = memory_call_new(roots, roots);
+	make_folder(p, "t/x/y/z/f", NULL, false, "NO_SUCH_FILE", false);
+	assert_string_equal(
+	    rpc_status_get(memory_call_status(p->call), "folder"), place_path(p, "t/x/y"));
+}
+
 static void names_in_errors_are_escaped(void **state)
 {
 	struct place *p = *state;
@@ -375,6 +407,7 @@ int main(void)
 	    in_place(who_may_not_is_told),
 	    in_place(file_systems_that_cannot_be_written_are_said),
 	    in_place(names_in_errors_are_escaped),
+	    in_place(the_folder_that_is_missing_is_named),
 	    in_place(links_are_made_and_read),
 	    in_place(links_replace_at_once),
 	    in_place(links_that_cannot_be_made_say_so),
