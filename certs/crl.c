@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading a revocation list: PEM, then who signed it, then the serials as a sorted table. A list
+ * Reading a revocation list, for workers, telex-renew and clients, so the library links it, too:
+ * PEM, then who signed it, then the serials as a sorted table. A list
  * that was read needs no memory to be asked, so no want of it can make a revoked certificate a good
  * one; and a serial that cannot be read counts as revoked.
  */
