@@ -141,18 +141,30 @@ static void on_rescan(struct telex_watch *watch, const struct telex_rescan *resc
 		w->way->rescan(w->self, rescan);
 }
 
-static void on_warning(struct telex_watch *watch, size_t root, const char *path,
-    const struct telex_file_failure *failure, void *arg)
+static void warn(struct watch *w, size_t root, const char *path,
+    const struct telex_file_failure *failure, bool over)
 {
-	struct watch *w = arg;
 	const struct telex_change at = {.root = root, .path = path};
 	char *name = watch_words_path(&at, w->options->o.paths);
 
-	(void)watch;
-	watch_words_warning(name, failure);
+	watch_words_warning(name, failure, over);
 	if (w->way->warning != NULL)
-		w->way->warning(w->self, name, failure);
+		w->way->warning(w->self, name, failure, over);
 	free(name);
+}
+
+static void on_warning(struct telex_watch *watch, size_t root, const char *path,
+    const struct telex_file_failure *failure, void *arg)
+{
+	(void)watch;
+	warn(arg, root, path, failure, false);
+}
+
+static void on_warning_over(struct telex_watch *watch, size_t root, const char *path,
+    const struct telex_file_failure *failure, void *arg)
+{
+	(void)watch;
+	warn(arg, root, path, failure, true);
 }
 
 static void on_interrupted(struct telex_watch *watch, const struct telex_error *why, void *arg)
@@ -169,6 +181,7 @@ static const struct telex_watch_ops ops = {.armed = on_armed,
     .changes = on_changes,
     .rescan = on_rescan,
     .warning = on_warning,
+    .warning_over = on_warning_over,
     .interrupted = on_interrupted,
     .done = on_done};
 

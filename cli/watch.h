@@ -22,7 +22,8 @@ struct watch_way {
 	void (*changes)(
 	    void *self, const struct telex_change *changes, size_t n, const char *clock);
 	void (*rescan)(void *self, const struct telex_rescan *rescan);
-	void (*warning)(void *self, const char *path, const struct telex_file_failure *failure);
+	void (*warning)(
+	    void *self, const char *path, const struct telex_file_failure *failure, bool over);
 	void (*interrupted)(void *self, const struct telex_error *why);
 	/* The watch has failed (said); stop follows. */
 	void (*failed)(void *self, const struct telex_error *error);

@@ -153,9 +153,10 @@ static void on_rescan(void *self, const struct telex_rescan *rescan)
 	tell(self, watch_words_rescan_json(rescan));
 }
 
-static void on_warning(void *self, const char *path, const struct telex_file_failure *failure)
+static void on_warning(
+    void *self, const char *path, const struct telex_file_failure *failure, bool over)
 {
-	tell(self, watch_words_warning_json(path, failure));
+	tell(self, watch_words_warning_json(path, failure, over));
 }
 
 static void on_interrupted(void *self, const struct telex_error *why)

@@ -213,9 +213,10 @@ json_t *watch_words_rescan_json(const struct telex_rescan *rescan)
 	return o;
 }
 
-json_t *watch_words_warning_json(const char *path, const struct telex_file_failure *failure)
+json_t *watch_words_warning_json(
+    const char *path, const struct telex_file_failure *failure, bool over)
 {
-	json_t *o = event("warning");
+	json_t *o = event(over ? "warning-over" : "warning");
 
 	json_object_set_new(o, "reason", output_json_text(failure->reason));
 	fs_words_path_json(o, "path", path);
@@ -259,10 +260,15 @@ void watch_words_rescan(const struct telex_rescan *rescan)
 		say_note("rescan: %s; what differs follows", why[rescan->reason]);
 }
 
-void watch_words_warning(const char *path, const struct telex_file_failure *failure)
+void watch_words_warning(const char *path, const struct telex_file_failure *failure, bool over)
 {
 	char *name = fs_words_name(path, true);
 
+	if (over) {
+		say_note("watch: %s: what was said is over (%s)", path, failure->reason);
+		free(name);
+		return;
+	}
 	/* The agent's sentence may name it already. */
 	if (strstr(failure->message, name) != NULL)
 		say_error("watch: %s", failure->message);

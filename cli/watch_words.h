@@ -9,12 +9,14 @@
  *     {"event":"clock","clock":"…"}                             a batch is whole
  *     {"event":"rescan","reason":"overflow","done":false,"waited_ms":0}
  *     {"event":"warning","reason":"FILE_DENIED","path":"src/x","message":"…"}
+ *     {"event":"warning-over","reason":"FILE_DENIED","path":"src/x","message":"…"}
  *     {"event":"interrupted","error":{…}}                       "armed" follows, or an error
  */
 #ifndef TX_CLI_WATCH_WORDS_H
 #define TX_CLI_WATCH_WORDS_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "common/err.h"
@@ -45,7 +47,8 @@ json_t *watch_words_armed_json(const struct telex_watch_armed *armed);
 json_t *watch_words_change_json(const struct telex_change *c, const char *const *roots);
 json_t *watch_words_clock_json(const char *clock);
 json_t *watch_words_rescan_json(const struct telex_rescan *rescan);
-json_t *watch_words_warning_json(const char *path, const struct telex_file_failure *failure);
+json_t *watch_words_warning_json(
+    const char *path, const struct telex_file_failure *failure, bool over);
 json_t *watch_words_interrupted_json(const struct telex_error *why);
 
 /* Says that all is watched: one note. again: after it was lost; anew: it was to go on from a clock,
@@ -54,7 +57,7 @@ void watch_words_armed(
     const struct telex_watch_armed *armed, const char *what, bool again, bool anew);
 /* Says that it begins, or with -v that it is done. */
 void watch_words_rescan(const struct telex_rescan *rescan);
-void watch_words_warning(const char *path, const struct telex_file_failure *failure);
+void watch_words_warning(const char *path, const struct telex_file_failure *failure, bool over);
 /* What to do about what the agent refuses, as " (…)"; NULL: nothing that is special to a watch. */
 const char *watch_words_way_out(const char *reason);
 

@@ -1088,6 +1088,10 @@ struct telex_watch_ops {
 	 * FILE_DENIED, WATCH_LIMIT, … as WatchWarning in watch.proto. May be NULL. */
 	void (*warning)(struct telex_watch *watch, size_t root, const char *path,
 	    const struct telex_file_failure *failure, void *arg);
+	/* That is over: it is watched as it was asked for, or is gone. And after `armed` all that
+	 * holds is said again. May be NULL. */
+	void (*warning_over)(struct telex_watch *watch, size_t root, const char *path,
+	    const struct telex_file_failure *failure, void *arg);
 	/* The connection is lost, or what watches on the agent has ended, and it tries to come
 	 * back: `armed` follows, or done. May be NULL. */
 	void (*interrupted)(struct telex_watch *watch, const struct telex_error *why, void *arg);

@@ -235,8 +235,10 @@ static void take_warning(struct telex_watch *w, const Telex__V1__WatchWarning *m
 		memcpy(path, m->path.data, m->path.len);
 	path[m->path.len] = '\0';
 	watch_failure(&failure, m->error);
-	if (w->ops.warning != NULL)
+	if (!m->over && w->ops.warning != NULL)
 		w->ops.warning(w, m->root, path, &failure, w->arg);
+	else if (m->over && w->ops.warning_over != NULL)
+		w->ops.warning_over(w, m->root, path, &failure, w->arg);
 	free(path);
 }
 

@@ -36,6 +36,7 @@ struct watch_client {
 	size_t n_syncs, n_answered; /* those that the batch that is going answers */
 
 	uint64_t warned[WATCH_ROOTS_MAX];
+	size_t unnamed[WATCH_ROOTS_MAX];    /* of the warnings, as it was told */
 	uint64_t rescan_begun, rescan_done; /* told */
 	struct client_rescan back[WATCH_ROOTS_MAX], mounts[WATCH_ROOTS_MAX];
 	enum { RESTART_NONE, RESTART_BEGUN, RESTART_SENT } restart;

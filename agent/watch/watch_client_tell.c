@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a call is told: its messages but for the changes. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,27 +70,71 @@ static void send_rescan(
 	client_send(c, &m);
 }
 
+static void send_warning(struct watch_client *c, size_t root, const char *path,
+    const Telex__V1__FileError *error, bool over)
+{
+	Telex__V1__WatchResponse m = TELEX__V1__WATCH_RESPONSE__INIT;
+	Telex__V1__WatchWarning warning = TELEX__V1__WATCH_WARNING__INIT;
+
+	warning.root = (uint32_t)root;
+	warning.path = (ProtobufCBinaryData){strlen(path), (uint8_t *)(uintptr_t)path};
+	warning.error = (Telex__V1__FileError *)(uintptr_t)error;
+	warning.over = over;
+	m.response_case = TELEX__V1__WATCH_RESPONSE__RESPONSE_WARNING;
+	m.warning = &warning;
+	client_send(c, &m);
+}
+
+/* Folders that are too many to be named, once their number stands. */
+static void send_unnamed(struct watch_client *c, size_t root)
+{
+	const struct watch_tree *t = c->trees[root];
+	Telex__V1__FileError error = TELEX__V1__FILE_ERROR__INIT;
+	char reason[] = "MORE_FOLDERS", text[96];
+
+	if (t->n_unnamed == c->unnamed[root] || t->root_suspect || scan_pending(t))
+		return;
+	snprintf(text, sizeof(text), "and %zu more folder%s cannot be watched as it was asked for",
+	    t->n_unnamed, t->n_unnamed == 1 ? "" : "s");
+	error.code = RPC_FAILED_PRECONDITION;
+	error.reason = reason;
+	error.message = text;
+	c->unnamed[root] = t->n_unnamed;
+	send_warning(c, root, "", &error, t->n_unnamed == 0);
+}
+
+/* However full it is, as they are few: each tree's number is told as a whole. */
+static void send_warnings_of(struct watch_client *c, size_t root)
+{
+	const struct watch_tree *t = c->trees[root];
+	const uint64_t told = c->warned[root];
+
+	for (size_t i = 0; i < t->n_warnings; i++) {
+		const struct watch_warning *n = &t->warnings[i];
+
+		if (n->over == 0 && n->number > told)
+			send_warning(c, root, n->path, &n->error, false);
+		else if (n->over > told && n->number <= told)
+			send_warning(c, root, n->path, &n->error, true);
+	}
+	c->warned[root] = t->last_warning;
+}
+
 void client_send_warnings(struct watch_client *c)
 {
-	for (size_t i = 0; i < c->asked.n_paths; i++) {
-		const struct watch_tree *t = c->trees[i];
-
-		for (size_t k = 0; k < t->n_warnings && !c->blocked; k++) {
-			Telex__V1__WatchResponse m = TELEX__V1__WATCH_RESPONSE__INIT;
-			Telex__V1__WatchWarning warning = TELEX__V1__WATCH_WARNING__INIT;
-			struct watch_note_of_tree *n = &t->warnings[k];
-
-			if (n->number <= c->warned[i])
-				continue;
-			c->warned[i] = n->number;
-			warning.root = (uint32_t)i;
-			warning.path = (ProtobufCBinaryData){strlen(n->path), (uint8_t *)n->path};
-			warning.error = &n->error;
-			m.response_case = TELEX__V1__WATCH_RESPONSE__RESPONSE_WARNING;
-			m.warning = &warning;
-			client_send(c, &m);
-		}
+	for (size_t i = 0; i < c->asked.n_paths && !c->blocked; i++) {
+		if (c->warned[i] != c->trees[i]->last_warning)
+			send_warnings_of(c, i);
+		send_unnamed(c, i);
 	}
+}
+
+uint64_t client_warned(const struct watch_client *c, const struct watch_tree *t)
+{
+	for (size_t i = 0; i < c->asked.n_paths && c->armed; i++)
+		if (c->trees[i] == t)
+			return c->warned[i];
+	return UINT64_MAX;
 }
 
 void client_send_synced(struct watch_client *c)

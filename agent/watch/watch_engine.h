@@ -42,6 +42,8 @@ enum node_flag {
 	NODE_MOUNT = 64,     /* another file system begins here */
 	NODE_DENIED = 128,   /* it, or what is in it, could not be looked at; this was said */
 	NODE_SHUT = 256,     /* that, or so it is somewhere below */
+	NODE_WARNED = 512,   /* a warning is about it */
+	NODE_HOLDS = 1024,   /* and was found to hold */
 };
 
 struct watch_options {
@@ -50,8 +52,9 @@ struct watch_options {
 	char **exclude; /* NULL-terminated */
 };
 
-struct watch_note_of_tree {
-	uint64_t number; /* 1, 2, … */
+struct watch_warning {
+	uint64_t number, over; /* when it began, and when it was over; 1, 2, …; 0: it holds */
+	watch_id id;           /* WATCH_NO_ID: it is of the tree as a whole, or is over */
 	char *path;
 	Telex__V1__FileError error; /* malloc'd */
 };
@@ -99,8 +102,8 @@ struct watch_tree {
 	int64_t interval_due;
 	int64_t interval_began; /* 0: none is going on */
 
-	struct watch_note_of_tree *warnings;
-	size_t n_warnings;
+	struct watch_warning *warnings;
+	size_t n_warnings, n_named, n_unnamed; /* folders that are named, and the rest of them */
 	uint64_t last_warning;
 	bool limit_told, full_told;
 
@@ -184,14 +187,30 @@ void tree_retry(struct watch_tree *t, watch_id id, unsigned flags);
 watch_id tree_dequeue(struct watch_tree *t);
 /* It cannot be watched for that errno: it is looked through at intervals, or left out. */
 void tree_add_unwatched(struct watch_tree *t, watch_id id, int sys_errno);
-/* `what` of a path cannot be done. */
-void tree_warn(struct watch_tree *t, const char *path, const struct rpc_status *status);
+
+/* ---- watch_warnings.c ---- */
+
+/* A folder cannot be watched as it was asked for. */
+void tree_warn(struct watch_tree *t, watch_id id, const struct rpc_status *status);
+/* It can, or it is gone. */
+void tree_unwarn(struct watch_tree *t, watch_id id);
+/* The same of the tree as a whole; path: where that was seen. */
+void tree_warn_of_all(struct watch_tree *t, const char *path, const struct rpc_status *status);
+void tree_unwarn_of_all(struct watch_tree *t, const char *reason);
 /* It is on another's file system, and is looked through at intervals. */
 void tree_warn_remote(struct watch_tree *t, watch_id id);
 void tree_warn_errno(struct watch_tree *t, watch_id id, int sys_errno);
+/* There are too many watches. */
+void tree_warn_limit(struct watch_tree *t);
+void tree_limit_is_over(struct watch_tree *t);
 /* A folder, or what is in it, cannot be looked at for that errno: it is, when its attributes or
  * those of a folder above change. */
 void tree_deny(struct watch_tree *t, watch_id id, int sys_errno);
+/* It was renamed: what is said of it and below it is said anew. */
+void tree_rename_warnings(struct watch_tree *t, watch_id top);
+/* All clients were told up to that number. */
+void tree_settle_warnings(struct watch_tree *t, uint64_t told);
+void tree_forget_warnings(struct watch_tree *t);
 
 /* ---- watch_folder.c: folders, their watches and descriptors ---- */
 
@@ -314,7 +333,8 @@ struct watch_client *client_next(const struct watch_client *c);
 int64_t client_due(const struct watch_client *c);
 /* What it was told up to. */
 uint64_t client_cursor(const struct watch_client *c);
-bool client_uses(const struct watch_client *c, const struct watch_tree *t);
+/* Of a tree's warnings; UINT64_MAX: it needs none of those that are over. */
+uint64_t client_warned(const struct watch_client *c, const struct watch_tree *t);
 /* For a barrier, or its end: it should not be held back. */
 bool client_waits(const struct watch_client *c);
 

@@ -98,11 +98,21 @@ int folder_watch(struct watch_tree *t, watch_id id, int fd, uint32_t mask)
 	return 0;
 }
 
+static void forget_warning(struct watcher *w, watch_id id)
+{
+	struct watch_tree *t = tree_of(w, watch_store_tree_of(w->store, id));
+
+	if (t != NULL)
+		tree_unwarn(t, id);
+}
+
 void folder_gone(watch_id id, struct watch_note *note, void *arg)
 {
 	struct watcher *w = arg;
 	uint32_t watch = note->watch;
 
+	if ((note->flags & NODE_WARNED) != 0)
+		forget_warning(w, id);
 	folder_forget(w, id);
 	if (watch == 0)
 		return;

@@ -89,7 +89,7 @@ static void put(struct watch_tree *t, watch_id folder, int dir_fd, const char *n
 	    "what is below %s is more than can be remembered; watch a part of it, or exclude some",
 	    t->path);
 	(void)watch_store_path(t->w->store, folder, t->w->path, WATCH_PATH_MAX);
-	tree_warn(t, t->w->path, &status);
+	tree_warn_of_all(t, t->w->path, &status);
 }
 
 static void update(struct watch_tree *t, watch_id id, const struct watch_view *v,

@@ -112,6 +112,7 @@ static bool move_along(const struct place *from, const struct place *to, watch_i
 		if (len < WATCH_PATH_MAX)
 			watch_store_moved(w->store, old, tree_root(to->tree), path, len);
 		correct(w, id, &st);
+		tree_rename_warnings(to->tree, id);
 	}
 	free(path);
 	return true;

@@ -24,7 +24,15 @@ static void warn(struct watcher *w)
 	    "is held back",
 	    w->overflowed);
 	for (struct watch_tree *t = w->trees; t != NULL; t = t->next)
-		tree_warn(t, "", &status);
+		tree_warn_of_all(t, "", &status);
+}
+
+/* Nothing is held back any more. */
+static void calm(struct watcher *w)
+{
+	w->rescan.level = 0;
+	for (struct watch_tree *t = w->trees; t != NULL; t = t->next)
+		tree_unwarn_of_all(t, "OVERFLOWS");
 }
 
 static void want(struct watcher *w)
@@ -32,7 +40,7 @@ static void want(struct watcher *w)
 	struct watch_rescan_now *r = &w->rescan;
 
 	if (r->number == 0 || w->now - r->ended > SOON)
-		r->level = 0;
+		calm(w);
 	else
 		r->level += r->level < 8;
 	r->waited = r->level == 0 ? 0 : WAIT << (r->level - 1);
@@ -86,6 +94,8 @@ void rescan_turn(struct watcher *w)
 {
 	struct watch_rescan_now *r = &w->rescan;
 
+	if (r->state == RESCAN_NONE && r->level > 0 && w->now - r->ended > SOON)
+		calm(w);
 	if (r->state == RESCAN_WAITING && (w->now >= r->due || rescan_is_waited_for(w)))
 		start(w);
 	else if (r->state == RESCAN_GOING && is_over(w)) {
@@ -99,7 +109,11 @@ void rescan_turn(struct watcher *w)
 
 int64_t rescan_due(const struct watcher *w)
 {
-	return w->rescan.state == RESCAN_WAITING ? w->rescan.due : NEVER_DUE;
+	const struct watch_rescan_now *r = &w->rescan;
+
+	if (r->state == RESCAN_NONE && r->level > 0)
+		return r->ended + SOON + 1;
+	return r->state == RESCAN_WAITING ? r->due : NEVER_DUE;
 }
 
 /* ---- at intervals ---- */
@@ -123,6 +137,8 @@ static void look_through(struct watch_tree *t)
 		tree_enqueue(t, id, 0);
 	}
 	t->n_unwatched = kept;
+	if (kept == 0)
+		tree_limit_is_over(t);
 	if (t->remote)
 		tree_enqueue(t, tree_root(t), NODE_DEEP);
 }

@@ -86,6 +86,16 @@ static void heal(struct watch_tree *t)
 		tree_enqueue(t, tree_root(t), NODE_DEEP);
 }
 
+/* What is there was met, and had room. */
+static void be_healed(struct watch_tree *t)
+{
+	t->heal_wait = 0;
+	if (!t->full_told)
+		return;
+	t->full_told = false;
+	tree_unwarn_of_all(t, "TOO_MANY_ENTRIES");
+}
+
 static void drop_old(struct watcher *w)
 {
 	int64_t since;
@@ -122,7 +132,7 @@ bool room_turn(struct watcher *w)
 		if (scan_pending(t))
 			continue;
 		if (!t->full)
-			t->heal_wait = 0;
+			be_healed(t);
 		else if (is_due(w, t) && w->now >= t->heal_due) {
 			heal(t);
 			heals = true;

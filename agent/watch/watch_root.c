@@ -64,6 +64,8 @@ static void watch_file(struct watch_tree *t, int fd)
 
 	if (error != 0)
 		tree_add_unwatched(t, tree_root(t), error);
+	else
+		tree_limit_is_over(t);
 }
 
 static bool is_watched(const struct watch_tree *t)
@@ -143,6 +145,7 @@ static void enter(struct watch_tree *t, int fd, const struct stat *st)
 	t->folder = S_ISDIR(st->st_mode);
 	t->rests = can_be_unmounted(fd);
 	t->scope.whole = roots_allow_tree(t->roots, ROOTS_WATCH, fd, NULL);
+	tree_unwarn(t, root);
 	note->flags = 0;
 	watch_state_of(&state, st);
 	/* What a predecessor has left may be of another one. */

@@ -68,9 +68,8 @@ static void refuse(struct watch_tree *t, watch_id id, const char *reason, const 
 {
 	struct rpc_status status;
 
-	(void)watch_store_path(t->w->store, id, t->w->path, WATCH_PATH_MAX);
 	rpc_status_set(&status, RPC_FAILED_PRECONDITION, reason, "%s", why);
-	tree_warn(t, t->w->path, &status);
+	tree_warn(t, id, &status);
 }
 
 /* Another file system begins here: whether it is gone into. */
@@ -153,6 +152,7 @@ static void begin(struct watch_tree *t, watch_id id, bool deep)
 	struct watch_scan *s = t->scan;
 	struct watch_note *note = watch_store_note(t->w->store, id);
 
+	note->flags &= (uint16_t)~NODE_HOLDS;
 	s->id = id;
 	s->deep = deep;
 	s->sure = false;
@@ -165,6 +165,8 @@ static void begin(struct watch_tree *t, watch_id id, bool deep)
 		end(t);
 		return;
 	}
+	if (id == tree_root(t) && watch_remote(s->fd) != NULL)
+		tree_warn_remote(t, id);
 	watch_it(t, id, s->fd);
 	s->had = watch_store_child(t->w->store, id) != WATCH_NO_ID;
 	if (s->had)
@@ -312,5 +314,7 @@ void scan_step(struct watch_tree *t)
 		miss(t);
 	note = watch_store_note(t->w->store, s->id);
 	note->flags &= (uint16_t)~NODE_SCANNING;
+	if ((note->flags & NODE_HOLDS) == 0)
+		tree_unwarn(t, s->id);
 	end(t);
 }

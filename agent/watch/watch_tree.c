@@ -10,8 +10,7 @@
 #include "common/mem.h"
 #include "common/tree.h"
 
-#define KEY_MAX      ((size_t)16000)
-#define WARNINGS_MAX 256
+#define KEY_MAX ((size_t)16000)
 
 /* ---- its key in the store ---- */
 
@@ -122,12 +121,6 @@ void tree_release(struct watch_tree *t)
 	t->w->more = true;
 }
 
-static void free_warning(struct watch_note_of_tree *n)
-{
-	free(n->path);
-	failure_entry_clear(&n->error);
-}
-
 void tree_free(struct watch_tree *t)
 {
 	struct watch_tree **at = &t->w->trees;
@@ -144,11 +137,9 @@ void tree_free(struct watch_tree *t)
 		free(t->filters.filters[i]);
 		free(t->options.exclude[i]);
 	}
-	for (size_t i = 0; i < t->n_warnings; i++)
-		free_warning(&t->warnings[i]);
+	tree_forget_warnings(t);
 	free(t->filters.filters);
 	free(t->options.exclude);
-	free(t->warnings);
 	free(t->queue);
 	free(t->retries);
 	free(t->unwatched);
@@ -209,81 +200,7 @@ watch_id tree_dequeue(struct watch_tree *t)
 	return t->queue[--t->n_queue];
 }
 
-/* ---- what cannot be done ---- */
-
-void tree_warn(struct watch_tree *t, const char *path, const struct rpc_status *status)
-{
-	struct watch_note_of_tree *n;
-
-	for (size_t i = 0; i < t->n_warnings; i++)
-		if (strcmp(t->warnings[i].path, path) == 0 &&
-		    strcmp(t->warnings[i].error.reason, status->reason) == 0)
-			return;
-	if (t->n_warnings == WARNINGS_MAX) {
-		free_warning(&t->warnings[0]);
-		memmove(
-		    &t->warnings[0], &t->warnings[1], (WARNINGS_MAX - 1) * sizeof(*t->warnings));
-		t->n_warnings--;
-	}
-	if (t->warnings == NULL)
-		t->warnings = xcalloc(WARNINGS_MAX, sizeof(*t->warnings));
-	n = &t->warnings[t->n_warnings];
-	if (failure_entry(&n->error, status) < 0)
-		return;
-	n->number = ++t->last_warning;
-	n->path = xstrdup(path);
-	t->n_warnings++;
-}
-
-void tree_warn_errno(struct watch_tree *t, watch_id id, int sys_errno)
-{
-	struct rpc_status status;
-	char *path = xmalloc(WATCH_PATH_MAX);
-	size_t len = watch_store_path(t->w->store, id, path, WATCH_PATH_MAX);
-
-	failure_errno(&status, sys_errno, "watch", len == 0 ? t->path : path);
-	tree_warn(t, path, &status);
-	free(path);
-}
-
-void tree_warn_remote(struct watch_tree *t, watch_id id)
-{
-	struct rpc_status status;
-	char *path = xmalloc(WATCH_PATH_MAX);
-
-	t->remote = true;
-	(void)watch_store_path(t->w->store, id, path, WATCH_PATH_MAX);
-	rpc_status_set(&status, RPC_FAILED_PRECONDITION, "REMOTE_FILESYSTEM",
-	    "others may change what is on this file system without this machine being told: it is "
-	    "looked through at intervals");
-	tree_warn(t, path, &status);
-	free(path);
-}
-
-static void warn_limit(struct watch_tree *t)
-{
-	struct rpc_status status;
-
-	if (t->limit_told)
-		return;
-	t->limit_told = true;
-	rpc_status_set(&status, RPC_RESOURCE_EXHAUSTED, "WATCH_LIMIT",
-	    "no more folders can be watched (%u are); the rest is looked through at intervals. The "
-	    "limit is the sysctl fs.inotify.max_user_watches (%u)",
-	    t->w->map.n, t->w->max_watches);
-	tree_warn(t, "", &status);
-}
-
-void tree_deny(struct watch_tree *t, watch_id id, int sys_errno)
-{
-	struct watch_store *store = t->w->store;
-
-	if ((watch_store_see(store, id)->flags & NODE_DENIED) == 0)
-		tree_warn_errno(t, id, sys_errno);
-	watch_store_note(store, id)->flags |= NODE_DENIED;
-	for (; id != WATCH_NO_ID; id = watch_store_parent(store, id))
-		watch_store_note(store, id)->flags |= NODE_SHUT;
-}
+/* ---- what cannot be watched ---- */
 
 void tree_add_unwatched(struct watch_tree *t, watch_id id, int sys_errno)
 {
@@ -294,7 +211,7 @@ void tree_add_unwatched(struct watch_tree *t, watch_id id, int sys_errno)
 		return;
 	}
 	if (sys_errno == ENOSPC)
-		warn_limit(t);
+		tree_warn_limit(t);
 	if ((note->flags & NODE_UNWATCHED) != 0)
 		return;
 	note->flags |= NODE_UNWATCHED;

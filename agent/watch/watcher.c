@@ -198,6 +198,18 @@ static void set_told(struct watcher *w)
 	watch_store_set_told(w->store, told);
 }
 
+static void settle_warnings(const struct watcher *w, struct watch_tree *t)
+{
+	uint64_t told = UINT64_MAX;
+
+	if (t->n_warnings == 0)
+		return;
+	for (const struct watch_client *c = w->clients; c != NULL; c = client_next(c))
+		if (client_warned(c, t) < told)
+			told = client_warned(c, t);
+	tree_settle_warnings(t, told);
+}
+
 void watcher_run(struct watcher *w)
 {
 	struct watch_client *next;
@@ -220,6 +232,8 @@ void watcher_run(struct watcher *w)
 		next = client_next(c);
 		client_turn(c);
 	}
+	for (struct watch_tree *t = w->trees; t != NULL; t = t->next)
+		settle_warnings(w, t);
 	/* Where nobody works, no folder is kept from being unmounted. */
 	if (!w->more) {
 		folder_forget_all(w);

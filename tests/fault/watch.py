@@ -248,7 +248,7 @@ class Model(threading.Thread):
         elif event == "rescan":
             key = f"rescan {e['reason']}{' done' if e['done'] else ''}"
             self.kinds[key] = self.kinds.get(key, 0) + 1
-        elif event == "warning" and e["reason"] != "OVERFLOWS":
+        elif event in ("warning", "warning-over") and e["reason"] != "OVERFLOWS":
             self.strange.append(f"a warning: {line.decode().strip()}")
 
     def run(self):

@@ -323,16 +323,17 @@ def json_is_an_object_a_line():
     w.agent.armed(fresh=True)
     w.agent.tell(rescan=pb.WatchRescan(reason=1))
     w.agent.tell(warning=pb.WatchWarning(path=b"x", error=file_pb.FileError(reason="FILE_DENIED", message="no")))
+    w.agent.tell(warning=pb.WatchWarning(path=b"x", over=True, error=file_pb.FileError(reason="FILE_DENIED", message="no")))
     w.agent.changes(change(b"\xff", "created"), clock="c2")
     w.agent.changes(change("b", "deleted", exists=False), clock="c3")
     status, out, err = w.end()
     lines = [json.loads(line) for line in out.splitlines()]
     equal(status, 0)
-    equal([line["event"] for line in lines], ["armed", "rescan", "warning", "change", "clock", "change", "clock"])
+    equal([line["event"] for line in lines], ["armed", "rescan", "warning", "warning-over", "change", "clock", "change", "clock"])
     equal((lines[0]["fresh_instance"], lines[1]["reason"], lines[2]["path"]), (True, "overflow", "src/x"))
-    equal((lines[3]["path_base64"], lines[4]["clock"]), ("c3JjL/8=", "c2"))
-    equal((lines[5]["exists"], lines[5]["kinds"]), (False, ["deleted"]))
-    has(err, "rescan: the kernel's queue of events was full", "src/x: no")
+    equal((lines[4]["path_base64"], lines[5]["clock"]), ("c3JjL/8=", "c2"))
+    equal((lines[6]["exists"], lines[6]["kinds"]), (False, ["deleted"]))
+    has(err, "rescan: the kernel's queue of events was full", "src/x: no", "src/x: what was said is over (FILE_DENIED)")
 
 
 def names_for_programs():

@@ -222,7 +222,8 @@ void fake_watch_rescan(struct fake_watch *w, int reason, bool done)
 	send(w, &m);
 }
 
-void fake_watch_warning(struct fake_watch *w, uint32_t root, const char *path, const char *reason)
+static void warn(
+    struct fake_watch *w, uint32_t root, const char *path, const char *reason, bool over)
 {
 	Telex__V1__WatchResponse m = TELEX__V1__WATCH_RESPONSE__INIT;
 	Telex__V1__WatchWarning warning = TELEX__V1__WATCH_WARNING__INIT;
@@ -234,9 +235,21 @@ void fake_watch_warning(struct fake_watch *w, uint32_t root, const char *path, c
 	warning.root = root;
 	warning.path = bytes(path);
 	warning.error = &error;
+	warning.over = over;
 	m.response_case = TELEX__V1__WATCH_RESPONSE__RESPONSE_WARNING;
 	m.warning = &warning;
 	send(w, &m);
+}
+
+void fake_watch_warning(struct fake_watch *w, uint32_t root, const char *path, const char *reason)
+{
+	warn(w, root, path, reason, false);
+}
+
+void fake_watch_warning_over(
+    struct fake_watch *w, uint32_t root, const char *path, const char *reason)
+{
+	warn(w, root, path, reason, true);
 }
 
 void fake_watch_synced(struct fake_watch *w, uint64_t id, const char *clock)

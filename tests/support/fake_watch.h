@@ -40,6 +40,8 @@ struct fake_change {
 void fake_watch_change(struct fake_watch *w, const struct fake_change *c, const char *clock);
 void fake_watch_rescan(struct fake_watch *w, int reason, bool done);
 void fake_watch_warning(struct fake_watch *w, uint32_t root, const char *path, const char *reason);
+void fake_watch_warning_over(
+    struct fake_watch *w, uint32_t root, const char *path, const char *reason);
 void fake_watch_synced(struct fake_watch *w, uint64_t id, const char *clock);
 void fake_watch_heartbeat(struct fake_watch *w);
 /* Ends the call; reason NULL: with OK. */

@@ -157,8 +157,11 @@ static void everything_is_an_object(void **state)
 	expect_json(watch_words_clock_json("c2"), "{\"event\":\"clock\",\"clock\":\"c2\"}");
 	expect_json(watch_words_rescan_json(&rescan),
 	    "{\"event\":\"rescan\",\"reason\":\"overflow\",\"done\":false,\"waited_ms\":500}");
-	expect_json(watch_words_warning_json("src/x", &failure),
+	expect_json(watch_words_warning_json("src/x", &failure, false),
 	    "{\"event\":\"warning\",\"reason\":\"FILE_DENIED\",\"path\":\"src/x\","
+	    "\"message\":\"no\"}");
+	expect_json(watch_words_warning_json("src/x", &failure, true),
+	    "{\"event\":\"warning-over\",\"reason\":\"FILE_DENIED\",\"path\":\"src/x\","
 	    "\"message\":\"no\"}");
 }
 

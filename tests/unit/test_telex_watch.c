@@ -20,7 +20,7 @@ struct watching {
 	struct fixture *f;
 	struct fake_watch *agent;
 	struct telex_watch *watch; /* NULL once it is done */
-	size_t armed, changes, clocks, rescans, syncs, warnings, interrupted;
+	size_t armed, changes, clocks, rescans, syncs, warnings, over, interrupted;
 	bool fresh, keeps; /* the last armed; does not say that it has dealt with them */
 	size_t held;
 	char clock[32], armed_clock[32], path[64], moved_from[32], reason[32];
@@ -116,6 +116,17 @@ static void on_warning(struct telex_watch *watch, size_t root, const char *path,
 	leave(w, 'w');
 }
 
+static void on_warning_over(struct telex_watch *watch, size_t root, const char *path,
+    const struct telex_file_failure *failure, void *arg)
+{
+	struct watching *w = arg;
+
+	(void)watch;
+	w->over++;
+	w->wrong = w->wrong || root != w->warned_root || strcmp(path, w->path) != 0 ||
+	           strcmp(failure->reason, w->reason) != 0;
+}
+
 static void on_interrupted(struct telex_watch *watch, const struct telex_error *why, void *arg)
 {
 	struct watching *w = arg;
@@ -144,6 +155,7 @@ static const struct telex_watch_ops ops = {.armed = on_armed,
     .rescan = on_rescan,
     .synced = on_synced,
     .warning = on_warning,
+    .warning_over = on_warning_over,
     .interrupted = on_interrupted,
     .done = on_done};
 
@@ -357,6 +369,9 @@ static void the_rest_is_told_too(void **state)
 	fake_watch_warning(w.agent, 0, NULL, "WATCH_LIMIT");
 	FIXTURE_UNTIL(w.f, w.warnings == 2);
 	assert_string_equal(w.path, "");
+	fake_watch_warning_over(w.agent, 0, NULL, "WATCH_LIMIT");
+	FIXTURE_UNTIL(w.f, w.over == 1);
+	assert_int_equal(w.warnings, 2);
 	end(&w);
 }
 

@@ -281,6 +281,8 @@ static void it_is_not_gone_into_without_leave(void **state)
 	unmount(r, "m");
 	rig_until(r, has_old, c);
 	rig_check(r, c, "unmounted");
+	assert_int_equal(c->n_warned, 0);
+	assert_int_equal(c->n_over, 1);
 }
 
 static void nor_where_others_may_change_it(void **state)

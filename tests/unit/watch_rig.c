@@ -268,9 +268,29 @@ static void take_rescan(struct rig_client *c, const Telex__V1__WatchRescan *resc
 
 static void take_warning(struct rig_client *c, const Telex__V1__WatchWarning *warning)
 {
-	assert_true(c->n_warned < 64 && warning->error != NULL);
-	snprintf(c->warned[c->n_warned++], sizeof(c->warned[0]), "%s %.*s", warning->error->reason,
+	char text_of_it[sizeof(c->warned[0])];
+
+	assert_true(c->n_warned < RIG_WARNINGS && warning->error != NULL);
+	snprintf(text_of_it, sizeof(text_of_it), "%s %.*s", warning->error->reason,
 	    (int)warning->path.len, (const char *)warning->path.data);
+	snprintf(c->last_warning, sizeof(c->last_warning), "%s", warning->error->message);
+	/* That is told anew when their number is another one. */
+	if (!warning->over && rig_warned(c, text_of_it) &&
+	    strcmp(warning->error->reason, "MORE_FOLDERS") == 0)
+		return;
+	if (!warning->over) {
+		strcpy(c->warned[c->n_warned++], text_of_it);
+		return;
+	}
+	/* What is over, was said. */
+	for (size_t i = 0; i < c->n_warned; i++) {
+		if (strcmp(c->warned[i], text_of_it) != 0)
+			continue;
+		strcpy(c->warned[i], c->warned[--c->n_warned]);
+		c->n_over++;
+		return;
+	}
+	fail_msg("%s was not said", text_of_it);
 }
 
 static bool take(const Telex__V1__WatchResponse *m, void *arg)

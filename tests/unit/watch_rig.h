@@ -16,8 +16,9 @@
 #include "agent/watch/watcher.h"
 #include "tests/support/watch_model.h"
 
-#define RIG_ROOTS   4
-#define RIG_CLIENTS 4
+#define RIG_ROOTS    4
+#define RIG_CLIENTS  4
+#define RIG_WARNINGS 320
 
 struct rig_change {
 	uint32_t root, kinds, count; /* kinds: 1 << ChangeKind */
@@ -35,8 +36,9 @@ struct rig_client {
 	uint64_t synced;                 /* the last */
 	size_t rescans[8], rescanned[8]; /* begun and done, by reason */
 	int64_t waited;
-	char warned[64][96]; /* "REASON path" */
-	size_t n_warned, beats;
+	char warned[RIG_WARNINGS][96]; /* "REASON path", those that are not over */
+	char last_warning[96];
+	size_t n_warned, n_over, beats;
 	bool finished;
 	struct rpc_status status;
 	size_t room; /* messages that are taken before it is full; 0: all */
