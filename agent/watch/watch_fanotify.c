@@ -14,6 +14,7 @@
 #include "agent/watch/watch_handles.h"
 #include "agent/watch/watch_marker.h"
 #include "agent/watch/watch_queue.h"
+#include "common/log.h"
 #include "common/mem.h"
 
 #define READ_SIZE ((size_t)64 << 10)
@@ -103,6 +104,26 @@ void watch_fanotify_free(struct watch_fanotify *f)
 int watch_fanotify_fd(const struct watch_fanotify *f)
 {
 	return f->group;
+}
+
+int watch_fanotify_marker_fd(const struct watch_fanotify *f)
+{
+	return watch_marker_fd(&f->marker);
+}
+
+void watch_fanotify_check(struct watch_fanotify *f)
+{
+	if (watch_marker_has_ended(&f->marker))
+		log_warn("the process that marks file systems has ended: trees that come are "
+		         "watched by inotify");
+}
+
+bool watch_fanotify_is_over(const struct watch_fanotify *f)
+{
+	for (uint32_t i = 0; i < f->n; i++)
+		if (f->list[i].trees > 0)
+			return false;
+	return watch_marker_fd(&f->marker) < 0;
 }
 
 size_t watch_fanotify_memory(const struct watch_fanotify *f)

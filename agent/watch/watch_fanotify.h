@@ -37,6 +37,13 @@ struct watch_cover {
 int watch_fanotify_new(struct watch_fanotify **out, const struct watch_wide *wide);
 void watch_fanotify_free(struct watch_fanotify *f); /* NULL is allowed */
 int watch_fanotify_fd(const struct watch_fanotify *f);
+/* Another one to be polled: the process that marks has ended. -1: it has. */
+int watch_fanotify_marker_fd(const struct watch_fanotify *f);
+/* Notices that. What is covered stays so, as the marks are the group's and not that process's; what
+ * is not, never will be. */
+void watch_fanotify_check(struct watch_fanotify *f);
+/* Whether nothing is covered, and nothing will be. */
+bool watch_fanotify_is_over(const struct watch_fanotify *f);
 
 /* As watch_source_cover and watch_source_uncover. */
 bool watch_fanotify_cover(struct watch_fanotify *f, int fd, struct watch_cover *out);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/fanotify.h>
@@ -141,6 +142,22 @@ void watch_marker_end(struct watch_marker *m)
 	m->socket = -1;
 	while (waitpid(m->pid, NULL, 0) < 0 && errno == EINTR)
 		;
+}
+
+int watch_marker_fd(const struct watch_marker *m)
+{
+	return m->socket;
+}
+
+/* It says nothing unasked. */
+bool watch_marker_has_ended(struct watch_marker *m)
+{
+	struct pollfd p = {.fd = m->socket, .events = POLLIN};
+
+	if (m->socket < 0 || poll(&p, 1, 0) != 1 || (p.revents & (POLLHUP | POLLERR)) == 0)
+		return false;
+	watch_marker_end(m);
+	return true;
 }
 
 static bool send_request(int socket, bool add, int fd)

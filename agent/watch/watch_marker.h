@@ -22,6 +22,10 @@ struct watch_marker {
 int watch_marker_start(struct watch_marker *m, int group, int (*lock_in)(void));
 /* Waits for its end. One that was never started is {.socket = -1}. */
 void watch_marker_end(struct watch_marker *m);
+/* For poll(2), with POLLIN: it has ended by itself. -1: there is none. */
+int watch_marker_fd(const struct watch_marker *m);
+/* Whether it has, which is true once: it is waited for, and there is none any more. */
+bool watch_marker_has_ended(struct watch_marker *m);
 
 /* Marks the file system of a folder, or takes the mark away. What is told then is that something
  * was made, changed, removed or renamed; never that it was looked at. 0, or an errno: EOPNOTSUPP,

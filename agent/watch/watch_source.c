@@ -60,7 +60,25 @@ size_t watch_source_poll(const struct watch_source *s, struct pollfd fds[WATCH_S
 	if (s->wide == NULL)
 		return 1;
 	fds[1] = (struct pollfd){.fd = watch_fanotify_fd(s->wide), .events = POLLIN};
-	return 2;
+	fds[2] = (struct pollfd){.fd = watch_fanotify_marker_fd(s->wide), .events = POLLIN};
+	return 3;
+}
+
+/* Marks that nobody can take away any more go with the group. */
+static void end_wide(struct watch_source *s)
+{
+	if (s->wide == NULL || !watch_fanotify_is_over(s->wide))
+		return;
+	watch_fanotify_free(s->wide);
+	s->wide = NULL;
+}
+
+void watch_source_check(struct watch_source *s)
+{
+	if (s->wide == NULL)
+		return;
+	watch_fanotify_check(s->wide);
+	end_wide(s);
 }
 
 /* ---- watches ---- */
@@ -76,6 +94,7 @@ void watch_source_uncover(struct watch_source *s, int fd, struct watch_cover *c)
 	if (c->number != 0)
 		watch_fanotify_uncover(s->wide, fd, c);
 	*c = (struct watch_cover){0};
+	end_wide(s);
 }
 
 int64_t watch_source_add(
@@ -90,10 +109,10 @@ int64_t watch_source_add(
 
 void watch_source_remove(struct watch_source *s, uint32_t watch)
 {
-	if ((watch & WATCH_WIDE) != 0)
-		watch_fanotify_remove(s->wide, watch);
-	else
+	if ((watch & WATCH_WIDE) == 0)
 		watch_inotify_remove(s->inotify, watch);
+	else if (s->wide != NULL)
+		watch_fanotify_remove(s->wide, watch);
 }
 
 size_t watch_source_memory(const struct watch_source *s)

@@ -23,9 +23,13 @@ struct watch_source;
  * no inotify instance to be had. */
 int watch_source_new(struct watch_source **out, const struct watch_wide *wide);
 void watch_source_free(struct watch_source *s);
-#define WATCH_SOURCE_FDS 2
+#define WATCH_SOURCE_FDS 3
 /* What is to be polled; how many of fds were filled. */
 size_t watch_source_poll(const struct watch_source *s, struct pollfd fds[WATCH_SOURCE_FDS]);
+
+/* Whether all that it needs is there still; where trees cannot be watched as a whole any more, new
+ * ones are not. Once a turn. */
+void watch_source_check(struct watch_source *s);
 
 /* The file system of a folder is watched as a whole from now on, as long as fd is open: for folders
  * that are added with this cover. False: it cannot, and *out is zero. */

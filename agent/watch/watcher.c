@@ -219,6 +219,7 @@ void watcher_run(struct watcher *w)
 	watch_store_set_time(w->store, clock_of(CLOCK_REALTIME));
 	if (w->source != NULL) {
 		set_told(w);
+		watch_source_check(w->source);
 		remount_turn(w);
 		work(w);
 		rescan_turn(w);

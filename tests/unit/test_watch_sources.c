@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -211,6 +213,70 @@ static void a_new_folder_may_change_at_once(void **state)
 	rig_check_root(both->b, &both->b->clients[0], 0, "root", "a new folder");
 }
 
+/* This process's child of that name; 0: it has none, not even a dead one. */
+static pid_t marker_of_ours(void)
+{
+	pid_t found = 0;
+	DIR *d = opendir("/proc");
+	const struct dirent *e;
+
+	assert_non_null(d);
+	while (found == 0 && (e = readdir(d)) != NULL) {
+		char path[300], comm[64];
+		int pid, parent;
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%s/stat", e->d_name);
+		f = fopen(path, "re");
+		if (f == NULL)
+			continue;
+		if (fscanf(f, "%d (%63[^)]) %*c %d", &pid, comm, &parent) == 3 &&
+		    parent == getpid() && strcmp(comm, "telex-marks") == 0)
+			found = pid;
+		fclose(f);
+	}
+	closedir(d);
+	return found;
+}
+
+/* What is watched as a whole stays so; what comes is watched by inotify, and nothing is missed. */
+static void the_process_that_marks_may_end(void **state)
+{
+	struct both *both = *state;
+	struct rig *r = both->b;
+	struct pollfd fds[WATCHER_FDS];
+	size_t n;
+	pid_t marker;
+
+	need_fanotify();
+	rig_sh(r, "mkdir root other");
+	begin(both, "root");
+	/* That it has its name is its first step. */
+	do
+		marker = marker_of_ours();
+	while (marker == 0);
+	assert_int_equal(kill(marker, SIGKILL), 0);
+	while (marker_of_ours() != 0) {
+		n = watcher_poll(r->w, fds);
+		assert_true(poll(fds, n, 60000) > 0);
+		rig_turn(r);
+	}
+	rig_sh(r, "mkdir -p root/a/b; touch root/a/b/f");
+	compare(both, "root", "as before");
+	rig_begin_at(r, &r->clients[1], "other", true, false);
+	rig_sh(r, "mkdir -p other/a/b; touch other/a/b/f; mv other/a root/c");
+	rig_check_root(r, &r->clients[1], 0, "other", "by inotify");
+	compare(both, "root", "moved in");
+	/* A root that is gone loses its cover, and with the last one the rest goes. */
+	rig_sh(r, "rm -r root");
+	compare(both, "root", "gone");
+	rig_sh(r, "mkdir -p root/d; touch root/d/f");
+	compare(both, "root", "back");
+	for (const struct watch_tree *t = r->w->trees; t != NULL; t = t->next)
+		assert_int_equal(t->cover.number, 0);
+	assert_int_equal(watch_source_poll(r->w->source, fds), 1);
+}
+
 /* Who writes without an end keeps nobody else from being served. */
 static void the_queue_is_taken_over_in_pieces(void **state)
 {
@@ -278,7 +344,7 @@ static void an_event_of_nowhere_is_a_loss(void **state)
 
 	need_fanotify();
 	/* In the place of the kernel's queue. */
-	assert_int_equal(watch_source_poll(s, fds), 2);
+	assert_int_equal(watch_source_poll(s, fds), 3);
 	assert_int_equal(pipe(ends), 0);
 	assert_true(dup2(ends[0], fds[1].fd) >= 0);
 	close(ends[0]);
@@ -477,6 +543,7 @@ int main(int argc, char **argv)
 	    TEST(each_step_is_told_alike),
 	    TEST(a_new_folder_may_change_at_once),
 	    TEST(the_queue_is_taken_over_in_pieces),
+	    TEST(the_process_that_marks_may_end),
 	    TEST(an_event_of_nowhere_is_a_loss),
 	    TEST(a_root_goes_and_comes_back_alike),
 	    TEST(a_storm_ends_alike),
