@@ -13,181 +13,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/audit_internal.h"
-#include "common/duration.h"
-#include "common/escape.h"
 #include "common/log.h"
 
 #define SYSLOG_PRIORITY "<86>" /* LOG_AUTHPRIV | LOG_INFO */
 #define SYSLOG_MAX      8000   /* what is longer is cut there: the file has it whole */
-
-struct audit {
-	int fd;
-	int syslog; /* -1: not asked for, or not there */
-	int head;   /* the note of the end; -1: none */
-	struct audit_options o;
-	uint64_t seq;
-	uint8_t hash[AUDIT_HASH_SIZE]; /* of the last record */
-	uint64_t lost, untold;         /* in all; since the last record */
-	bool begun;                    /* "begin" is in the file */
-	bool finished;
-	bool cut, refused; /* of this record: texts were cut; "begin" could not be written */
-	bool in_list, first_item;
-	bool hold_sync;
-	bool trouble;   /* the last write failed: it is logged once */
-	int64_t second; /* that `when` is of */
-	char when[24];  /* "2026-01-31T12:00:00" */
-	size_t used;
-	char line[AUDIT_RECORD_MAX];
-};
-
-/* What is kept free for the tail. */
-#define AFTER_SIZE (sizeof(LINE_AFTER) + AUDIT_HEX)
-#define ROOM_MAX   (AUDIT_RECORD_MAX - LINE_TAIL_SIZE - sizeof(LINE_CUT) - AFTER_SIZE)
-/* What a long list leaves for the members after it. */
-#define LIST_KEEPS_FREE (2 * AUDIT_TEXT_MAX)
-
-/* ---- pieces; each is put whole or, where there is no room, not at all ---- */
-
-static bool put(struct audit *a, const char *bytes, size_t len)
-{
-	if (a->used + len > ROOM_MAX) {
-		a->cut = true;
-		return false;
-	}
-	memcpy(a->line + a->used, bytes, len);
-	a->used += len;
-	return true;
-}
-
-static void put_word(struct audit *a, const char *word)
-{
-	put(a, word, strlen(word));
-}
-
-static void put_u64(struct audit *a, uint64_t n)
-{
-	char digits[24];
-	size_t at = sizeof(digits);
-
-	do
-		digits[--at] = (char)('0' + n % 10);
-	while ((n /= 10) != 0);
-	put(a, digits + at, sizeof(digits) - at);
-}
-
-static bool put_key(struct audit *a, const char *key)
-{
-	size_t len = strlen(key);
-
-	/* The longest of what is not a text follows, and a list's or text's end. */
-	if (a->used + len + 64 > ROOM_MAX) {
-		a->cut = true;
-		return false;
-	}
-	put(a, ",\"", 2);
-	put(a, key, len);
-	return put(a, "\":", 2);
-}
-
-static bool is_plain(uint8_t c)
-{
-	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-}
-
-/* The length of what stands for one character at p, made in `out` of at least 64 bytes; *n: how
- * many bytes it was. */
-static size_t escape_one(char *out, const uint8_t *p, size_t len, size_t *n)
-{
-	size_t want = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : p[0] >= 0xc2 ? 2 : 1;
-	char printable[32];
-	size_t used = 0;
-
-	*n = 1;
-	while (*n < want && *n < len && (p[*n] & 0xc0) == 0x80)
-		++*n;
-	escape_text(printable, sizeof(printable), p, *n);
-	for (const char *c = printable; *c != '\0'; c++) {
-		if (*c == '"' || *c == '\\')
-			out[used++] = '\\';
-		out[used++] = *c;
-	}
-	return used;
-}
-
-/* The inside of a string, as far as it may go. */
-static void put_text(struct audit *a, const uint8_t *p, size_t len, size_t max)
-{
-	size_t end = a->used + max < ROOM_MAX - 4 ? a->used + max : ROOM_MAX - 4;
-
-	while (len > 0) {
-		char piece[64];
-		size_t n = 0, room = end - a->used;
-
-		while (n < len && is_plain(p[n]))
-			n++;
-		if (n > 0) {
-			size_t take = n < room ? n : room;
-
-			memcpy(a->line + a->used, p, take);
-			a->used += take;
-			if (take < n)
-				break;
-		} else {
-			size_t size = escape_one(piece, p, len, &n);
-
-			if (size > room)
-				break;
-			memcpy(a->line + a->used, piece, size);
-			a->used += size;
-		}
-		p += n;
-		len -= n;
-	}
-	if (len > 0)
-		a->cut = true;
-}
-
-static void put_string(struct audit *a, const void *bytes, size_t len)
-{
-	put(a, "\"", 1);
-	put_text(a, bytes, len, AUDIT_TEXT_MAX);
-	a->line[a->used++] = '"';
-}
-
-static char *hex_of(char *out, const uint8_t *bytes, size_t len)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < len; i++) {
-		*out++ = digits[bytes[i] >> 4];
-		*out++ = digits[bytes[i] & 15];
-	}
-	return out;
-}
-
-static void put_time(struct audit *a)
-{
-	int64_t now = clock_realtime_ns();
-	char fraction[] = ".000000Z";
-	int64_t us = now % NS_PER_S / 1000;
-
-	if (now / NS_PER_S != a->second) {
-		time_t seconds = (time_t)(now / NS_PER_S);
-		struct tm tm;
-
-		gmtime_r(&seconds, &tm);
-		strftime(a->when, sizeof(a->when), "%Y-%m-%dT%H:%M:%S", &tm);
-		a->second = now / NS_PER_S;
-	}
-	for (int i = 6; i > 0; i--, us /= 10)
-		fraction[i] = (char)('0' + us % 10);
-	put_word(a, a->when);
-	put_word(a, fraction);
-}
 
 /* ---- writing ---- */
 
@@ -207,7 +39,7 @@ static void to_syslog(struct audit *a, size_t len)
 static char *put_after(char *p, const uint8_t after[AUDIT_HASH_SIZE])
 {
 	memcpy(p, LINE_AFTER, sizeof(LINE_AFTER) - 1);
-	p = hex_of(p + sizeof(LINE_AFTER) - 1, after, AUDIT_HASH_SIZE);
+	p = audit_put_hex(p + sizeof(LINE_AFTER) - 1, after, AUDIT_HASH_SIZE);
 	*p++ = '"';
 	return p;
 }
@@ -225,12 +57,12 @@ static size_t complete(struct audit *a, const uint8_t *after, uint8_t hash[AUDIT
 	if (after != NULL)
 		p = put_after(p, after);
 	memcpy(p, LINE_PREV, sizeof(LINE_PREV) - 1);
-	p = hex_of(p + sizeof(LINE_PREV) - 1, a->hash, sizeof(a->hash));
+	p = audit_put_hex(p + sizeof(LINE_PREV) - 1, a->hash, sizeof(a->hash));
 	SHA256Init(&sha);
 	SHA256Update(&sha, (const uint8_t *)a->line, (size_t)(p - a->line));
 	SHA256Final(hash, &sha);
 	memcpy(p, LINE_HASH, sizeof(LINE_HASH) - 1);
-	p = hex_of(p + sizeof(LINE_HASH) - 1, hash, AUDIT_HASH_SIZE);
+	p = audit_put_hex(p + sizeof(LINE_HASH) - 1, hash, AUDIT_HASH_SIZE);
 	memcpy(p, LINE_END, sizeof(LINE_END) - 1);
 	return (size_t)(p - a->line) + sizeof(LINE_END) - 1;
 }
@@ -290,17 +122,8 @@ static int write_line(struct audit *a, struct err *e)
 
 static void begin_line(struct audit *a, const char *event)
 {
-	a->used = 0;
 	a->cut = a->refused = false;
-	put_word(a, LINE_HEAD);
-	put_u64(a, a->o.writer);
-	put_word(a, LINE_SEQ);
-	put_u64(a, a->seq + 1);
-	put_word(a, LINE_TIME);
-	put_time(a);
-	put_word(a, LINE_EVENT);
-	put_word(a, event);
-	put(a, "\"", 1);
+	audit_put_head(a, event);
 	if (a->untold > 0)
 		audit_number(a, "lost", (int64_t)a->untold);
 }
@@ -432,100 +255,6 @@ void audit_begin(struct audit *a, const char *event)
 	begun = a->begun || write_begin(a, NULL) == 0;
 	begin_line(a, event);
 	a->refused = !begun;
-}
-
-void audit_bytes(struct audit *a, const char *key, const void *bytes, size_t len)
-{
-	if (a != NULL && put_key(a, key))
-		put_string(a, bytes, len);
-}
-
-void audit_text(struct audit *a, const char *key, const char *text)
-{
-	if (text != NULL)
-		audit_bytes(a, key, text, strlen(text));
-}
-
-void audit_number(struct audit *a, const char *key, int64_t number)
-{
-	if (a == NULL || !put_key(a, key))
-		return;
-	if (number < 0)
-		put(a, "-", 1);
-	put_u64(a, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
-}
-
-void audit_time(struct audit *a, const char *key, int64_t ns)
-{
-	time_t seconds = (time_t)(ns / NS_PER_S);
-	char text[32];
-	struct tm tm;
-
-	gmtime_r(&seconds, &tm);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	audit_text(a, key, text);
-}
-
-void audit_flag(struct audit *a, const char *key, bool flag)
-{
-	if (a != NULL && put_key(a, key))
-		put_word(a, flag ? "true" : "false");
-}
-
-void audit_hex(struct audit *a, const char *key, const void *bytes, size_t len)
-{
-	char piece[AUDIT_HEX];
-
-	if (a == NULL || !put_key(a, key))
-		return;
-	put(a, "\"", 1);
-	for (const uint8_t *p = bytes; len > 0;) {
-		size_t n = len < AUDIT_HASH_SIZE ? len : AUDIT_HASH_SIZE;
-
-		put_text(a, (const uint8_t *)piece, (size_t)(hex_of(piece, p, n) - piece),
-		    AUDIT_TEXT_MAX);
-		p += n;
-		len -= n;
-	}
-	a->line[a->used++] = '"';
-}
-
-void audit_list_open(struct audit *a, const char *key)
-{
-	if (a == NULL)
-		return;
-	a->first_item = true;
-	a->in_list = put_key(a, key) && put(a, "[", 1);
-}
-
-void audit_list_item(struct audit *a, const void *bytes, size_t len)
-{
-	if (a == NULL || !a->in_list)
-		return;
-	if (a->used + LIST_KEEPS_FREE > ROOM_MAX) {
-		a->cut = true;
-		return;
-	}
-	if (!a->first_item)
-		put(a, ",", 1);
-	a->first_item = false;
-	put_string(a, bytes, len);
-}
-
-void audit_list_close(struct audit *a)
-{
-	if (a == NULL || !a->in_list)
-		return;
-	a->line[a->used++] = ']';
-	a->in_list = false;
-}
-
-void audit_list(struct audit *a, const char *key, char *const *texts, size_t n)
-{
-	audit_list_open(a, key);
-	for (size_t i = 0; i < n; i++)
-		audit_list_item(a, texts[i], strlen(texts[i]));
-	audit_list_close(a);
 }
 
 int audit_end(struct audit *a, struct err *e)

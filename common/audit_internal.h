@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The layout of a record's line, which audit.c writes and audit_scan.c reads for audit_verify.c.
- * Nobody else includes it.
+/* The layout of a record's line, which audit.c writes and audit_scan.c reads for audit_verify.c;
+ * and the writer. Nobody else includes it.
  *
  *   {"writer":W,"seq":N,"time":"…","event":"…", members ,"prev":"64 hex","hash":"64 hex"}\n
  *
@@ -48,5 +48,32 @@ bool audit_scan_is(const struct audit_line *l, const char *event);
 bool audit_scan_number(const struct audit_line *l, const char *key, uint64_t *out);
 /* A member of AUDIT_HEX digits; NULL: it has none. */
 const char *audit_scan_hash(const struct audit_line *l, const char *key);
+
+/* ---- the writer: audit.c (files and chains) and audit_put.c (a record's text) ---- */
+
+struct audit {
+	int fd;
+	int syslog; /* -1: not asked for, or not there */
+	int head;   /* the note of the end; -1: none */
+	struct audit_options o;
+	uint64_t seq;
+	uint8_t hash[AUDIT_HASH_SIZE]; /* of the last record */
+	uint64_t lost, untold;         /* in all; since the last record */
+	bool begun;                    /* "begin" is in the file */
+	bool finished;
+	bool cut, refused; /* of this record: texts were cut; "begin" could not be written */
+	bool in_list, first_item;
+	bool hold_sync;
+	bool trouble;   /* the last write failed: it is logged once */
+	int64_t second; /* that `when` is of */
+	char when[24];  /* "2026-01-31T12:00:00" */
+	size_t used;
+	char line[AUDIT_RECORD_MAX];
+};
+
+/* The next record's line, up to its event. */
+void audit_put_head(struct audit *a, const char *event);
+/* Returns where it ends. */
+char *audit_put_hex(char *out, const uint8_t *bytes, size_t len);
 
 #endif

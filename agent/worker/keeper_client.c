@@ -16,7 +16,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
-#include "agent/worker/id_table.h"
+#include "agent/worker/keeper_client_internal.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -24,42 +24,6 @@ struct keeper_call {
 	struct id_entry entry; /* seq */
 	keeper_answer *answer; /* NULL: forgotten */
 	void *arg;
-};
-
-enum att_state {
-	ATT_ASKED,    /* no answer yet */
-	ATT_ATTACHED, /* KM_JOB came */
-	ATT_OVER,     /* refused, or the keeper is gone: not in the table */
-};
-
-struct keeper_attachment {
-	struct id_entry entry; /* att */
-	struct keeper_client *k;
-	const struct keeper_attachment_ops *ops;
-	void *arg;
-	enum att_state state;
-	bool detached, moved; /* its owner has let go */
-	enum km_delivered delivered;
-	bool dirty; /* on the list */
-	bool release_due[3], input_due;
-	struct {
-		uint64_t acked, seen;
-	} release[3];
-	uint64_t input_head;
-	bool input_eof;
-	TAILQ_ENTRY(keeper_attachment) link;
-};
-
-struct keeper_client {
-	struct km_chan *chan; /* NULL: the keeper is gone */
-	struct event *flush;
-	const struct keeper_client_ops *ops;
-	void *arg;
-	struct id_table calls, attachments;
-	uint64_t last_seq;
-	uint32_t last_att;
-	bool moving;
-	TAILQ_HEAD(, keeper_attachment) dirty;
 };
 
 /* ---- sending ---- */
@@ -79,7 +43,7 @@ void keeper_client_pong(struct keeper_client *k)
 		(void)send_pong(k, 0);
 }
 
-static void send_plain(struct keeper_client *k, uint16_t type, void *msg)
+void keeper_send(struct keeper_client *k, uint16_t type, void *msg)
 {
 	int rc;
 
@@ -88,64 +52,6 @@ static void send_plain(struct keeper_client *k, uint16_t type, void *msg)
 	rc = km_send(k->chan, type, 0, msg, NULL, 0);
 	if (rc < 0 && rc != TX_ECLOSED)
 		log_warn("keeper: a message of type %u was not sent: %s", type, err_name(rc));
-}
-
-static void flush_release(struct keeper_attachment *a, enum km_stream stream)
-{
-	struct km_release m = {
-	    .att = (uint32_t)a->entry.id,
-	    .stream = stream,
-	    .acked = a->release[stream].acked,
-	    .seen = a->release[stream].seen,
-	};
-
-	a->release_due[stream] = false;
-	send_plain(a->k, KM_RELEASE, &m);
-}
-
-int keeper_input_now(struct keeper_attachment *a)
-{
-	struct km_input m = {
-	    .att = (uint32_t)a->entry.id, .eof = a->input_eof, .head = a->input_head};
-	int rc;
-
-	if (!a->input_due)
-		return 0;
-	if (a->k->chan == NULL)
-		return TX_ECLOSED;
-	rc = km_send(a->k->chan, KM_INPUT, 0, &m, NULL, 0);
-	a->input_due = rc != 0;
-	return rc;
-}
-
-static void flush_input(struct keeper_attachment *a)
-{
-	int rc = keeper_input_now(a);
-
-	a->input_due = false;
-	if (rc != 0 && rc != TX_ECLOSED)
-		log_warn("keeper: input was not told: %s", err_name(rc));
-}
-
-/* Tells all that is due of one attachment, and frees it after the last. */
-static void flush_attachment(struct keeper_attachment *a)
-{
-	struct keeper_client *k = a->k;
-
-	if (a->input_due)
-		flush_input(a);
-	for (int s = KM_STDOUT; s <= KM_STDERR; s++)
-		if (a->release_due[s])
-			flush_release(a, (enum km_stream)s);
-	if (a->detached) {
-		struct km_detach m = {.att = (uint32_t)a->entry.id,
-		    .delivered = (uint8_t)a->delivered,
-		    .moved = a->moved};
-
-		send_plain(k, KM_DETACH, &m);
-		id_table_remove(&k->attachments, &a->entry);
-		free(a);
-	}
 }
 
 static void on_flush(evutil_socket_t fd, short what, void *arg)
@@ -158,7 +64,7 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 	while (k->chan != NULL && !km_chan_busy(k->chan) && (a = TAILQ_FIRST(&k->dirty)) != NULL) {
 		TAILQ_REMOVE(&k->dirty, a, link);
 		a->dirty = false;
-		flush_attachment(a);
+		keeper_attachment_flush(a);
 	}
 }
 
@@ -168,22 +74,6 @@ static void on_writable(struct km_chan *c, void *arg)
 
 	(void)c;
 	event_active(k->flush, EV_TIMEOUT, 0);
-}
-
-static void mark_dirty(struct keeper_attachment *a)
-{
-	if (a->dirty)
-		return;
-	a->dirty = true;
-	TAILQ_INSERT_TAIL(&a->k->dirty, a, link);
-	event_active(a->k->flush, EV_TIMEOUT, 0);
-}
-
-static void mark_clean(struct keeper_attachment *a)
-{
-	if (a->dirty)
-		TAILQ_REMOVE(&a->k->dirty, a, link);
-	a->dirty = false;
 }
 
 /* ---- requests ---- */
@@ -230,202 +120,6 @@ static int on_answer(struct keeper_client *k, const union km_any *msg, int fd)
 	return 0;
 }
 
-/* ---- attachments ---- */
-
-static void on_attach_answer(const union km_any *msg, int fd, void *arg)
-{
-	struct keeper_attachment *a = arg;
-
-	(void)fd;
-	if (msg == NULL)
-		return; /* on_closed tells all attachments */
-	if (msg->hdr.type == KM_JOB) {
-		a->state = ATT_ATTACHED;
-		if (a->detached)
-			mark_dirty(a);
-		else
-			a->ops->job(&msg->job, a->arg);
-		return;
-	}
-	mark_clean(a);
-	id_table_remove(&a->k->attachments, &a->entry);
-	a->state = ATT_OVER;
-	if (a->detached) {
-		free(a);
-	} else if (msg->hdr.type == KM_REFUSED) {
-		a->ops->refused(&msg->refused, a->arg);
-	} else {
-		log_error("keeper: a message of type %u is no answer to an attach", msg->hdr.type);
-		a->ops->lost(a->arg);
-	}
-}
-
-static int attach(struct keeper_attachment **out, struct keeper_client *k, uint16_t type, void *msg,
-    uint32_t *att, int fd, const struct keeper_attachment_ops *ops, void *arg)
-{
-	struct keeper_attachment *a = xcalloc(1, sizeof(*a));
-	int rc;
-
-	do {
-		a->entry.id = ++k->last_att;
-	} while (a->entry.id == 0 || id_table_find(&k->attachments, a->entry.id) != NULL);
-	a->k = k;
-	a->ops = ops;
-	a->arg = arg;
-	a->state = ATT_ASKED;
-	*att = (uint32_t)a->entry.id;
-	rc = keeper_call(k, type, msg, fd, on_attach_answer, a, NULL);
-	if (rc < 0) {
-		free(a);
-		return rc;
-	}
-	id_table_add(&k->attachments, &a->entry);
-	*out = a;
-	return 0;
-}
-
-int keeper_start(struct keeper_attachment **out, struct keeper_client *k, struct km_start *msg,
-    int spec_fd, const struct keeper_attachment_ops *ops, void *arg)
-{
-	return attach(out, k, KM_START, msg, &msg->att, spec_fd, ops, arg);
-}
-
-int keeper_attach(struct keeper_attachment **out, struct keeper_client *k, struct km_attach *msg,
-    const struct keeper_attachment_ops *ops, void *arg)
-{
-	return attach(out, k, KM_ATTACH, msg, &msg->att, -1, ops, arg);
-}
-
-void keeper_release(
-    struct keeper_attachment *a, enum km_stream stream, uint64_t acked, uint64_t seen)
-{
-	if (a->state != ATT_ATTACHED)
-		return;
-	a->release_due[stream] = true;
-	a->release[stream].acked = acked;
-	a->release[stream].seen = seen;
-	mark_dirty(a);
-}
-
-void keeper_input(struct keeper_attachment *a, uint64_t head, bool eof)
-{
-	if (a->state != ATT_ATTACHED)
-		return;
-	a->input_due = true;
-	a->input_head = head;
-	a->input_eof = eof;
-	mark_dirty(a);
-}
-
-void keeper_detach(struct keeper_attachment *a, enum km_delivered delivered)
-{
-	if (a == NULL)
-		return;
-	assert(!a->detached);
-	a->detached = true;
-	a->delivered = delivered;
-	a->moved = a->k->moving;
-	if (a->state == ATT_OVER)
-		free(a);
-	else if (a->state == ATT_ATTACHED)
-		mark_dirty(a);
-	/* ATT_ASKED: the answer decides whether there is something to detach from. */
-}
-
-/* One that its owner still listens to; NULL: it has let go, and what is under way for it is
- * dropped. */
-static struct keeper_attachment *listening(struct keeper_client *k, uint32_t att)
-{
-	struct keeper_attachment *a =
-	    (struct keeper_attachment *)id_table_find(&k->attachments, att);
-
-	return a != NULL && a->state == ATT_ATTACHED && !a->detached ? a : NULL;
-}
-
-static void on_ring(struct keeper_client *k, const struct km_ring *m, int fd)
-{
-	struct keeper_attachment *a = listening(k, m->att);
-
-	if (a != NULL)
-		a->ops->ring(m, fd, a->arg);
-}
-
-static void on_spool(struct keeper_client *k, const struct km_spool *m, int fd)
-{
-	struct keeper_attachment *a = listening(k, m->att);
-
-	if (a != NULL && a->ops->spool != NULL)
-		a->ops->spool(m, fd, a->arg);
-}
-
-/* The keeper has forgotten it: there is nothing to detach from. */
-static void on_detached(struct keeper_client *k, const struct km_detached *m)
-{
-	const struct km_refused why = {.why = m->why};
-	struct keeper_attachment *a =
-	    (struct keeper_attachment *)id_table_find(&k->attachments, m->att);
-
-	if (a == NULL || a->state != ATT_ATTACHED)
-		return;
-	mark_clean(a);
-	id_table_remove(&k->attachments, &a->entry);
-	a->state = ATT_OVER;
-	if (a->detached)
-		free(a);
-	else
-		a->ops->refused(&why, a->arg);
-}
-
-/* What it was to read from did not come: it alone ends. */
-static void on_store_lost(struct keeper_client *k, uint32_t att)
-{
-	const struct km_refused why = {.why = KM_WHY_SYSTEM,
-	    .sys_errno = EMFILE,
-	    .text = "the agent's worker is out of file descriptors"};
-	struct keeper_attachment *a = listening(k, att);
-	struct km_detach m = {.att = att};
-
-	if (a == NULL)
-		return;
-	mark_clean(a);
-	id_table_remove(&k->attachments, &a->entry);
-	a->state = ATT_OVER;
-	send_plain(k, KM_DETACH, &m);
-	a->ops->refused(&why, a->arg);
-}
-
-static void on_wake(struct keeper_client *k, const struct km_wake *m)
-{
-	struct keeper_attachment *a = listening(k, m->att);
-
-	if (a != NULL)
-		a->ops->wake(m->eof, a->arg);
-}
-
-static void on_input_done(struct keeper_client *k, const struct km_input_done *m)
-{
-	struct keeper_attachment *a = listening(k, m->att);
-
-	if (a != NULL)
-		a->ops->input_done(m, a->arg);
-}
-
-static void on_running(struct keeper_client *k, const struct km_running *m)
-{
-	struct keeper_attachment *a = listening(k, m->att);
-
-	if (a != NULL && a->ops->running != NULL)
-		a->ops->running(m, a->arg);
-}
-
-static void on_ended(struct keeper_client *k, const struct km_ended *m)
-{
-	struct keeper_attachment *a = listening(k, m->att);
-
-	if (a != NULL)
-		a->ops->ended(&m->exit, a->arg);
-}
-
 /* ---- the link ---- */
 
 static void close_all(const int *fds, size_t n)
@@ -455,25 +149,25 @@ static int on_message(struct km_chan *c, const union km_any *msg, int *fds, size
 		rc = send_pong(k, msg->hdr.seq);
 		break;
 	case KM_RING:
-		on_ring(k, &msg->ring, fd);
+		keeper_attachment_on_ring(k, &msg->ring, fd);
 		break;
 	case KM_SPOOL:
-		on_spool(k, &msg->spool, fd);
+		keeper_attachment_on_spool(k, &msg->spool, fd);
 		break;
 	case KM_DETACHED:
-		on_detached(k, &msg->detached);
+		keeper_attachment_on_detached(k, &msg->detached);
 		break;
 	case KM_WAKE:
-		on_wake(k, &msg->wake);
+		keeper_attachment_on_wake(k, &msg->wake);
 		break;
 	case KM_INPUT_DONE:
-		on_input_done(k, &msg->input_done);
+		keeper_attachment_on_input_done(k, &msg->input_done);
 		break;
 	case KM_RUNNING:
-		on_running(k, &msg->running);
+		keeper_attachment_on_running(k, &msg->running);
 		break;
 	case KM_ENDED:
-		on_ended(k, &msg->ended);
+		keeper_attachment_on_ended(k, &msg->ended);
 		break;
 	default: /* JOB, REFUSED, DONE, TABLE, INFO_REPLY, GROUP_REPLY, FILES_REPLY: km_check lets
 	            nothing else through */
@@ -495,10 +189,10 @@ static int on_starved(struct km_chan *c, const union km_any *msg, void *arg)
 	(void)c;
 	switch (msg->hdr.type) {
 	case KM_RING:
-		on_store_lost(k, msg->ring.att);
+		keeper_attachment_on_store_lost(k, msg->ring.att);
 		return 0;
 	case KM_SPOOL:
-		on_store_lost(k, msg->spool.att);
+		keeper_attachment_on_store_lost(k, msg->spool.att);
 		return 0;
 	case KM_TABLE:
 	case KM_FILES_REPLY:
@@ -527,7 +221,7 @@ static void on_closed(struct km_chan *c, const struct err *why, void *arg)
 	while ((e = id_table_pop(&k->attachments)) != NULL) {
 		struct keeper_attachment *a = (struct keeper_attachment *)e;
 
-		mark_clean(a);
+		keeper_attachment_mark_clean(a);
 		a->state = ATT_OVER;
 		if (a->detached)
 			free(a);
@@ -597,7 +291,7 @@ void keeper_client_ready(struct keeper_client *k)
 	struct km_ready m = {0};
 
 	km_chan_set_state(k->chan, KM_LINK_READY);
-	send_plain(k, KM_READY, &m);
+	keeper_send(k, KM_READY, &m);
 }
 
 void keeper_client_moving(struct keeper_client *k)
@@ -610,5 +304,5 @@ void keeper_client_failed(struct keeper_client *k, const char *text)
 	struct km_failed m = {0};
 
 	snprintf(m.text, sizeof(m.text), "%s", text);
-	send_plain(k, KM_FAILED, &m);
+	keeper_send(k, KM_FAILED, &m);
 }
