@@ -28,7 +28,7 @@ static bool same_content(struct tree_receiver *r, const struct tree_arriving *a)
 		if (r->cfg.unreadable)
 			return false;
 		fd = open_beneath(a->folder->fd, a->name, O_RDONLY | O_NONBLOCK);
-		same = fd >= 0 && tree_content_digest(fd, digest) == 0 &&
+		same = fd >= 0 && tree_part_digest(fd, digest) == 0 &&
 		       memcmp(digest, a->e->sha256.data, 32) == 0;
 		if (fd >= 0)
 			close(fd);

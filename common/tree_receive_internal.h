@@ -243,8 +243,13 @@ int tree_content_want(struct tree_receiver *r, const Telex__V1__TreeEntry *e, co
 int tree_content_data(struct tree_receiver *r, const struct tree_data *d, struct err *e);
 int tree_content_end(struct tree_receiver *r, const Telex__V1__TreeEnd *end, struct err *e);
 void tree_content_free(struct tree_receiver *r);
+
+/* ---- where a content is gathered: tree_part.c ---- */
+/* Opens the part of the first that is wanted, and takes into account what is in it. errno on -1;
+ * EWOULDBLOCK: it is another transfer's. */
+int tree_part_open(struct tree_receiver *r, struct tree_wanted *w);
 /* SHA-256 of a whole file. errno on -1. */
-int tree_content_digest(int fd, uint8_t digest[32]);
+int tree_part_digest(int fd, uint8_t digest[32]);
 
 /* ---- removing: tree_remove.c ---- */
 /* Removes a name with all below it, through no link, and into no other mount (EBUSY); without what

@@ -107,6 +107,17 @@ int tree_gather_again(struct tree_sender *s, struct tree_pending *p);
 int tree_gather_trouble(struct tree_sender *s, const char *path, int sys_errno, const char *what);
 void tree_gather_clear(struct tree_sender *s);
 
+/* ---- what comes with an entry: tree_read.c. 0 or an errno. ---- */
+/* Reads a small file into the message. EAGAIN: it is not what it was, and goes another way. */
+int tree_read_content(struct tree_sender *s, const struct tree_name *n, Telex__V1__TreeEntry *e);
+/* A file whose size is said to be 0 may have content all the same, as those of /proc do: it is read
+ * to its end, and what was read is its size. EFBIG: it is too much to come with its entry, and what
+ * has no size cannot come after it. */
+int tree_read_unsized(struct tree_sender *s, const struct tree_name *n, Telex__V1__TreeEntry *e);
+/* Its SHA-256 into the entry. */
+int tree_read_digest(
+    const struct tree_sender *s, const struct tree_name *n, Telex__V1__TreeEntry *e);
+
 /* ---- contents: tree_supply.c ---- */
 /* A part of the content whose turn it is. 1: did something; 0: none is wanted. */
 int tree_supply_step(struct tree_sender *s);
