@@ -16,7 +16,7 @@
 #define ZSTD_LEVEL  1
 #define LEAVE_ALONE 32u /* messages after one that did not get smaller */
 #define UNSIZED                                                                                    \
-	"it has no size before it is read, and then more than 64 KiB; it can be moved as a "       \
+	"it has no size before it is read, and then more than 32 MiB; it can be moved as a "       \
 	"stream, with - for the file on this side"
 #define COMPRESS_LEAST ((size_t)256)
 
@@ -326,6 +326,11 @@ static int remember(
 	    .content = is_regular(e) && e->hard_link.len == 0 && !e->has_content && e->size > 0,
 	    .folder = S_ISDIR(n->st.st_mode),
 	    .retried = retried};
+	if (s->unsized != NULL) {
+		p->held = s->unsized;
+		s->held += (size_t)e->size;
+		s->unsized = NULL;
+	}
 	if (p->content)
 		p->below = strdup(n->below);
 	return p->path == NULL || (p->content && p->below == NULL) ? TX_ENOMEM : 0;
@@ -340,6 +345,8 @@ static void drop_entry(struct tree_sender *s)
 	free(e->link_target.data);
 	free(e->hard_link.data);
 	free(e->sha256.data);
+	free(s->unsized);
+	s->unsized = NULL;
 	tree_xattrs_free(e->extended_attributes, e->n_extended_attributes);
 	telex__v1__tree_entry__init(e);
 }

@@ -15,9 +15,22 @@ static int open_file(const struct tree_sender *s, const struct tree_name *n)
 	return openat(n->dir_fd, n->name, s->cfg.options->follow ? flags : flags | O_NOFOLLOW);
 }
 
+/* With its entry. */
+static void put_content(struct tree_sender *s, Telex__V1__TreeEntry *e, uint8_t *data, size_t len)
+{
+	struct tree_note note = {.kind = TREE_NOTE_BYTES, .bytes = len};
+
+	e->content = (ProtobufCBinaryData){len, data};
+	e->has_content = true;
+	s->contents_used += len;
+	s->gathered += len;
+	s->bytes += len;
+	if (s->cfg.note != NULL)
+		s->cfg.note(&note, s->cfg.arg);
+}
+
 int tree_read_content(struct tree_sender *s, const struct tree_name *n, Telex__V1__TreeEntry *e)
 {
-	struct tree_note note = {.kind = TREE_NOTE_BYTES};
 	int fd = open_file(s, n);
 	uint8_t *to = s->contents + s->contents_used;
 	size_t size = (size_t)n->st.st_size, at = 0;
@@ -43,51 +56,76 @@ int tree_read_content(struct tree_sender *s, const struct tree_name *n, Telex__V
 	close(fd);
 	if (at != size || st.st_ino != n->st.st_ino || !tree_mtime_same(&st, &n->st))
 		return EAGAIN;
-	e->content = (ProtobufCBinaryData){size, to};
-	e->has_content = true;
-	s->contents_used += size;
-	s->gathered += size;
-	s->bytes += size;
-	note.bytes = size;
-	if (s->cfg.note != NULL)
-		s->cfg.note(&note, s->cfg.arg);
+	put_content(s, e, to, size);
 	return 0;
+}
+
+/* Goes on at *at until there is no more, or `room` is full. 0 or an errno. */
+static int read_on(int fd, uint8_t *to, size_t room, size_t *at)
+{
+	ssize_t got = 1;
+
+	while (got != 0 && *at < room) {
+		got = read(fd, to + *at, room - *at);
+		if (got > 0)
+			*at += (size_t)got;
+		else if (got < 0 && errno != EINTR)
+			return errno;
+	}
+	return 0;
+}
+
+/* What is more than `at` bytes, which were read already: all of it, allocated. 0 or an errno. */
+static int read_held(int fd, const uint8_t *begin, size_t *at, uint8_t **out)
+{
+	uint8_t *held = NULL, *grown;
+	size_t room = 2 * *at;
+	int failed = 0;
+
+	while (failed == 0 && *at <= TREE_HELD_ONE) {
+		grown = realloc(held, room);
+		if (grown == NULL) {
+			failed = ENOMEM;
+			break;
+		}
+		if (held == NULL)
+			memcpy(grown, begin, *at);
+		held = grown;
+		failed = read_on(fd, held, room, at);
+		if (*at < room)
+			break;
+		room = 2 * room < TREE_HELD_ONE ? 2 * room : TREE_HELD_ONE + 1;
+	}
+	if (failed == 0 && *at > TREE_HELD_ONE)
+		failed = EFBIG;
+	if (failed == 0)
+		*out = held;
+	else
+		free(held);
+	return failed;
 }
 
 int tree_read_unsized(struct tree_sender *s, const struct tree_name *n, Telex__V1__TreeEntry *e)
 {
-	struct tree_note note = {.kind = TREE_NOTE_BYTES};
 	uint8_t *to = s->contents + s->contents_used;
-	int fd = open_file(s, n), failed = 0;
+	int fd = open_file(s, n), failed;
 	struct stat st = n->st;
-	ssize_t got = 1;
 	size_t at = 0;
 
 	if (fd < 0)
 		return errno;
-	while (failed == 0 && got != 0 && at <= TREE_INLINE_MAX) {
-		got = read(fd, to + at, TREE_INLINE_MAX + 1 - at);
-		if (got > 0)
-			at += (size_t)got;
-		else if (got < 0 && errno != EINTR)
-			failed = errno;
-	}
+	failed = read_on(fd, to, TREE_INLINE_MAX + 1, &at);
+	if (failed == 0 && at > TREE_INLINE_MAX)
+		failed = read_held(fd, to, &at, &s->unsized);
 	if (failed == 0 && fstat(fd, &st) != 0)
 		failed = errno;
 	close(fd);
-	if (failed != 0 || at > TREE_INLINE_MAX)
-		return failed != 0 ? failed : EFBIG;
-	if (at == 0)
-		return 0;
+	if (failed != 0 || at == 0)
+		return failed;
 	tree_mtime_put(e, &st);
-	e->size = note.bytes = at;
-	e->content = (ProtobufCBinaryData){at, to};
-	e->has_content = true;
-	s->contents_used += at;
-	s->gathered += at;
-	s->bytes += at;
-	if (s->cfg.note != NULL)
-		s->cfg.note(&note, s->cfg.arg);
+	e->size = at;
+	if (at <= TREE_INLINE_MAX)
+		put_content(s, e, to, at);
 	return 0;
 }
 

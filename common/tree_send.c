@@ -43,8 +43,17 @@ int tree_sender_new(struct tree_sender **out, const struct tree_sender_config *c
 	return 0;
 }
 
-void tree_sender_forget(struct tree_pending *p)
+void tree_sender_let_go(struct tree_sender *s, struct tree_pending *p)
 {
+	if (p->held != NULL)
+		s->held -= (size_t)p->size;
+	free(p->held);
+	p->held = NULL;
+}
+
+void tree_sender_forget(struct tree_sender *s, struct tree_pending *p)
+{
+	tree_sender_let_go(s, p);
 	free(p->path);
 	free(p->below);
 	*p = (struct tree_pending){0};
@@ -59,9 +68,9 @@ void tree_sender_free(struct tree_sender *s)
 	tree_walk_free(s->walk);
 	tree_count_free(s->count);
 	for (size_t i = 0; i < TREE_UNANSWERED; i++)
-		tree_sender_forget(&s->pending[i]);
+		tree_sender_forget(s, &s->pending[i]);
 	for (size_t i = 0; i < s->n_again; i++)
-		tree_sender_forget(&s->again[i]);
+		tree_sender_forget(s, &s->again[i]);
 	for (size_t i = 0; i < s->inodes_room; i++)
 		free(s->inodes[i].path);
 	free(s->inodes);
@@ -69,6 +78,7 @@ void tree_sender_free(struct tree_sender *s)
 	ZSTD_freeCCtx(s->zstd);
 	free(s->compressed);
 	free(s->contents);
+	free(s->unsized);
 	free(s->buffer);
 	free(s->packed);
 	free(s);
@@ -100,7 +110,8 @@ struct tree_pending *tree_sender_pending(struct tree_sender *s, uint64_t index)
 
 static bool room_for_one(const struct tree_sender *s)
 {
-	return s->pending[(s->next_index + 1) % TREE_UNANSWERED].index == 0;
+	return s->pending[(s->next_index + 1) % TREE_UNANSWERED].index == 0 &&
+	       s->held <= TREE_HELD_MAX - TREE_HELD_ONE;
 }
 
 static int tell_totals(struct tree_sender *s, const struct tree_counted *now)
@@ -176,10 +187,10 @@ static int step_again(struct tree_sender *s)
 	int rc;
 
 	if (!room_for_one(s))
-		return 0;
+		return tree_gather_flush(s);
 	one = s->again[--s->n_again];
 	rc = tree_gather_again(s, &one);
-	tree_sender_forget(&one);
+	tree_sender_forget(s, &one);
 	return rc < 0 ? rc : 1;
 }
 
@@ -286,7 +297,7 @@ static int take_done(struct tree_sender *s, const Telex__V1__TreeDone *d, struct
 			s->cfg.note(&note, s->cfg.arg);
 		if (s->cfg.done != NULL && tree_set_add(s->cfg.done, p->path) < 0)
 			return TX_ENOMEM;
-		tree_sender_forget(p);
+		tree_sender_forget(s, p);
 	}
 	return 0;
 }
@@ -304,6 +315,7 @@ static int try_again(struct tree_sender *s, struct tree_pending *p)
 	}
 	/* Its job, if it waits yet, is passed over when its turn comes. */
 	p->job = NULL;
+	tree_sender_let_go(s, p);
 	s->again[s->n_again++] = *p;
 	*p = (struct tree_pending){0};
 	return 0;
@@ -339,7 +351,7 @@ static int take_failed(struct tree_sender *s, const Telex__V1__TreeFailed *f, st
 		if (s->jobs != NULL && s->sending.index == f->index)
 			s->sending.failed = p->answered = true;
 		else
-			tree_sender_forget(p);
+			tree_sender_forget(s, p);
 	}
 	return 0;
 }

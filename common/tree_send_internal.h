@@ -13,6 +13,9 @@
 
 #define TREE_ENTRIES  256u                /* of a message */
 #define TREE_GATHERED ((size_t)256 << 10) /* bytes of a message: then it goes */
+/* Of contents that are held, as they have no size before they are read: of one, and of all. */
+#define TREE_HELD_ONE ((size_t)32 << 20)
+#define TREE_HELD_MAX ((size_t)64 << 20)
 
 struct tree_job;
 
@@ -25,8 +28,9 @@ struct tree_pending {
 	uint64_t size;
 	struct timespec mtime;
 	ino_t ino;
-	bool content; /* it can be wanted */
-	bool due;     /* it was sent, and may have to be sent once more: the answer tells */
+	uint8_t *held; /* its content, of `size` bytes; NULL: it is read when it is wanted */
+	bool content;  /* it can be wanted */
+	bool due;      /* it was sent, and may have to be sent once more: the answer tells */
 	bool folder;
 	bool retried;
 	bool answered; /* with failed, while its content was sent */
@@ -83,7 +87,9 @@ struct tree_sender {
 	size_t gathered;
 	uint8_t *contents; /* of the entries' */
 	size_t contents_used;
-	uint8_t *buffer; /* TREE_CHUNK */
+	uint8_t *unsized; /* the content of the entry that is being gathered, where it is held */
+	size_t held;      /* bytes of all that are */
+	uint8_t *buffer;  /* TREE_CHUNK */
 	uint8_t *packed;
 	size_t packed_room;
 	void *zstd;
@@ -111,8 +117,8 @@ void tree_gather_clear(struct tree_sender *s);
 /* Reads a small file into the message. EAGAIN: it is not what it was, and goes another way. */
 int tree_read_content(struct tree_sender *s, const struct tree_name *n, Telex__V1__TreeEntry *e);
 /* A file whose size is said to be 0 may have content all the same, as those of /proc do: it is read
- * to its end, and what was read is its size. EFBIG: it is too much to come with its entry, and what
- * has no size cannot come after it. */
+ * to its end, and what was read is its size. What is too much to come with its entry goes to
+ * s->unsized, to be held until it is wanted. EFBIG: it is too much for that. */
 int tree_read_unsized(struct tree_sender *s, const struct tree_name *n, Telex__V1__TreeEntry *e);
 /* Its SHA-256 into the entry. */
 int tree_read_digest(
@@ -125,6 +131,8 @@ int tree_supply_want(struct tree_sender *s, const Telex__V1__TreeWant *w, struct
 void tree_supply_free(struct tree_sender *s);
 
 struct tree_pending *tree_sender_pending(struct tree_sender *s, uint64_t index);
-void tree_sender_forget(struct tree_pending *p);
+void tree_sender_forget(struct tree_sender *s, struct tree_pending *p);
+/* Its content, where it is held: it is not sent any more. */
+void tree_sender_let_go(struct tree_sender *s, struct tree_pending *p);
 
 #endif

@@ -111,14 +111,15 @@ static int begin(struct tree_sender *s, const struct tree_job *j, const struct t
 	struct tree_sending *f = &s->sending;
 	struct tree_note note = {.kind = TREE_NOTE_BEGIN, .path = p->path, .size = p->size};
 
-	f->fd = open_source(s, p);
+	f->fd = p->held != NULL ? -1 : open_source(s, p);
 	f->index = j->index;
 	f->size = p->size;
 	f->offset = j->offset;
 	f->sha = EVP_MD_CTX_new();
 	if (f->sha == NULL || EVP_DigestInit_ex(f->sha, EVP_sha256(), NULL) != 1)
 		return TX_ENOMEM;
-	f->failed = f->fd < 0 || fstat(f->fd, &f->st) != 0 || !is_same(p, &f->st);
+	f->failed =
+	    p->held == NULL && (f->fd < 0 || fstat(f->fd, &f->st) != 0 || !is_same(p, &f->st));
 	if (f->fd >= 0)
 		(void)posix_fadvise(f->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	if (s->cfg.note != NULL)
@@ -135,7 +136,8 @@ static int finish(struct tree_sender *s, struct tree_pending *p)
 	struct tree_span span = {packed, 0};
 	struct stat st;
 
-	if (p == NULL || (!f->failed && (fstat(f->fd, &st) != 0 || !is_same(p, &st))))
+	if (p == NULL ||
+	    (!f->failed && p->held == NULL && (fstat(f->fd, &st) != 0 || !is_same(p, &st))))
 		f->failed = true;
 	if (!f->failed && EVP_DigestFinal_ex(f->sha, digest, NULL) != 1)
 		return TX_ENOMEM;
@@ -147,11 +149,12 @@ static int finish(struct tree_sender *s, struct tree_pending *p)
 	span.len = telex__v1__tree_send__pack(&message, packed);
 	if (p != NULL) {
 		p->content = false;
+		tree_sender_let_go(s, p);
 		/* What the receiver had of it may be spoiled. */
 		p->due = f->failed || f->offset > 0;
 	}
 	if (p != NULL && p->answered)
-		tree_sender_forget(p);
+		tree_sender_forget(s, p);
 	pop_job(s);
 	return s->cfg.emit(&span, 1, s->cfg.arg);
 }
@@ -226,12 +229,16 @@ static int pass_hole(struct tree_sender *s, uint64_t to)
 }
 
 /* Reads up to a chunk at f->at; 0: the file is shorter than it was, or cannot be read. */
-static size_t read_chunk(struct tree_sender *s, uint64_t to)
+static size_t read_chunk(struct tree_sender *s, const struct tree_pending *p, uint64_t to)
 {
 	struct tree_sending *f = &s->sending;
 	size_t want = to - f->at < TREE_CHUNK ? (size_t)(to - f->at) : TREE_CHUNK;
 	ssize_t n;
 
+	if (p->held != NULL) {
+		memcpy(s->buffer, p->held + f->at, want);
+		return want;
+	}
 	do
 		n = pread(f->fd, s->buffer, want, (off_t)f->at);
 	while (n < 0 && errno == EINTR);
@@ -240,11 +247,11 @@ static size_t read_chunk(struct tree_sender *s, uint64_t to)
 	return n > 0 ? (size_t)n : 0;
 }
 
-static int step_delta(struct tree_sender *s, struct tree_job *j)
+static int step_delta(struct tree_sender *s, struct tree_job *j, const struct tree_pending *p)
 {
 	struct tree_sending *f = &s->sending;
 	struct delta_to to = {s, 0};
-	size_t n = read_chunk(s, f->size);
+	size_t n = read_chunk(s, p, f->size);
 	int rc;
 
 	if (n == 0)
@@ -258,7 +265,7 @@ static int step_delta(struct tree_sender *s, struct tree_job *j)
 	return to.rc;
 }
 
-static int step_plain(struct tree_sender *s)
+static int step_plain(struct tree_sender *s, const struct tree_pending *p)
 {
 	struct tree_sending *f = &s->sending;
 	uint64_t from = f->at, to = f->size;
@@ -268,14 +275,14 @@ static int step_plain(struct tree_sender *s)
 	/* What the receiver has already goes into the digest alone. */
 	if (f->at < f->offset)
 		to = f->offset;
-	else if (is_sparse(f))
+	else if (p->held == NULL && is_sparse(f))
 		data_span(f, &from, &to);
 	if (from > f->at) {
 		rc = pass_hole(s, from - f->at < TREE_HOLE_MAX ? from : f->at + TREE_HOLE_MAX);
 		if (rc < 0 || f->at < from || f->at == f->size)
 			return rc < 0 ? rc : send_data(s, f->at, s->buffer, 0);
 	}
-	n = read_chunk(s, to);
+	n = read_chunk(s, p, to);
 	if (n == 0)
 		return 0;
 	if (EVP_DigestUpdate(f->sha, s->buffer, n) != 1)
@@ -299,7 +306,7 @@ int tree_supply_step(struct tree_sender *s)
 	if (s->sending.index != j->index)
 		rc = begin(s, j, p);
 	if (rc == 0 && !s->sending.failed && s->sending.at < s->sending.size)
-		rc = j->delta != NULL ? step_delta(s, j) : step_plain(s);
+		rc = j->delta != NULL ? step_delta(s, j, p) : step_plain(s, p);
 	if (rc == 0 && (s->sending.failed || s->sending.at == s->sending.size))
 		rc = finish(s, p);
 	return rc < 0 ? rc : 1;
