@@ -4,8 +4,8 @@
  * of the agent's ceiling), which serves many connections and outlives the workers that have their
  * other ends.
  *
- * Its control socket is SOCK_SEQPACKET. Towards telex-files: one byte, 0, with one descriptor, a
- * connection (files_frame.h, one call). Back: a watch_idle whenever it has none left. The end of
+ * Its control socket is SOCK_SEQPACKET. Towards telex-files: a watch_allow, with one descriptor, a
+ * connection (files_frame.h, one call), or without one. Back: a watch_idle whenever it has none left. The end of
  * the control socket is its own: it ends at once.
  */
 #ifndef TX_COMMON_WATCH_CONTROL_H
@@ -27,6 +27,12 @@
  */
 #define WATCH_KEY_SIZE     32
 #define WATCH_KEY_HEX_SIZE (2 * WATCH_KEY_SIZE + 1)
+
+/* What its store may take. One that takes more already does not grow. */
+struct watch_allow {
+	uint64_t memory; /* bytes: what the others of its identity leave */
+	uint64_t limit;  /* of what all of them may take (max_watch_memory) */
+};
 
 struct watch_idle {
 	uint64_t taken; /* how many it was handed in all; telexd may have sent more by now */

@@ -207,14 +207,14 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
 	set_timer(w, LET_GO_NS);
 }
 
-static int send_end(int control, int fd)
+static int send_end(int control, const struct watch_allow *allow, int fd)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} room;
-	char zero = 0;
-	struct iovec v = {&zero, 1};
+	struct watch_allow body = *allow;
+	struct iovec v = {&body, sizeof(body)};
 	struct msghdr m = {.msg_iov = &v,
 	    .msg_iovlen = 1,
 	    .msg_control = room.bytes,
@@ -227,7 +227,8 @@ static int send_end(int control, int fd)
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	return sendmsg(control, &m, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? 0 : errno;
+	return sendmsg(control, &m, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof(body) ? 0
+	                                                                                  : errno;
 }
 
 bool watcher_proc_is_dying(const struct watcher_proc *w)
@@ -237,24 +238,35 @@ bool watcher_proc_is_dying(const struct watcher_proc *w)
 	return w->deaf || (poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)) != 0);
 }
 
-int watcher_proc_hand(struct watcher_proc *w, int *fd)
+int watcher_proc_hand(struct watcher_proc *w, const struct watch_allow *allow, int *fd)
 {
 	int pair[2];
 	int rc;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
 		return errno;
-	rc = send_end(w->control, pair[1]);
+	rc = send_end(w->control, allow, pair[1]);
 	close(pair[1]);
 	if (rc != 0) {
 		close(pair[0]);
 		return rc;
 	}
 	w->handed++;
+	w->allowed = *allow;
 	w->idle = false;
 	event_del(w->timer);
 	*fd = pair[0];
 	return 0;
+}
+
+void watcher_proc_allow(struct watcher_proc *w, const struct watch_allow *allow)
+{
+	if (allow->memory == w->allowed.memory && allow->limit == w->allowed.limit)
+		return;
+	/* Where there is no room for it now, it is told the next time. */
+	if (send(w->control, allow, sizeof(*allow), MSG_DONTWAIT | MSG_NOSIGNAL) ==
+	    (ssize_t)sizeof(*allow))
+		w->allowed = *allow;
 }
 
 /* ---- starting ---- */

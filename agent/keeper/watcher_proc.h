@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "agent/keeper/files_program.h"
+#include "common/watch_control.h"
 
 struct event;
 struct event_base;
@@ -26,10 +27,11 @@ struct watcher_proc {
 	int control; /* -1: not RUNNING */
 	int store;   /* -1: GOING */
 	struct event *readable, *timer;
-	uint64_t handed; /* connections */
-	bool idle;       /* it has none of them left */
-	bool deaf;       /* its end of the control socket is closed: it is dying, or should be */
-	bool stale;      /* not to be found any more */
+	uint64_t handed;            /* connections */
+	struct watch_allow allowed; /* as it was told */
+	bool idle;                  /* it has none of them left */
+	bool deaf;  /* its end of the control socket is closed: it is dying, or should be */
+	bool stale; /* not to be found any more */
 	int64_t started_ns;
 	unsigned died_young; /* how many died soon, one after the other, with this store */
 	char owner[KM_IDENTITY_SIZE], spec[KM_TEXT_SIZE];
@@ -56,7 +58,9 @@ int watcher_proc_start(
 /* Of a RUNNING one: it can take no connection any more. */
 bool watcher_proc_is_dying(const struct watcher_proc *w);
 /* Hands it one end of a new connection; *fd, the other, is the caller's. 0, or an errno. */
-int watcher_proc_hand(struct watcher_proc *w, int *fd);
+int watcher_proc_hand(struct watcher_proc *w, const struct watch_allow *allow, int *fd);
+/* Tells it what it may take from now on, where that is something else. */
+void watcher_proc_allow(struct watcher_proc *w, const struct watch_allow *allow);
 /* RUNNING -> GOING: its control socket is closed, its store dropped; killed when it does not end.
  */
 void watcher_proc_let_go(struct watcher_proc *w, bool kill_now);

@@ -19,12 +19,18 @@
 
 /* So long all of them together may take to die. */
 #define GIVE_UP_NS (3 * NS_PER_S)
+/* Between two looks at what the stores take. */
+#define LOOK_NS (1 * NS_PER_S)
+#define NEAR    16 /* a part of the limit: as soon as no more is left, others make way */
 
 struct watchers {
 	struct event_base *base;
 	struct files_program *program;
+	struct event *look;                          /* while some of them have connections */
 	TAILQ_HEAD(watcher_list, watcher_proc) list; /* who was last connected to is last */
 };
+
+static void on_look(evutil_socket_t fd, short what, void *arg);
 
 /* ---- life ---- */
 
@@ -38,6 +44,11 @@ int watchers_new(
 	ws->base = base;
 	ws->program = program;
 	TAILQ_INIT(&ws->list);
+	ws->look = event_new(base, -1, EV_PERSIST, on_look, ws);
+	if (ws->look == NULL) {
+		free(ws);
+		return err_set(e, TX_ENOMEM, "out of memory");
+	}
 	*out = ws;
 	return 0;
 }
@@ -100,6 +111,7 @@ void watchers_free(struct watchers *ws)
 			    (int)w->pid);
 		forget(w, ws);
 	}
+	event_free(ws->look);
 	free(ws);
 }
 
@@ -291,6 +303,68 @@ static int make_memory(struct watchers *ws, const struct watcher_proc *than, str
 	return 0;
 }
 
+/* ---- memory, as it grows ---- */
+
+static struct watch_allow allowance(const struct watchers *ws, const struct watcher_proc *w)
+{
+	const uint64_t most = files_program_config(ws->program)->max_watch_memory;
+	const uint64_t others = memory_of_others(ws, w);
+
+	return (struct watch_allow){most > others ? most - others : 0, most};
+}
+
+/* For one that takes nearly all that it may: what nobody needs of its owner's. */
+static void make_way(struct watchers *ws, const struct watcher_proc *w)
+{
+	for (;;) {
+		const struct watch_allow may = allowance(ws, w);
+		struct watcher_proc *other = find_kept(ws, w);
+
+		if (watcher_proc_memory(w) + may.limit / NEAR < may.memory)
+			return;
+		if (other != NULL) {
+			forget(other, ws);
+			continue;
+		}
+		other = find_idle(ws, w->owner);
+		if (other == NULL || strcmp(other->owner, w->owner) != 0)
+			return;
+		watcher_proc_let_go(other, true);
+	}
+}
+
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+	struct watchers *ws = arg;
+	struct watcher_proc *w;
+	bool any = false;
+
+	(void)fd;
+	(void)what;
+	TAILQ_FOREACH(w, &ws->list, entry)
+	{
+		struct watch_allow may;
+
+		if (w->state != WATCHER_RUNNING || w->idle || w->deaf)
+			continue;
+		any = true;
+		make_way(ws, w);
+		may = allowance(ws, w);
+		watcher_proc_allow(w, &may);
+	}
+	if (!any)
+		event_del(ws->look);
+}
+
+static void look_from_now_on(struct watchers *ws)
+{
+	const struct timeval tv = duration_timeval(LOOK_NS);
+
+	/* Without memory for it, they are told when they get a connection. */
+	if (!event_pending(ws->look, EV_TIMEOUT, NULL))
+		(void)event_add(ws->look, &tv);
+}
+
 /* Stores cost memory: of those that are kept without a process, no more than may run. */
 static void drop_oldest(struct watchers *ws)
 {
@@ -346,9 +420,11 @@ static int start(struct watchers *ws, struct watcher_proc *w, struct km_refused 
 /* TX_ECLOSED: it has just died. */
 static int hand(struct watchers *ws, struct watcher_proc *w, int *fd, struct km_refused *why)
 {
-	int error = watcher_proc_hand(w, fd);
+	const struct watch_allow may = allowance(ws, w);
+	int error = watcher_proc_hand(w, &may, fd);
 
 	if (error == 0) {
+		look_from_now_on(ws);
 		TAILQ_REMOVE(&ws->list, w, entry);
 		TAILQ_INSERT_TAIL(&ws->list, w, entry);
 		return 0;

@@ -147,6 +147,7 @@ struct watcher {
 	uint32_t watched[WATCH_TREES_MAX];   /* folders of each tree */
 	uint32_t max_watches, max_instances; /* sysctl fs.inotify.…; 0: not known */
 	uint32_t watch_limit;                /* for tests */
+	uint64_t memory_limit;               /* max_watch_memory; 0: not known */
 	struct watch_tree *trees;
 	struct watch_tree *by_number[WATCH_TREES_MAX];
 	struct watch_client *clients;
@@ -316,11 +317,18 @@ int64_t remount_due(const struct watcher *w);
 
 /* ---- watch_room.c ---- */
 
+#define ROOM_LIMIT_SIZE 160
+
 /* Whether there is a tree that nobody asks for. */
 bool room_can_be_made(const struct watcher *w);
 /* Forgets the one that nobody has asked for for longest. False: there is none. Not while a tree is
  * worked on. */
 bool room_make(struct watcher *w);
+/* Whether one more path of it may be remembered: where memory is short, one that has more than its
+ * share of it leaves the rest to the others. */
+bool room_is_left(const struct watch_tree *t);
+/* What is short: " (max_watch_memory is …)", or nothing that can be set. */
+const char *room_limit(const struct watcher *w, char out[ROOM_LIMIT_SIZE]);
 /* True: what had no room is being looked for. */
 bool room_turn(struct watcher *w);
 int64_t room_due(const struct watch_tree *t);

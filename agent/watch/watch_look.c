@@ -73,9 +73,11 @@ static void go_into(struct watch_tree *t, watch_id id, unsigned flags)
 static void put(struct watch_tree *t, watch_id folder, int dir_fd, const char *name, size_t len,
     const struct watch_state *state, const struct stat *st, uint32_t mask, watch_id *id)
 {
+	char limit[ROOM_LIMIT_SIZE];
 	struct rpc_status status;
 
-	if (watch_store_put(t->w->store, folder, name, len, state, kinds_of(mask), id) == 0) {
+	if (room_is_left(t) &&
+	    watch_store_put(t->w->store, folder, name, len, state, kinds_of(mask), id) == 0) {
 		if (state->type == DT_DIR)
 			go_into(t, *id, look_mount(t, dir_fd, st));
 		return;
@@ -86,8 +88,9 @@ static void put(struct watch_tree *t, watch_id folder, int dir_fd, const char *n
 		return;
 	t->full_told = true;
 	rpc_status_set(&status, RPC_RESOURCE_EXHAUSTED, "TOO_MANY_ENTRIES",
-	    "what is below %s is more than can be remembered; watch a part of it, or exclude some",
-	    t->path);
+	    "what is below %s is more than can be remembered%s; watch a part of it, exclude some, "
+	    "or end another watch",
+	    t->path, room_limit(t->w, limit));
 	(void)watch_store_path(t->w->store, folder, t->w->path, WATCH_PATH_MAX);
 	tree_warn_of_all(t, t->w->path, &status);
 }

@@ -33,7 +33,8 @@ uint32_t node_new(struct watch_store *s)
 		s->free = s->links[id].next;
 	} else {
 		id = s->head->nodes;
-		if (id >= s->nodes_max || node_room(s, id + 1) < 0)
+		if (id >= s->nodes_max || !store_may_grow(s, sizeof(*s->nodes)) ||
+		    node_room(s, id + 1) < 0)
 			return 0;
 		s->head->nodes = id + 1;
 	}

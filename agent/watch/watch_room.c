@@ -5,6 +5,7 @@
  * and so are tombstones. What had no room is looked for again when there is some.
  */
 #include <stdint.h>
+#include <stdio.h>
 
 #include "agent/watch/watch_engine.h"
 
@@ -67,6 +68,32 @@ bool room_make(struct watcher *w)
 		return false;
 	drop(w, number);
 	return true;
+}
+
+bool room_is_left(const struct watch_tree *t)
+{
+	size_t all = 0, trees = 0;
+
+	if (!watch_store_is_short(t->w->store))
+		return true;
+	for (const struct watch_tree *o = t->w->trees; o != NULL; o = o->next) {
+		if (o->clients == 0)
+			continue;
+		all += watch_store_living(t->w->store, o->number);
+		trees++;
+	}
+	return watch_store_living(t->w->store, t->number) * trees < all;
+}
+
+const char *room_limit(const struct watcher *w, char out[ROOM_LIMIT_SIZE])
+{
+	out[0] = '\0';
+	if (w->memory_limit != 0 && watch_store_is_short(w->store))
+		snprintf(out, ROOM_LIMIT_SIZE,
+		    " (max_watch_memory of telexd.conf: all that this identity watches takes "
+		    "%.1f MiB at most)",
+		    (double)w->memory_limit / (1 << 20));
+	return out;
 }
 
 static bool is_due(const struct watcher *w, const struct watch_tree *t)

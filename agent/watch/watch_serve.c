@@ -48,16 +48,18 @@ int watch_serve_key(uint8_t key[WATCH_KEY_SIZE], const char *hex)
 
 /* ---- the control socket ---- */
 
-/* The descriptor, or -1: there was none, or no room for it here. *more: whether there was a message
- * at all. */
+#define ALLOWED (-2)
+
+/* The descriptor; ALLOWED: the message came without one; -1: there was no room for it here. *more:
+ * whether there was a message at all. */
 static int receive(struct loop *l, bool *more)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} room;
-	char byte;
-	struct iovec v = {&byte, 1};
+	struct watch_allow allow;
+	struct iovec v = {&allow, sizeof(allow)};
 	struct msghdr m = {.msg_iov = &v,
 	    .msg_iovlen = 1,
 	    .msg_control = room.bytes,
@@ -74,7 +76,11 @@ static int receive(struct loop *l, bool *more)
 		l->ended = n == 0 || errno != EAGAIN;
 		return -1;
 	}
+	if (n == (ssize_t)sizeof(allow))
+		watcher_allow(l->s->watcher, &allow);
 	c = CMSG_FIRSTHDR(&m);
+	if (c == NULL && (m.msg_flags & MSG_CTRUNC) == 0)
+		return ALLOWED;
 	if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
 	    c->cmsg_len == CMSG_LEN(sizeof(int)))
 		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
@@ -101,6 +107,8 @@ static void take_connections(struct loop *l)
 	bool more = true;
 
 	for (int fd = receive(l, &more); more; fd = receive(l, &more)) {
+		if (fd == ALLOWED)
+			continue;
 		l->taken++;
 		if (fd < 0)
 			log_warn("a connection is lost: no descriptors are left");

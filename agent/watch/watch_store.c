@@ -72,6 +72,7 @@ int watch_store_open(struct watch_store **out, int fd, struct err *e)
 	if (s == NULL)
 		return err_set(e, TX_ENOMEM, "the store of what is watched: out of memory");
 	watch_store_limit(s, NODES_MAX, TOMBS_MAX);
+	watch_store_allow(s, UINT64_MAX);
 	s->map = mmap(NULL, STORE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	if (s->map == MAP_FAILED || fstat(fd, &st) != 0) {
 		s->map = s->map == MAP_FAILED ? NULL : s->map;
@@ -124,15 +125,43 @@ void watch_store_limit(struct watch_store *s, uint32_t paths, size_t tombstones)
 	s->tombs_max = tombstones;
 }
 
+void watch_store_allow(struct watch_store *s, uint64_t bytes)
+{
+	s->allowed = bytes;
+}
+
+static uint64_t names_size(const struct watch_store *s)
+{
+	return HEADER_SIZE + (uint64_t)s->head->names * UNIT;
+}
+
+/* Free slots are used before it grows. */
+bool watch_store_is_short(const struct watch_store *s)
+{
+	return names_size(s) + (uint64_t)s->n_indexed * sizeof(*s->nodes) >= s->allowed;
+}
+
+bool store_may_grow(const struct watch_store *s, size_t bytes)
+{
+	const uint64_t now = names_size(s) + (uint64_t)s->head->nodes * sizeof(*s->nodes);
+
+	return s->allowed == UINT64_MAX || now + bytes <= s->allowed + s->allowed / 8;
+}
+
+/* No path has the number 0. */
 size_t watch_store_most(const struct watch_store *s)
 {
-	return s->nodes_max;
+	const uint64_t names = names_size(s);
+	const uint64_t most = s->allowed > names ? (s->allowed - names) / sizeof(*s->nodes) + 1 : 1;
+
+	return most < s->nodes_max ? (size_t)most : s->nodes_max;
 }
 
 size_t watch_store_left(const struct watch_store *s)
 {
-	/* No path has the number 0. */
-	return s->n_indexed + 1 < s->nodes_max ? s->nodes_max - s->n_indexed - 1 : 0;
+	const size_t most = watch_store_most(s);
+
+	return s->n_indexed + 1 < most ? most - s->n_indexed - 1 : 0;
 }
 
 void watch_store_on_gone(

@@ -77,6 +77,10 @@ void watch_store_set_told(struct watch_store *s, uint64_t tick);
 /* Fewer than otherwise: paths in all, and tombstones that are kept of a tree (more of a large one,
  * and while not all are told). */
 void watch_store_limit(struct watch_store *s, uint32_t paths, size_t tombstones);
+/* Bytes of the memfd, UINT64_MAX: as many as it has. Short: there are so many, or more; an eighth
+ * more of them is had all the same, by whoever does not look. What it has is not given back. */
+void watch_store_allow(struct watch_store *s, uint64_t bytes);
+bool watch_store_is_short(const struct watch_store *s);
 /* Paths that can be there, and those that could be besides what is known now. */
 size_t watch_store_most(const struct watch_store *s);
 size_t watch_store_left(const struct watch_store *s);

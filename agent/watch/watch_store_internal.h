@@ -93,6 +93,7 @@ struct watch_store {
 	uint32_t gaps; /* between texts, as they were found */
 	uint64_t told;
 	uint32_t nodes_max;
+	uint64_t allowed;
 	size_t tombs_max;
 	int64_t time_ns;
 	void (*gone)(watch_id id, struct watch_note *note, void *arg);
@@ -119,6 +120,9 @@ static inline void publish(struct node *n, enum node_state state)
 {
 	__atomic_store_n(&n->state, (uint8_t)state, __ATOMIC_RELEASE);
 }
+
+/* Whether it may grow by so many bytes. */
+bool store_may_grow(const struct watch_store *s, size_t bytes);
 
 /* ---- watch_text.c: names and other texts ---- */
 

@@ -64,7 +64,7 @@ static uint32_t take(struct watch_store *s, uint32_t n)
 	ref = cut(s, n);
 	if (ref != 0)
 		return ref;
-	if (UNITS_MAX - s->head->names < n)
+	if (UNITS_MAX - s->head->names < n || !store_may_grow(s, n * UNIT))
 		return 0;
 	ref = s->head->names;
 	s->head->names += n;

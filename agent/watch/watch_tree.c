@@ -81,7 +81,7 @@ static struct watch_tree *make(struct watcher *w, unsigned number, const struct 
 struct watch_tree *tree_acquire(struct watcher *w, const struct roots *roots, const char *path,
     const struct watch_options *options, struct rpc_status *status)
 {
-	char key[KEY_MAX];
+	char key[KEY_MAX], limit[ROOM_LIMIT_SIZE];
 	size_t len = make_key(key, roots, path, options);
 	struct watch_tree *t;
 	unsigned number;
@@ -97,7 +97,8 @@ struct watch_tree *tree_acquire(struct watcher *w, const struct roots *roots, co
 	while (rc < 0 && room_make(w));
 	if (rc < 0) {
 		rpc_status_set(status, RPC_RESOURCE_EXHAUSTED, "TOO_MANY_ENTRIES",
-		    "there is no more room to remember %s; end another watch", path);
+		    "there is no more room to remember %s%s; end another watch", path,
+		    room_limit(w, limit));
 		return NULL;
 	}
 	t = tree_of(w, number);

@@ -9,6 +9,7 @@
 
 #include "agent/watch/watch_engine.h"
 #include "common/mem.h"
+#include "common/watch_control.h"
 
 #define TURN   (10 * MS)
 #define SLICE  (1 * MS) /* of scanning, between two of those */
@@ -57,6 +58,13 @@ int watcher_new(struct watcher **out, int store_fd, const struct watch_wide *wid
 	w->restarted = watch_store_tick(w->store);
 	*out = w;
 	return 0;
+}
+
+void watcher_allow(struct watcher *w, const struct watch_allow *allow)
+{
+	w->memory_limit = allow->limit;
+	watch_store_allow(w->store, allow->memory);
+	w->more = true;
 }
 
 void watcher_free(struct watcher *w)

@@ -21,6 +21,7 @@
 
 struct roots;
 struct watcher;
+struct watch_allow;
 struct watch_client;
 struct watch_wide;
 
@@ -32,6 +33,8 @@ struct watch_wide;
  * TX_ESYS, TX_ENOMEM.
  */
 int watcher_new(struct watcher **out, int store_fd, const struct watch_wide *wide, struct err *e);
+/* What its store may take from now on. Who has no room then is told so, and others have theirs. */
+void watcher_allow(struct watcher *w, const struct watch_allow *allow);
 void watcher_free(struct watcher *w); /* after its clients; NULL is allowed */
 
 #define WATCHER_FDS 4

@@ -5,7 +5,8 @@
  *
  * With --watch it says that on each of its connections, and how many of its kind had its store
  * before. Sent a "d" it closes its control socket, says so, and hangs; a "g" makes its store too
- * large; with an "m" that takes 2 MiB of memory, and it says so.
+ * large; with an "m" that takes 2 MiB of memory, and it says so; after an "a" it sends the
+ * watch_allow that it was told last.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -73,6 +74,7 @@ struct watching {
 	struct pollfd fds[1 + CONNECTIONS_MAX];
 	nfds_t n;
 	uint64_t taken, heirs;
+	struct watch_allow allowed;
 	char text[4096];
 };
 
@@ -91,8 +93,8 @@ static void take(struct watching *w)
 		char bytes[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} room;
-	char byte, text[sizeof(w->text) + 64];
-	struct iovec v = {&byte, 1};
+	char text[sizeof(w->text) + 64];
+	struct iovec v = {&w->allowed, sizeof(w->allowed)};
 	struct msghdr m = {.msg_iov = &v,
 	    .msg_iovlen = 1,
 	    .msg_control = room.bytes,
@@ -100,10 +102,12 @@ static void take(struct watching *w)
 	const struct cmsghdr *c;
 	int fd, n;
 
-	if (recvmsg(WATCH_CONTROL_FD, &m, MSG_CMSG_CLOEXEC) != 1)
+	if (recvmsg(WATCH_CONTROL_FD, &m, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(w->allowed))
 		exit(0);
 	c = CMSG_FIRSTHDR(&m);
-	if (c == NULL || c->cmsg_type != SCM_RIGHTS || w->n == 1 + CONNECTIONS_MAX)
+	if (c == NULL)
+		return;
+	if (c->cmsg_type != SCM_RIGHTS || w->n == 1 + CONNECTIONS_MAX)
 		exit(5);
 	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
 	n = snprintf(
@@ -132,6 +136,8 @@ static void obey(struct watching *w, nfds_t i)
 		if (posix_fallocate(WATCH_STORE_FD, 0, 2 << 20) != 0)
 			exit(7);
 		(void)send(w->fds[i].fd, "m", 1, MSG_NOSIGNAL);
+	} else if (byte == 'a') {
+		(void)send(w->fds[i].fd, &w->allowed, sizeof(w->allowed), MSG_NOSIGNAL);
 	} else if (byte == 'g') {
 		if (ftruncate(WATCH_STORE_FD, (off_t)WATCH_STORE_MAX + 1) != 0)
 			exit(6);

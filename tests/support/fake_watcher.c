@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "common/watch_control.h"
+
 struct watch_client {
 	TAILQ_ENTRY(watch_client) entry;
 	struct watcher *w;
@@ -34,6 +36,19 @@ int fake_watcher_calls(void)
 int fake_watcher_sent(void)
 {
 	return atomic_load(&sent);
+}
+
+static atomic_ullong allowed;
+
+unsigned long long fake_watcher_allowed(void)
+{
+	return atomic_load(&allowed);
+}
+
+void watcher_allow(struct watcher *w, const struct watch_allow *allow)
+{
+	(void)w;
+	atomic_store(&allowed, allow->memory);
 }
 
 int watcher_new(struct watcher **out, int store_fd, const struct watch_wide *wide, struct err *e)

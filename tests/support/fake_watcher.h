@@ -24,5 +24,7 @@ extern char fake_watcher_roots[8];
 /* Calls that are there now; changes that a flood has sent. From any thread. */
 int fake_watcher_calls(void);
 int fake_watcher_sent(void);
+/* Bytes that it was allowed last. */
+unsigned long long fake_watcher_allowed(void);
 
 #endif

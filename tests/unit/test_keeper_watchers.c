@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/watch_control.h"
 #include "tests/support/peer_files.h"
 
 #define OWNER "spiffe://test/user/one"
@@ -436,6 +437,54 @@ static void an_identity_has_so_much_memory(void **state)
 	close_scene(&s);
 }
 
+static struct watch_allow allowed(const struct peer_files *h)
+{
+	struct watch_allow a;
+
+	tell(h, 'a');
+	assert_int_equal(recv(h->fd, &a, sizeof(a), 0), sizeof(a));
+	return a;
+}
+
+static uint64_t wanted_memory;
+
+static bool is_allowed(void *arg)
+{
+	const struct watch_allow a = allowed(arg);
+
+	/* A page of its own count is nothing that matters. */
+	return a.memory <= wanted_memory && a.memory + 65536 >= wanted_memory;
+}
+
+static void each_is_told_what_the_others_leave(void **state)
+{
+	struct peer_files h, more, other;
+	struct scene s;
+
+	(void)state;
+	open_scene(&s, "max_watch_memory = 4MiB\n");
+	watch(&s, &h, OWNER, 1);
+	watch(&s, &more, OWNER, 2);
+	watch(&s, &other, OTHER, 1);
+	assert_int_equal(allowed(&h).limit, 4 << 20);
+	wanted_memory = 4 << 20;
+	rig_until(is_allowed, &h, "nobody else has anything");
+	grow(&h);
+	wanted_memory = 2 << 20;
+	rig_until(is_allowed, &more, "it is told of what another one takes");
+	wanted_memory = 4 << 20;
+	assert_true(is_allowed(&other));
+	/* What is only kept makes way for one that needs it. */
+	die(&s, &h);
+	assert_int_equal(stores(&s.r), 3);
+	grow(&more);
+	rig_until(is_allowed, &more, "what is kept does not make way");
+	assert_int_equal(stores(&s.r), 2);
+	let_go(&more);
+	let_go(&other);
+	close_scene(&s);
+}
+
 /* ---- what happens around it ---- */
 
 static void it_outlives_its_worker(void **state)
@@ -691,6 +740,7 @@ int main(void)
 	    cmocka_unit_test(there_is_a_maximum_and_a_share),
 	    cmocka_unit_test(stores_are_kept_of_no_more_than_may_run),
 	    cmocka_unit_test(an_identity_has_so_much_memory),
+	    cmocka_unit_test(each_is_told_what_the_others_leave),
 	    cmocka_unit_test(it_outlives_its_worker),
 	    cmocka_unit_test(a_reload_keeps_it),
 	    cmocka_unit_test(one_that_watches_otherwise_is_another),

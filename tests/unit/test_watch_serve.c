@@ -190,6 +190,13 @@ static int try_hand(struct scene *s)
 	return -1;
 }
 
+static void allow(struct scene *s, uint64_t memory)
+{
+	const struct watch_allow a = {.memory = memory, .limit = memory};
+
+	assert_int_equal(send(s->control, &a, sizeof(a), MSG_NOSIGNAL), sizeof(a));
+}
+
 static int hand(struct scene *s)
 {
 	int fd;
@@ -448,6 +455,20 @@ static void a_call_from_its_begin_to_its_end(void **state)
 	expect_idle(s, 2);
 	assert_int_equal(end(s), 0);
 	assert_int_equal(s->lock_ins, 1);
+}
+
+/* With a connection or without one, and that is no connection. */
+static void what_memory_there_is_is_told(void **state)
+{
+	struct scene *s = *state;
+	int a = watch(s, "/a"), b;
+
+	allow(s, 5000000);
+	b = watch(s, "/b");
+	assert_true(fake_watcher_allowed() == 5000000);
+	assert_int_equal(fake_watcher_calls(), 2);
+	close(a);
+	close(b);
 }
 
 static void bytes_may_come_one_by_one(void **state)
@@ -820,6 +841,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 	    TEST(a_call_from_its_begin_to_its_end),
+	    TEST(what_memory_there_is_is_told),
 	    TEST(bytes_may_come_one_by_one),
 	    TEST(a_connections_end_is_its_calls),
 	    TEST(what_is_refused_is_told),

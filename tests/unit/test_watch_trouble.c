@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/watch_control.h"
 #include "tests/unit/watch_rig.h"
 
 #define ROOT_GONE (1u << 7)
@@ -257,6 +258,43 @@ static void what_had_no_room_comes_when_there_is_some(void **state)
 	assert_int_equal(c->n_warned, 0);
 }
 
+static bool has_no_warning(const struct rig_client *c)
+{
+	return c->n_warned == 0;
+}
+
+static void allow(struct rig *r, uint64_t bytes)
+{
+	const struct watch_allow a = {.memory = bytes, .limit = 3 << 20};
+
+	watcher_allow(r->w, &a);
+}
+
+/* One that grows beyond what may be remembered is told so; others go on. */
+static void memory_has_a_limit_that_is_named(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *large = &r->clients[0], *small = &r->clients[1];
+
+	rig_sh(r, "mkdir small large; touch small/1; seq -f large/%%0.f 100 | xargs touch");
+	rig_begin_at(r, small, "small", true, false);
+	rig_begin_at(r, large, "large", true, false);
+	allow(r, 80000);
+	rig_sh(r, "mkdir large/d; seq -f large/d/%%0.f 300 | xargs touch");
+	rig_sync(r, large);
+	assert_int_equal(large->n_warned, 1);
+	assert_true(strncmp(large->warned[0], "TOO_MANY_ENTRIES ", 17) == 0);
+	assert_non_null(strstr(large->last_warning, "max_watch_memory"));
+	assert_non_null(strstr(large->last_warning, "3.0 MiB"));
+	rig_sh(r, "touch small/2; mkdir small/d; touch small/d/1");
+	rig_check_root(r, small, 0, "small", "another one");
+	assert_int_equal(small->n_warned, 0);
+	/* There is more of it. */
+	allow(r, 1 << 20);
+	rig_until(r, has_no_warning, large);
+	rig_check_root(r, large, 0, "large", "all of it");
+}
+
 static bool is_all_armed(const struct rig_client *c)
 {
 	return c->armed > 0;
@@ -482,6 +520,7 @@ int main(int argc, char **argv)
 	    TEST(a_file_that_cannot_be_watched_is_compared),
 	    TEST(idle_trees_make_way),
 	    TEST(what_had_no_room_comes_when_there_is_some),
+	    TEST(memory_has_a_limit_that_is_named),
 	    TEST(a_large_tree_lets_small_ones_be_armed),
 	    TEST(a_queue_that_was_long_is_given_back),
 	    TEST(a_root_may_go_and_come_back),

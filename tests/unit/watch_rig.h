@@ -37,7 +37,7 @@ struct rig_client {
 	size_t rescans[8], rescanned[8]; /* begun and done, by reason */
 	int64_t waited;
 	char warned[RIG_WARNINGS][96]; /* "REASON path", those that are not over */
-	char last_warning[96];
+	char last_warning[512];
 	size_t n_warned, n_over, beats;
 	bool finished;
 	struct rpc_status status;
