@@ -25,8 +25,11 @@
 #include "lib/watch_request.h"
 #include "lib/watchdog.h"
 
-#define SYNCS_MAX  64
-#define DEATHS_MAX 20 /* of what watches, with nothing but `armed` between: it dies of that */
+#define SYNCS_MAX 64
+/* So often what watches may die with nothing but `armed` between: it dies of that. Longer where it
+ * does not even come to be armed, which may be others' doing: how long a tree takes is not ours. */
+#define DEATHS_MAX         20
+#define DEATHS_UNARMED_MAX 100
 
 struct telex_watch {
 	struct call call;
@@ -41,6 +44,7 @@ struct telex_watch {
 	struct rpc_arena arena;
 	bool fresh;
 	bool opened, armed; /* once */
+	bool serves;        /* this call is armed */
 	bool ending;        /* telex_watch_end */
 	bool interrupted;   /* the caller was told so */
 	int64_t lost_ns;    /* since when; 0: it is not lost */
@@ -110,6 +114,7 @@ static void on_opened(struct call *c)
 	int rc;
 
 	w->opened = true;
+	w->serves = false;
 	watchdog_start(w->watchdog);
 	rc = send_begin(w);
 	for (size_t i = 0; rc == 0 && i < w->n_syncs; i++)
@@ -160,7 +165,7 @@ static void take_armed(struct telex_watch *w, const Telex__V1__WatchArmed *m)
 {
 	struct telex_watch_armed armed;
 
-	w->armed = true;
+	w->armed = w->serves = true;
 	w->interrupted = false;
 	w->call.tries = 0;
 	w->fresh = m->fresh_instance;
@@ -266,7 +271,8 @@ static void take(struct telex_watch *w, const Telex__V1__WatchResponse *m)
 		take_warning(w, m->warning);
 		break;
 	default: /* a heartbeat, or what a later agent has */
-		w->deaths = 0;
+		if (w->serves)
+			w->deaths = 0;
 		break;
 	}
 }
@@ -314,8 +320,9 @@ static bool may_come_back(struct telex_watch *w, const struct telex_error *error
 {
 	const int64_t reconnect_ns = w->call.client->reconnect_ns, now = clock_monotonic_ns();
 	const bool busy = retry_busy(error), begins_anew = clock_is_void(w, error);
+	const unsigned most = w->serves ? DEATHS_MAX : DEATHS_UNARMED_MAX;
 
-	if (!w->opened || reconnect_ns < 0 || (busy && ++w->deaths > DEATHS_MAX) ||
+	if (!w->opened || reconnect_ns < 0 || (busy && ++w->deaths > most) ||
 	    (!retry_may_pass(error) && !busy && !begins_anew))
 		return false;
 	if (begins_anew)

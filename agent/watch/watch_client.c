@@ -333,7 +333,6 @@ struct watch_client *watch_client_new(struct watcher *w, const struct roots *roo
 	c->w = w;
 	c->ops = *ops;
 	c->arg = arg;
-	c->last_sent = w->now;
 	rc = w->source == NULL ? no_source(w, status) : watch_asked_read(&c->asked, begin, status);
 	if (rc == 0)
 		rc = watch_asked_check(&c->asked, roots, status);
@@ -344,6 +343,8 @@ struct watch_client *watch_client_new(struct watcher *w, const struct roots *roo
 		return NULL;
 	}
 	set_listener(c);
+	/* One that is not armed in its first turn is told at once that there is somebody. */
+	c->last_sent = w->now - c->asked.heartbeat;
 	c->next = w->clients;
 	w->clients = c;
 	return c;

@@ -518,6 +518,34 @@ static void what_it_always_dies_of_is_not_asked_for_ever(void **state)
 	expect_error(&w, "it was ended");
 }
 
+static void die(struct watching *w)
+{
+	const unsigned before = w->agent->begins;
+
+	fake_watch_end(w->agent, RPC_ABORTED, "HELPER_DIED");
+	FIXTURE_UNTIL(w->f, w->done || w->agent->begins > before);
+}
+
+/* Others may end it before it is armed, and that is no reason; nor is a heartbeat a sign then. */
+static void what_is_not_armed_has_longer(void **state)
+{
+	struct watching w = {.f = *state};
+
+	begin_armed(&w);
+	for (unsigned n = 0; n < 19; n++) {
+		die(&w);
+		fake_watch_armed(w.agent, "c1", false);
+	}
+	for (unsigned n = 0; n < 4; n++) {
+		die(&w);
+		assert_false(w.done);
+		fake_watch_heartbeat(w.agent);
+	}
+	fake_watch_armed(w.agent, "c1", false);
+	die(&w);
+	expect_error(&w, "it was ended");
+}
+
 static void an_answer_is_an_end(void **state)
 {
 	struct watching w = {.f = *state};
@@ -781,6 +809,7 @@ int main(void)
 	    WATCH_TEST(a_clock_of_the_callers_must_be_right),
 	    WATCH_TEST(a_helper_that_dies_is_no_end),
 	    WATCH_TEST(what_it_always_dies_of_is_not_asked_for_ever),
+	    WATCH_TEST(what_is_not_armed_has_longer),
 	    WATCH_TEST(an_answer_is_an_end),
 	    WATCH_TEST(an_agent_does_not_end_it_well),
 	    WATCH_TEST(it_does_not_come_back_where_that_is_not_wanted),

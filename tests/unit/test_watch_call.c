@@ -383,6 +383,28 @@ static bool has_changes(const struct rig_client *c)
 	return c->n_changes > 0;
 }
 
+/* Who comes back after each end of this process, knows at once that there is another one. */
+static void who_is_not_armed_at_once_hears_that_it_will_be(void **state)
+{
+	struct rig *r = *state;
+	Google__Protobuf__Duration hour = GOOGLE__PROTOBUF__DURATION__INIT;
+	Telex__V1__WatchBegin b = rig_begin(r, NULL);
+
+	rig_sh(r, "seq 30000 | xargs touch");
+	hour.seconds = 3600;
+	b.heartbeat_interval = &hour;
+	assert_true(rig_call(r, &r->clients[0], &b));
+	rig_turn(r);
+	assert_int_equal(r->clients[0].armed, 0);
+	assert_int_equal(r->clients[0].beats, 1);
+	rig_watch(r, &r->clients[1], &b);
+	/* Once. And who is armed at once needs none. */
+	assert_int_equal(r->clients[0].beats, 1);
+	rig_watch(r, &r->clients[2], &b);
+	rig_sync(r, &r->clients[2]);
+	assert_int_equal(r->clients[2].beats, 0);
+}
+
 static void where_nothing_happens_there_is_a_heartbeat(void **state)
 {
 	struct rig *r = *state;
@@ -457,6 +479,7 @@ int main(int argc, char **argv)
 	    TEST(a_clock_of_before_the_store_is_a_fresh_instance),
 	    TEST(one_that_lags_too_far_begins_anew),
 	    TEST(closing_tells_what_has_happened),
+	    TEST(who_is_not_armed_at_once_hears_that_it_will_be),
 	    TEST(where_nothing_happens_there_is_a_heartbeat),
 	    TEST(what_settles_comes_as_one),
 	    TEST(but_not_for_longer_than_that),
