@@ -216,6 +216,14 @@ static int started_badly(struct dev *d, struct err *e)
 	return CLI_TELEX;
 }
 
+static void is_ready(void *arg)
+{
+	struct dev *d = arg;
+
+	announce(d, "is ready");
+	dev_agent_unlock(&d->agent);
+}
+
 static int start(struct dev *d)
 {
 	struct err e;
@@ -226,9 +234,10 @@ static int start(struct dev *d)
 		return fail(&e);
 	if (wait_until_ready(d, &e) < 0 || save_context(d, &e) < 0)
 		return started_badly(d, &e);
-	announce(d, "is ready");
-	dev_agent_unlock(&d->agent);
-	return d->detach ? CLI_OK : dev_stay(&d->agent);
+	if (!d->detach)
+		return dev_stay(&d->agent, is_ready, d);
+	is_ready(d);
+	return CLI_OK;
 }
 
 static void stopped_json(const struct dev *d, bool was_running)

@@ -43,7 +43,7 @@ static void on_signal(struct forward *forward, int signo, void *arg)
 
 static const struct forward_ops forward_ops = {.signal = on_signal, .leave = on_signal};
 
-int dev_stay(struct dev_agent *agent)
+int dev_stay(struct dev_agent *agent, void (*hears)(void *arg), void *arg)
 {
 	struct foreground f = {.agent = agent, .base = event_base_new()};
 	struct event *end;
@@ -54,6 +54,7 @@ int dev_stay(struct dev_agent *agent)
 	if (!end || event_add(end, NULL) < 0)
 		abort();
 	forward = forward_new(f.base, FORWARD_DEFAULT, 0, &forward_ops, &f);
+	hears(arg);
 	event_base_dispatch(f.base);
 	forward_free(forward);
 	event_free(end);
