@@ -43,8 +43,10 @@ const char *const sandbox_watch_calls[] = {
     "openat2", "openat", "statx", "fstat", "newfstatat", "getdents64", "readlink", "readlinkat",
     "statfs", "fstatfs", "faccessat2", "lseek",
     /* watching, and the store */
-    "inotify_add_watch", "inotify_rm_watch", "name_to_handle_at", "wait4", "chdir", "fchdir",
-    "ftruncate", "fcntl", "dup", "dup3",
+    "inotify_add_watch", "inotify_rm_watch", "name_to_handle_at", "chdir", "fchdir", "ftruncate",
+    "fcntl", "dup", "dup3",
+    /* the end of the process that marks file systems */
+    "shutdown", "wait4",
     /* memory, time, and the rest of a process's life */
     "mmap", "munmap", "mremap", "mprotect", "madvise", "brk", "futex", "clock_gettime",
     "clock_nanosleep", "nanosleep", "getrandom", "getpid", "gettid", "getuid", "geteuid", "getgid",

@@ -315,6 +315,34 @@ static int reads_what_is_mounted(void)
 
 /* ---- to mark file systems ---- */
 
+static int end_marker(bool by_itself)
+{
+	struct watch_marker m;
+	int group = fanotify_init(FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME | FAN_CLOEXEC, O_RDONLY);
+	int rc = group < 0 ? CANNOT : watch_marker_start(&m, group, sandbox_marker);
+
+	if (rc != 0)
+		return rc;
+	if (by_itself && kill(m.pid, SIGKILL) != 0)
+		return errno;
+	rc = lock_in_as(SANDBOX_WATCH, NULL, true);
+	while (rc == 0 && by_itself && !watch_marker_has_ended(&m))
+		;
+	if (rc == 0)
+		watch_marker_end(&m);
+	return rc;
+}
+
+static int ends_its_marker(void)
+{
+	return end_marker(false);
+}
+
+static int outlives_its_marker(void)
+{
+	return end_marker(true);
+}
+
 static int marks_a_file_system(void)
 {
 	struct watch_marker m;
@@ -477,6 +505,8 @@ COMES_TO(other_folders_are_not_watched, watches_elsewhere, EACCES)
 COMES_TO(what_is_watched_is_not_written, writes_where_it_watches, EACCES)
 COMES_TO(a_handle_is_told_where_it_watches, asks_for_a_handle, 0)
 COMES_TO(what_is_mounted_is_read, reads_what_is_mounted, 0)
+COMES_TO(who_marks_is_ended, ends_its_marker, 0)
+COMES_TO(who_marks_may_end, outlives_its_marker, 0)
 COMES_TO(a_file_system_is_marked, marks_a_file_system, 0)
 COMES_TO(of_those_that_are_known, marks_another, EOPNOTSUPP)
 KILLED(nothing_is_executed, executes)
@@ -507,6 +537,8 @@ int main(void)
 	    TEST(what_is_watched_is_not_written),
 	    TEST(a_handle_is_told_where_it_watches),
 	    TEST(what_is_mounted_is_read),
+	    TEST(who_marks_is_ended),
+	    TEST(who_marks_may_end),
 	    TEST(a_file_system_is_marked),
 	    TEST(of_those_that_are_known),
 	    TEST(nothing_is_executed),
