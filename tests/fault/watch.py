@@ -11,8 +11,7 @@ Usage: watch.py [--short] [--tap] [--runs N] [--source inotify|fanotify|both] [P
   WORKER  the same, with workers killed
   HELPER  the same, with telex-files killed
   ALL     the three at once
-  QUEUE   the same, with so small a queue (max_queued_events of fs.inotify or fs.fanotify, as root; set back at once) that it
-          overflows: rescans are said
+  QUEUE   the same, and what watches stands still until the kernel's queue has overflowed, again and again: rescans are said
   SLOW    a reader that stops for most of the storm: nobody's memory grows with what it does not read
 Environment: top_builddir; TELEX_FAULT_SCALE (default 1): a factor on the changes; TELEX_FAULT_SEED.
 """
@@ -34,6 +33,7 @@ from transfers import helpers  # noqa: E402
 WRITERS = 16
 CHANGES = int((3000 if "--short" in sys.argv else 200000) * SCALE)
 QUEUE = "/proc/sys/fs/{}/max_queued_events"
+QUEUE_MAX = 1 << 18  # more events take too long to be made
 
 
 # ---- a storm ----
@@ -388,13 +388,16 @@ def is_stopped(pid):
         return f.read().rsplit(")", 1)[1].split()[0] in "Tt"
 
 
-def overflow(agent, root, seed):
+def overflow(agent, root, limit):
     """More changes than its queue holds while it reads none: a storm alone overflows it only where it is slower than that."""
     stopped = watchers(agent)
     signal_all(stopped, signal.SIGSTOP)
     try:
         until("that it reads none", lambda: all(is_stopped(pid) for pid in stopped))
-        Writer(root, 300, seed).run()
+        for n in range(2 * limit):
+            path = f"{root}/queued{n}"  # of a name of its own, as the kernel joins what is alike
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+            os.unlink(path)
     finally:
         signal_all(stopped, signal.SIGCONT)
 
@@ -411,14 +414,16 @@ def storm(agent, which, number):
     try:
         until("that it is armed", lambda: model.armed or model.client.poll() is not None)
         if "queue" in which:
-            which["queue"]()
-            overflow(agent, root, seed + 1)
+            overflow(agent, root, which["queue"])  # once for certain, however short the storm
         winds = Storm(root, CHANGES, seed)
         if "slow" in which:
             model.client.send_signal(signal.SIGSTOP)
         while not winds.over():
             if "worker" in which or "helper" in which:
                 faults.strike()
+            elif "queue" in which:
+                overflow(agent, root, which["queue"])
+                breathe(0.5)
             else:
                 breathe(0.01)
         # All of the writers may have ended before there was somebody to kill, or enough was sent to be cut.
@@ -474,33 +479,18 @@ def plain(agent, runs):
 
 
 def queue(agent, runs):
-    """The limit counts for who begins to watch: it is small until that is armed, for nobody else any longer than that."""
+    """The limit is as it is, as a smaller one would be that of all who begin to watch meanwhile."""
     path = QUEUE.format(agent.source)
     try:
         with open(path, encoding="ascii") as f:
-            usual = f.read()
-        with open(path, "w", encoding="ascii") as f:
-            f.write("64")
+            limit = int(f.read())
     except OSError as e:
         return None, f"{path}: {e.strerror}"
-
-    def set_back():
-        with open(path, "w", encoding="ascii") as f:
-            f.write(usual)
-
-    try:
-        # Another agent, whose first watcher begins now.
-        mine = agent_by(agent.source)
-        try:
-            wrong, words, kinds = storms(mine, runs, queue=set_back)
-            if not wrong and not kinds.get("rescan overflow"):
-                wrong.append(f"the queue did not overflow: {kinds}")
-        finally:
-            mine.stop()
-            os.environ.update(HOME=agent.folder, XDG_CONFIG_HOME=agent.folder + "/config",
-                              XDG_STATE_HOME=agent.folder + "/state")
-    finally:
-        set_back()
+    if limit > QUEUE_MAX:
+        return None, f"the kernel's queue has room for {limit} events"
+    wrong, words, kinds = storms(agent, runs, queue=limit)
+    if not wrong and not kinds.get("rescan overflow"):
+        wrong.append(f"the queue did not overflow: {kinds}")
     return wrong, words
 
 
