@@ -208,6 +208,49 @@ static struct tls_ctx *ctx_of(struct pki *pki, const struct pki *trust, bool ser
 	return ctx;
 }
 
+static void revoke(X509_CRL *list, const char *pem)
+{
+	BIO *in = BIO_new_mem_buf(pem, -1);
+	X509 *x = PEM_read_bio_X509(in, NULL, NULL, NULL);
+	X509_REVOKED *r = X509_REVOKED_new();
+
+	MUST(x != NULL && r != NULL);
+	MUST(X509_REVOKED_set_serialNumber(r, X509_get_serialNumber(x)) == 1);
+	MUST(X509_REVOKED_set_revocationDate(r, (ASN1_TIME *)X509_CRL_get0_lastUpdate(list)) == 1);
+	MUST(X509_CRL_add0_revoked(list, r) == 1);
+	X509_free(x);
+	BIO_free(in);
+}
+
+char *pki_revoke(struct pki *pki, const char *pem, int64_t number)
+{
+	X509_CRL *list = X509_CRL_new();
+	ASN1_INTEGER *n = ASN1_INTEGER_new();
+	ASN1_TIME *now = X509_gmtime_adj(NULL, 0), *next = X509_gmtime_adj(NULL, 3600);
+	BIO *out = BIO_new(BIO_s_mem());
+	char *text, *copy;
+	long len;
+
+	MUST(list != NULL && n != NULL && now != NULL && next != NULL && out != NULL);
+	MUST(X509_CRL_set_version(list, 1) == 1);
+	MUST(X509_CRL_set_issuer_name(list, X509_get_subject_name(pki->certificate)) == 1);
+	MUST(X509_CRL_set1_lastUpdate(list, now) == 1 && X509_CRL_set1_nextUpdate(list, next) == 1);
+	MUST(ASN1_INTEGER_set_int64(n, number) == 1);
+	MUST(X509_CRL_add1_ext_i2d(list, NID_crl_number, n, 0, 0) == 1);
+	revoke(list, pem);
+	MUST(X509_CRL_sort(list) == 1 && X509_CRL_sign(list, pki->key, EVP_sha256()) > 0);
+	MUST(PEM_write_bio_X509_CRL(out, list) == 1);
+	len = BIO_get_mem_data(out, &text);
+	copy = strndup(text, (size_t)len);
+	MUST(copy != NULL);
+	BIO_free(out);
+	ASN1_TIME_free(now);
+	ASN1_TIME_free(next);
+	ASN1_INTEGER_free(n);
+	X509_CRL_free(list);
+	return copy;
+}
+
 struct tls_ctx *pki_server_ctx(struct pki *pki, const struct pki *trust)
 {
 	return ctx_of(pki, trust, true);

@@ -48,6 +48,10 @@ const char *pki_ca(const struct pki *pki);
 void pki_issue(struct pki *pki, const struct pki_spec *spec, struct pki_pair *out);
 void pki_pair_free(struct pki_pair *pair);
 
+/* A revocation list of this number (PEM; free is the caller's), with the one certificate of `pem`
+ * on it. */
+char *pki_revoke(struct pki *pki, const char *pem, int64_t number);
+
 /* What tls_*_ctx_new takes; points into pair and trust. */
 struct tls_material pki_material(const struct pki_pair *pair, const struct pki *trust);
 

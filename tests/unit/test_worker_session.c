@@ -19,6 +19,7 @@
 
 #include "agent/worker/audit_log.h"
 #include "agent/worker/authz.h"
+#include "agent/worker/revoked.h"
 #include "agent/worker/services.h"
 #include "agent/worker/session.h"
 #include "agent/worker/worker.h"
@@ -548,6 +549,178 @@ static void who_only_connects_fills_no_disk(void **state)
 	fclose(log);
 }
 
+/* ---- who is cut off ---- */
+
+static FILE *open_log(struct fixture *f)
+{
+	FILE *log = tmpfile();
+	struct err e;
+
+	assert_non_null(log);
+	assert_int_equal(fcntl(fileno(log), F_SETFL, O_APPEND), 0);
+	assert_int_equal(audit_log_open(&f->worker, dup(fileno(log)), &e), 0);
+	return log;
+}
+
+static char *close_log(struct fixture *f, FILE *log)
+{
+	char *text;
+
+	audit_log_close(&f->worker);
+	audit_free(f->worker.audit);
+	f->worker.audit = NULL;
+	text = read_all(log);
+	fclose(log);
+	return text;
+}
+
+/* A client whose certificate's text is known. */
+static struct tls_ctx *client_of(struct fixture *f, struct pki_pair *pair)
+{
+	struct tls_material m;
+	struct tls_ctx *ctx = NULL;
+	struct err e;
+
+	pki_issue(f->pki, &(struct pki_spec){.name = "mallory"}, pair);
+	m = pki_material(pair, f->pki);
+	assert_int_equal(tls_client_ctx_new(&ctx, &m, &e), 0);
+	return ctx;
+}
+
+static void put_on_list(struct fixture *f, const char *certificate)
+{
+	char *pem = pki_revoke(f->pki, certificate, 1);
+	struct crl *list;
+	struct err e;
+
+	f->worker.revoked = revoked_new(pki_ca(f->pki), strlen(pki_ca(f->pki)), &f->worker.config);
+	assert_int_equal(revoked_read(f->worker.revoked, &list, pem, strlen(pem), &e), 0);
+	assert_true(revoked_take(f->worker.revoked, list));
+	free(pem);
+}
+
+static void who_is_revoked_is_cut_off_and_nobody_else(void **state)
+{
+	struct fixture *f = *state;
+	struct tls_ctx *alice = f->client_tls;
+	struct h2_conn *hers;
+	struct pki_pair pair;
+	FILE *log = open_log(f);
+	char *text;
+
+	connect_client(f);
+	hers = f->client;
+	f->client_tls = client_of(f, &pair);
+	f->connected = false;
+	connect_client(f);
+	/* The client has what it needs before the agent has: a call is answered by both. */
+	ask_health(f, "Watch");
+	while (f->answers == 0)
+		event_base_loop(f->worker.base, EVLOOP_NONBLOCK);
+	assert_int_equal(sessions_cut_revoked(f->sessions), 0);
+	put_on_list(f, pair.certificate);
+	assert_int_equal(sessions_cut_revoked(f->sessions), 1);
+	assert_true(run_until(f, &f->done));
+	assert_true(run_until(f, &f->closed));
+	run_until_empty_but(f, 1);
+	assert_int_equal(sessions_cut_revoked(f->sessions), 0);
+	/* One whose handshake was held against an older list. */
+	f->connected = f->closed = false;
+	connect_client(f);
+	assert_true(run_until(f, &f->closed));
+	run_until_empty_but(f, 1);
+	/* The other is served. */
+	f->client = hers;
+	ask_health(f, "Check");
+	assert_true(run_until(f, &f->done));
+	assert_int_equal(f->status.code, RPC_OK);
+	f->closed = false;
+	text = close_log(f, log);
+	assert_non_null(strstr(text, "\"event\":\"cut\""));
+	assert_non_null(strstr(text, "its certificate is revoked"));
+	assert_non_null(strstr(text, "\"outcome\":\"refused\""));
+	free(text);
+	pki_pair_free(&pair);
+	tls_ctx_free(f->client_tls);
+	f->client_tls = alice;
+	revoked_free(f->worker.revoked);
+	f->worker.revoked = NULL;
+}
+
+/* DATA that belongs to no stream. */
+static void misbehave(struct fixture *f)
+{
+	static const uint8_t frame[] = {0, 0, 0, 0, 0, 0, 0, 0, 0};
+
+	f->connected = f->closed = false;
+	connect_client(f);
+	assert_int_equal(bufferevent_write(h2_bufferevent(f->client), frame, sizeof(frame)), 0);
+	assert_true(run_until(f, &f->closed));
+	run_until_empty(f);
+}
+
+static void who_breaks_the_protocol_is_cut_off_and_waits(void **state)
+{
+	struct fixture *f = *state;
+	FILE *log = open_log(f);
+	char *text;
+	int fd;
+
+	misbehave(f);
+	misbehave(f);
+	/* One that waits for its turn is ended like any other. */
+	fd = accept_one(f);
+	assert_int_equal(sessions_count(f->sessions), 1);
+	sessions_close(f->sessions);
+	run_until_empty(f);
+	assert_int_equal(f->ended, 3);
+	close(fd);
+	/* Who comes again is served, if later. */
+	f->connected = f->closed = false;
+	connect_client(f);
+	ask_health(f, "Check");
+	assert_true(run_until(f, &f->done));
+	assert_int_equal(f->status.code, RPC_OK);
+	text = close_log(f, log);
+	assert_non_null(strstr(text, "\"event\":\"cut\""));
+	free(text);
+}
+
+/* What cannot be written down does not happen. */
+static void without_an_audit_log_nobody_is_let_in(void **state)
+{
+	struct fixture *f = *state;
+	struct err e;
+	int full = open("/dev/full", O_WRONLY | O_APPEND | O_CLOEXEC);
+
+	assert_true(full >= 0);
+	assert_int_equal(audit_log_open(&f->worker, full, &e), 0);
+	connect_client(f);
+	assert_true(run_until(f, &f->closed));
+	run_until_empty(f);
+	assert_int_equal(f->ended, 1);
+	audit_log_close(&f->worker);
+	audit_free(f->worker.audit);
+	f->worker.audit = NULL;
+}
+
+/* Where a connection has a life, it ends with it, whatever goes on. */
+static void a_life_has_an_end(void **state)
+{
+	struct fixture *f = *state;
+
+	f->worker.config.first_call_ns = 2 * NS_PER_S;
+	sessions_set_limits(f->sessions, 8, 1, 32);
+	connect_client(f);
+	ask_health(f, "Watch");
+	while (f->answers == 0)
+		event_base_loop(f->worker.base, EVLOOP_NONBLOCK);
+	assert_true(run_until(f, &f->goaway));
+	assert_true(run_until(f, &f->done));
+	run_until_empty(f);
+	assert_int_equal(f->ended, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -568,6 +741,10 @@ int main(void)
 	    TEST(who_fails_often_fills_no_disk),
 	    TEST(who_may_do_nothing_fills_no_disk),
 	    TEST(who_only_connects_fills_no_disk),
+	    TEST(who_is_revoked_is_cut_off_and_nobody_else),
+	    TEST(who_breaks_the_protocol_is_cut_off_and_waits),
+	    TEST(without_an_audit_log_nobody_is_let_in),
+	    TEST(a_life_has_an_end),
 	};
 
 	return cmocka_run_group_tests_name("worker_session", tests, NULL, NULL);
