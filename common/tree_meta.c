@@ -428,9 +428,10 @@ static bool xattrs_same(
 	for (size_t i = 0; i < e->n_extended_attributes; i++)
 		wanted += name_of(key, e->extended_attributes[i], privileged);
 	same = n == wanted;
+	/* Of what is there, as the entry may have one twice, or some that are not for us. */
 	for (size_t i = 0; same && i < n; i++)
-		same =
-		    same_value(find(list, n, e->extended_attributes[i]), e->extended_attributes[i]);
+		same = same_value(
+		    find(e->extended_attributes, e->n_extended_attributes, list[i]), list[i]);
 	tree_xattrs_free(list, n);
 	return same;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/support/alloc_fail.h"
 
+#include <errno.h>
 #include <stddef.h>
 
 static bool armed, keep_failing, happened;
@@ -48,6 +49,8 @@ static bool fails(void)
 	count++;
 	now = count == fail_at || (keep_failing && fail_at > 0 && count > fail_at);
 	happened |= now;
+	if (now)
+		errno = ENOMEM;
 	return now;
 }
 

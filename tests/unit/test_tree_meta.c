@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "common/tree_meta.h"
+#include "tests/support/alloc_fail.h"
 #include "tests/support/folder.h"
 #include "tests/support/tree_pump.h"
 
@@ -402,6 +403,170 @@ static void times_of_entries_cannot_overflow(void **state)
 		}
 }
 
+/* ---- what a peer may say, and what the system may not give ---- */
+
+/* False: these file systems have no attributes. */
+static bool make_with(const char *name, mode_t mode, size_t n)
+{
+	char key[32];
+
+	write_to(name, "");
+	for (size_t i = 0; i < n; i++) {
+		snprintf(key, sizeof(key), "user.%zu", i);
+		if (setxattr(at(name), key, "v", 1, 0) != 0)
+			return false;
+	}
+	assert_int_equal(chmod(at(name), mode), 0);
+	return true;
+}
+
+static int open_top(void)
+{
+	int fd = open(top, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void put_attribute(
+    Telex__V1__ExtendedAttribute *x, const char *key, const void *value, size_t len)
+{
+	telex__v1__extended_attribute__init(x);
+	x->name.data = (uint8_t *)(uintptr_t)key;
+	x->name.len = strlen(key);
+	x->value.data = (uint8_t *)(uintptr_t)value;
+	x->value.len = len;
+}
+
+static void more_attributes_than_are_kept_are_told(void **state)
+{
+	Telex__V1__ExtendedAttribute **list;
+	size_t n;
+	int dir;
+
+	(void)state;
+	if (!make_with("many", 0644, 1))
+		skip();
+	if (!make_with("most", 0644, TREE_XATTRS_MAX) ||
+	    !make_with("many", 0644, TREE_XATTRS_MAX + 1))
+		skip(); /* this one has not that much room for them */
+	dir = open_top();
+	assert_int_equal(tree_xattrs_read(dir, "most", &list, &n), 0);
+	assert_int_equal(n, TREE_XATTRS_MAX);
+	tree_xattrs_free(list, n);
+	assert_int_equal(tree_xattrs_read(dir, "many", &list, &n), -1);
+	assert_int_equal(errno, E2BIG);
+	close(dir);
+}
+
+static void without_memory_attributes_are_not_read(void **state)
+{
+	Telex__V1__ExtendedAttribute **list;
+	size_t n;
+	bool failed = true;
+	long count = 1;
+	int dir;
+
+	(void)state;
+	if (!make_with("some", 0644, 3))
+		skip();
+	dir = open_top();
+	for (; failed; count++) {
+		int rc;
+
+		alloc_fail_at(count, false);
+		errno = 0;
+		rc = tree_xattrs_read(dir, "some", &list, &n);
+		failed = alloc_fail_happened();
+		alloc_fail_stop();
+		assert_int_equal(rc, failed ? -1 : 0);
+		if (rc == 0)
+			assert_int_equal(n, 3);
+		else
+			assert_int_equal(errno, ENOMEM);
+		if (rc == 0)
+			tree_xattrs_free(list, n);
+	}
+	assert_true(count > 10);
+	close(dir);
+}
+
+/* Whoever could not be given an attribute does not keep the rights that setting it took. */
+static void an_attribute_that_is_none_leaves_the_mode(void **state)
+{
+	static const mode_t modes[] = {0444, 0400, 0644, 0000};
+	Telex__V1__TreeOptions options = TELEX__V1__TREE_OPTIONS__INIT;
+	Telex__V1__TreeEntry e = TELEX__V1__TREE_ENTRY__INIT;
+	const struct tree_apply a = {.options = &options, .umask = 022};
+	Telex__V1__ExtendedAttribute none, *list[] = {&none};
+	const char *what;
+
+	(void)state;
+	if (!make_with("none", 0644, 1))
+		skip();
+	put_attribute(&none, "user.", "v", 1);
+	options.extended_attributes = true;
+	e.type = TELEX__V1__FILE_TYPE__FILE_TYPE_REGULAR;
+	e.mode = 0666;
+	e.extended_attributes = list;
+	e.n_extended_attributes = 1;
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		int fd = open(at("none"), O_RDWR | O_CLOEXEC);
+
+		assert_true(fd >= 0);
+		assert_int_equal(fchmod(fd, modes[i]), 0);
+		assert_int_equal(tree_apply_fd(&a, fd, &e, &what), -1);
+		assert_int_equal(errno, EINVAL);
+		assert_non_null(strstr(what, "attributes"));
+		assert_int_equal(mode_of("none"), modes[i]);
+		assert_int_equal(fchmod(fd, 0644), 0);
+		close(fd);
+	}
+}
+
+/* One that a peer says twice does not stand for another that is there. */
+static void attributes_are_compared_one_by_one(void **state)
+{
+	Telex__V1__TreeOptions options = TELEX__V1__TREE_OPTIONS__INIT;
+	Telex__V1__TreeEntry e = TELEX__V1__TREE_ENTRY__INIT;
+	const struct tree_apply a = {.options = &options, .umask = 022};
+	Telex__V1__ExtendedAttribute zero, one, other, *twice[] = {&zero, &zero},
+	                                               *both[] = {&other, &one, &zero};
+	struct stat st;
+	int dir;
+
+	(void)state;
+	if (!make_with("two", 0644, 2))
+		skip();
+	put_attribute(&zero, "user.0", "v", 1);
+	put_attribute(&one, "user.1", "v", 1);
+	put_attribute(&other, "other.space", "v", 1);
+	options.extended_attributes = true;
+	options.no_times = true;
+	e.type = TELEX__V1__FILE_TYPE__FILE_TYPE_REGULAR;
+	e.mode = 0644;
+	assert_int_equal(stat(at("two"), &st), 0);
+	dir = open_top();
+	e.extended_attributes = twice;
+	e.n_extended_attributes = 2;
+	assert_false(tree_applied(&a, dir, "two", &st, &e));
+	e.extended_attributes = both;
+	e.n_extended_attributes = 3;
+	assert_true(tree_applied(&a, dir, "two", &st, &e));
+	put_attribute(&one, "user.1", "w", 1);
+	assert_false(tree_applied(&a, dir, "two", &st, &e));
+	close(dir);
+}
+
+static void what_is_no_file_has_its_type(void **state)
+{
+	(void)state;
+	assert_int_equal(tree_type(S_IFSOCK), TELEX__V1__FILE_TYPE__FILE_TYPE_SOCKET);
+	assert_int_equal(tree_type(S_IFCHR), TELEX__V1__FILE_TYPE__FILE_TYPE_CHARACTER_DEVICE);
+	assert_int_equal(tree_type(S_IFBLK), TELEX__V1__FILE_TYPE__FILE_TYPE_BLOCK_DEVICE);
+	assert_int_equal(tree_type(0), TELEX__V1__FILE_TYPE__FILE_TYPE_UNSPECIFIED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -418,6 +583,14 @@ int main(void)
 	        what_has_no_size_and_does_not_end_is_refused, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(
 	        much_of_that_arrives_one_after_the_other, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+	        more_attributes_than_are_kept_are_told, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+	        without_memory_attributes_are_not_read, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+	        an_attribute_that_is_none_leaves_the_mode, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(attributes_are_compared_one_by_one, set_up, tear_down),
+	    cmocka_unit_test(what_is_no_file_has_its_type),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
