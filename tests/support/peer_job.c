@@ -112,6 +112,13 @@ static bool is_started(void *arg)
 	return s->r.state != KM_STATE_QUEUED;
 }
 
+void peer_until_started(struct peer *p, const char *id)
+{
+	struct starting s = {.p = p, .id = id};
+
+	rig_until(is_started, &s, "the start of what was queued");
+}
+
 /* On a machine that stands still for a moment a start takes long, and is queued meanwhile. */
 static void await_start(struct peer *p, uint32_t att, const char *id, union km_any *m)
 {
@@ -128,7 +135,8 @@ static void await_start(struct peer *p, uint32_t att, const char *id, union km_a
 			s.r.exit = told.ended.exit;
 		}
 	} else {
-		rig_until(is_started, &s, "the start of what was queued");
+		peer_until_started(p, id);
+		s.r = look_up(p, id);
 	}
 	if (s.r.state == KM_STATE_ENDED && s.r.exit.kind == KM_END_NOT_STARTED) {
 		refuse(p, att, id, &s.r.exit, m);
@@ -139,12 +147,11 @@ static void await_start(struct peer *p, uint32_t att, const char *id, union km_a
 	m->job.start_ns = s.r.start_ns;
 }
 
-void peer_start(
-    struct peer *p, uint32_t att, const char *id, const struct job_spec *spec, union km_any *m)
+void peer_ask_start(struct peer *p, uint32_t att, const char *id, const struct job_spec *spec)
 {
 	struct km_start start = {.att = att};
 	struct err e;
-	int memfd, fd;
+	int memfd;
 
 	snprintf(start.id, sizeof(start.id), "%s", id);
 	memcpy(start.owner, owner, sizeof(owner));
@@ -152,6 +159,14 @@ void peer_start(
 		fail_msg("%s", e.message);
 	peer_send(p, KM_START, 7, &start, memfd);
 	close(memfd);
+}
+
+void peer_start(
+    struct peer *p, uint32_t att, const char *id, const struct job_spec *spec, union km_any *m)
+{
+	int fd;
+
+	peer_ask_start(p, att, id, spec);
 	peer_answer(p, 7, m, &fd);
 	assert_int_equal(fd, -1);
 	if (m->hdr.type != KM_JOB)

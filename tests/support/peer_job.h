@@ -49,6 +49,10 @@ void peer_start(
 /* The same, which must be granted. */
 void peer_run(
     struct peer *p, struct peer_job *pj, uint32_t att, const char *id, const struct job_spec *spec);
+/* Only asks, with the number 7. */
+void peer_ask_start(struct peer *p, uint32_t att, const char *id, const struct job_spec *spec);
+/* Until one that has room in its group is no longer queued. */
+void peer_until_started(struct peer *p, const char *id);
 void peer_attach(struct peer *p, struct peer_job *pj, uint32_t att, const char *id,
     uint64_t offset_out, uint64_t offset_err, bool want_stdin);
 

@@ -30,6 +30,14 @@ static bool leader_is_gone(void *arg)
 	return peer_job_state(probe->p, probe->id) >= KM_STATE_ENDING;
 }
 
+/* It has told its exit, with all that was still in its pipes. */
+static bool has_ended(void *arg)
+{
+	struct probe *probe = arg;
+
+	return peer_job_state(probe->p, probe->id) == KM_STATE_ENDED;
+}
+
 static void start_detached(struct peer *p, const char *id, const struct job_spec *spec)
 {
 	union km_any m;
@@ -233,7 +241,8 @@ static void drop_oldest_keeps_the_end_and_says_from_where(void **state)
 	spec.output_policy = JOB_OUTPUT_DROP_OLDEST;
 	spec.disconnect = JOB_DISCONNECT_KEEP;
 	start_detached(&p, "dropped", &spec);
-	rig_until(leader_is_gone, &probe, "the process's end");
+	/* What is still read of it moves the oldest. */
+	rig_until(has_ended, &probe, "the process's end");
 	expect_refused(&p, "dropped", KM_FROM_OFFSET, 0, &m);
 	assert_int_equal(m.refused.why, KM_WHY_DROPPED);
 	at = m.refused.oldest;

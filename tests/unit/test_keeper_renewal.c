@@ -695,9 +695,8 @@ static void a_newer_list_is_fetched(void **state)
 	answer(folder_of_answers(), "revocations", "", "");
 	assert_true(peer_answers_between(&p));
 	answer(folder_of_answers(), "revocations", "fetched later", ABOUT "8");
-	do {
-		place.text = "fetched later";
-	} while (!holds_it(&place) && nanosleep(&(const struct timespec){0, 10000000}, NULL) == 0);
+	place.text = "fetched later";
+	rig_until(holds_it, &place, "the later list in its file");
 	peer_close(&p);
 	rig_stop(&r);
 }

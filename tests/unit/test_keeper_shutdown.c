@@ -15,6 +15,30 @@
 #include "common/duration.h"
 #include "tests/support/keeper_rig.h"
 
+/*
+ * A start that is asked for after the end has begun, however long anybody stands still: the keeper
+ * takes 64 messages of a link in one turn, and sees a signal in the next one at the latest.
+ */
+static void end_and_start(struct rig *r, struct peer *p, const struct job_spec *spec)
+{
+	union km_any m;
+	int fd;
+
+	rig_pause(r);
+	kill(r->pid, SIGTERM);
+	for (int i = 0; i < 2 * 64; i++) {
+		struct km_pong pong = {0};
+
+		peer_send(p, KM_PONG, 0, &pong, -1);
+	}
+	peer_ask_start(p, 2, "late", spec);
+	rig_go_on(r);
+	peer_expect(p, KM_DRAIN, &m);
+	peer_answer(p, 7, &m, &fd);
+	assert_int_equal(m.hdr.type, KM_REFUSED);
+	assert_int_equal(m.refused.why, KM_WHY_SHUTTING_DOWN);
+}
+
 static void shutdown_leaves_no_process(void **state)
 {
 	struct rig r;
@@ -38,15 +62,7 @@ static void shutdown_leaves_no_process(void **state)
 	pj.out[KM_STDOUT].data[pj.out[KM_STDOUT].len - 1] = '\0';
 	assert_int_equal(
 	    sscanf((char *)pj.out[KM_STDOUT].data, "%d %d %d", &leader, &stubborn, &away), 3);
-	kill(r.pid, SIGTERM);
-	{
-		union km_any m;
-
-		peer_expect(&p, KM_DRAIN, &m);
-		peer_start(&p, 2, "late", &spec, &m);
-		assert_int_equal(m.hdr.type, KM_REFUSED);
-		assert_int_equal(m.refused.why, KM_WHY_SHUTTING_DOWN);
-	}
+	end_and_start(&r, &p, &spec);
 	peer_finish(&p, &pj);
 	assert_int_equal(pj.exit.reason, KM_REASON_SHUTDOWN);
 	peer_job_free(&pj);

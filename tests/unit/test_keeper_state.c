@@ -108,6 +108,20 @@ static void what_was_put_is_read(void **state)
 	state_close(in);
 }
 
+struct told {
+	struct rig *r;
+	struct peer *p;
+};
+
+/* The worker has to answer its pings meanwhile. */
+static bool has_refused(void *arg)
+{
+	struct told *t = arg;
+
+	assert_true(peer_answers(t->p));
+	return rig_logged(t->r, "says: no, thank you");
+}
+
 /* A whole state of a keeper that has something of everything. */
 static uint8_t *capture(size_t *len)
 {
@@ -115,6 +129,7 @@ static uint8_t *capture(size_t *len)
 	    "sleep 100 & exit 4", "while :; do echo much; done"};
 	struct rig r;
 	struct peer p;
+	struct told told = {&r, &p};
 	char path[128];
 	uint8_t *data;
 	FILE *f;
@@ -138,11 +153,13 @@ static uint8_t *capture(size_t *len)
 		spec.group_max = i == 0 ? 1 : 0;
 		peer_start(&p, 0, id, &spec, &m);
 		assert_int_equal(m.hdr.type, KM_JOB);
+		/* Nothing is saved while a process is being started. */
+		if (i == 0)
+			peer_until_started(&p, id);
 	}
 	rig_replace(&r, "tests/support/fake_worker");
 	assert_int_equal(kill(r.pid, SIGUSR2), 0);
-	while (!rig_logged(&r, "says: no, thank you"))
-		assert_true(peer_answers(&p));
+	rig_until(has_refused, &told, "the upgrade's refusal");
 	f = fopen(path, "re");
 	assert_non_null(f);
 	data = malloc(1 << 20);
