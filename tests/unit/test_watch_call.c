@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/duration.h"
 #include "tests/unit/watch_rig.h"
 
 static void begin(struct rig *r, struct rig_client *c)
@@ -424,13 +425,24 @@ static void what_settles_comes_as_one(void **state)
 	Telex__V1__WatchBegin b = rig_begin(r, NULL);
 	Google__Protobuf__Duration some = GOOGLE__PROTOBUF__DURATION__INIT;
 
-	some.nanos = 300000000;
 	b.settle = &some;
-	rig_watch(r, c, &b);
-	for (int i = 0; i < 5; i++) {
-		rig_sh(r, "echo %d > f", i);
-		for (int k = 0; k < 5; k++)
-			rig_turn(r);
+	/* With longer and longer times, until they were not over before all had happened. */
+	for (int64_t settle_ns = 300000000;; settle_ns *= 2) {
+		int64_t begun = clock_monotonic_ns();
+
+		some.seconds = settle_ns / NS_PER_S;
+		some.nanos = (int32_t)(settle_ns % NS_PER_S);
+		rig_watch(r, c, &b);
+		for (int i = 0; i < 5; i++) {
+			rig_sh(r, "echo %d > f", i);
+			for (int k = 0; k < 5; k++)
+				rig_turn(r);
+		}
+		if (clock_monotonic_ns() - begun < settle_ns)
+			break;
+		rig_hang_up(c);
+		rig_clear(c);
+		rig_sh(r, "rm f");
 	}
 	rig_until(r, has_changes, c);
 	rig_sync(r, c);

@@ -30,7 +30,7 @@ static int runs(void)
 
 static int operations(void)
 {
-	return getenv("TELEX_TEST_SLOW") != NULL ? 150 : 1500;
+	return getenv("TELEX_TEST_SLOW") != NULL ? 50 : 1500;
 }
 
 static uint32_t chance(uint32_t *seed, uint32_t below)
