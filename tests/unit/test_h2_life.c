@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <stdlib.h>
@@ -386,6 +387,33 @@ static void what_came_before_the_hang_up_is_delivered(void **state)
 	world_free(w);
 }
 
+/* What the transport says of its end is told as it is, and every stream ends with it. */
+static void a_transport_that_fails_ends_the_connection_with_its_reason(void **state)
+{
+	static const struct {
+		short what;
+		int error, code;
+	} ways[] = {{BEV_EVENT_TIMEOUT | BEV_EVENT_READING, 0, TX_ETIMEOUT},
+	    {BEV_EVENT_ERROR | BEV_EVENT_READING, 0, TX_ETLS},
+	    {BEV_EVENT_ERROR | BEV_EVENT_READING, ECONNRESET, TX_ESYS},
+	    {BEV_EVENT_EOF | BEV_EVENT_READING, 0, TX_ECLOSED}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		struct world *w = world_new(NULL, NULL);
+
+		world_establish(w, 0);
+		errno = ways[i].error;
+		bufferevent_trigger_event(h2_bufferevent(w->p.client.conn), ways[i].what, 0);
+		h2_pair_settle(&w->p);
+		assert_true(w->p.client.closed);
+		assert_int_equal(w->p.client.why.code, ways[i].code);
+		assert_int_equal(w->p.client.why.sys_errno, ways[i].error);
+		assert_true(w->client[0].closed);
+		world_free(w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -406,6 +434,7 @@ int main(void)
 	    cmocka_unit_test(a_drain_ends_although_the_peer_answers_no_ping),
 	    cmocka_unit_test(a_peer_that_hangs_up_closes_the_connection),
 	    cmocka_unit_test(what_came_before_the_hang_up_is_delivered),
+	    cmocka_unit_test(a_transport_that_fails_ends_the_connection_with_its_reason),
 	};
 
 	return cmocka_run_group_tests_name("h2_life", tests, NULL, NULL);
