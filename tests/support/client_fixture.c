@@ -15,7 +15,7 @@
 
 #include "tests/support/client_fixture.h"
 
-#define GUARD_SECONDS 300
+#define GUARD_SECONDS 900
 
 void fixture_turn(struct fixture *f)
 {

@@ -8,7 +8,7 @@
 
 #include "tests/support/h2_pair.h"
 
-#define DEADLINE 60
+#define DEADLINE 300
 
 /* The fixture's own needs; a test that cannot be set up has failed. */
 static void require(bool ok, const char *what)

@@ -219,18 +219,25 @@ static struct telex_error ask_server(struct fixture *f, struct server *s, int64_
 	return error;
 }
 
+/* The port is nobody else's meanwhile. */
 static void nobody_listens(void **state)
 {
-	struct fixture *f = *state;
-	struct server s = {0};
-	const struct telex_options o = {.address = s.address};
+	struct sockaddr_in sin = {.sin_family = AF_INET};
+	socklen_t len = sizeof(sin);
+	char address[64];
+	const struct telex_options o = {.address = address};
 	struct telex_error error;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	serve(f, &s);
-	server_end(&s);
-	error = ask(f, &o);
-	expect(error, TELEX_ERROR_CONNECT, s.address, "refused");
+	assert_true(fd >= 0);
+	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
+	snprintf(address, sizeof(address), "127.0.0.1:%u", ntohs(sin.sin_port));
+	error = ask(*state, &o);
+	expect(error, TELEX_ERROR_CONNECT, address, "refused");
 	assert_int_equal(error.sys_errno, ECONNREFUSED);
+	close(fd);
 }
 
 static void an_echo_server_is_no_agent(void **state)

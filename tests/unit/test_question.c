@@ -402,7 +402,7 @@ static void silence_ends_a_wait_for_a_group(void **state)
 	f->client->heartbeat_ms = 30;
 	assert_int_equal(telex_group_wait(f->client, "later", 0, on_process, on_done, &a, NULL), 0);
 	/* It is asked again on another connection. */
-	FIXTURE_UNTIL(f, fake_agent_seen(f->agent)->connections == 2);
+	FIXTURE_UNTIL(f, fake_agent_seen(f->agent)->connections >= 2);
 	fake_agent_release(f->agent);
 	fixture_until(f, &a.done);
 	assert_false(a.failed);
@@ -425,7 +425,7 @@ static void a_wait_asks_whether_the_agent_is_there(void **state)
 	assert_false(a.done);
 	/* It still accepts, but says no more. */
 	fake_agent_stop(f->agent);
-	FIXTURE_UNTIL(f, fake_agent_seen(f->agent)->connections == 2);
+	FIXTURE_UNTIL(f, fake_agent_seen(f->agent)->connections >= 2);
 	fake_agent_release(f->agent);
 	fixture_until(f, &a.done);
 	assert_false(a.failed);

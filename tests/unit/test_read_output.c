@@ -161,7 +161,7 @@ static void it_goes_on_across_lost_connections(void **state)
 	FIXTURE_UNTIL(f, r.next[TELEX_STDOUT] == WHOLE);
 	assert_string_equal(fake_agent_seen(f->agent)->asked, "read oldest");
 	fake_agent_cut(f->agent);
-	FIXTURE_UNTIL(f, fake_agent_seen(f->agent)->connections == 2);
+	FIXTURE_UNTIL(f, fake_agent_seen(f->agent)->connections >= 2);
 	telex_reader_consumed(r.reader, 400); /* what came over the other one */
 	fake_agent_cut(f->agent);
 	fake_agent_release(f->agent);
@@ -181,7 +181,7 @@ static void silence_is_a_loss(void **state)
 	assert_int_equal(begin(f, &r, &read), 0);
 	FIXTURE_UNTIL(f, r.next[TELEX_STDOUT] == WHOLE);
 	fake_agent_stop(f->agent);
-	FIXTURE_UNTIL(f, fake_agent_seen(f->agent)->connections == 2);
+	FIXTURE_UNTIL(f, fake_agent_seen(f->agent)->connections >= 2);
 	fake_agent_release(f->agent);
 	f->client->heartbeat_ms = 15000;
 	FIXTURE_UNTIL(f, fake_agent_seen(f->agent)->questions >= 2 || r.done);
