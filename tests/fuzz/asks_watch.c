@@ -59,7 +59,7 @@ static void on_rescan(struct telex_watch *w, const struct telex_rescan *rescan, 
 {
 	(void)w;
 	(void)arg;
-	fuzz_require(rescan->reason <= TELEX_RESCAN_ROOT_BACK && rescan->waited_ms >= 0);
+	fuzz_require(rescan->reason <= TELEX_RESCAN_MOUNTS && rescan->waited_ms >= 0);
 }
 
 static void on_synced(struct telex_watch *w, uint64_t id, const char *clock, void *arg)
@@ -101,8 +101,14 @@ static void on_watch_done(struct telex_watch *w, const struct telex_error *error
 
 int asks_watch_begin(const struct asks *a, struct ask *k, struct telex_client *c, uint8_t how)
 {
-	static const struct telex_watch_ops ops = {
-	    on_armed, on_changes, on_rescan, on_synced, on_warning, on_interrupted, on_watch_done};
+	static const struct telex_watch_ops ops = {.armed = on_armed,
+	    .changes = on_changes,
+	    .rescan = on_rescan,
+	    .synced = on_synced,
+	    .warning = on_warning,
+	    .warning_over = on_warning,
+	    .interrupted = on_interrupted,
+	    .done = on_watch_done};
 	static const char *const paths[ROOTS + 1] = {"/a", "/b", NULL};
 	static const char *const patterns[] = {"*.c", NULL};
 	const struct telex_watch_options o = {.paths = paths,
