@@ -132,7 +132,7 @@ static void a_storm_ends_with_the_tree(void **state)
 {
 	struct rig *r = *state;
 	struct rig_client *c = &r->clients[0];
-	const int rounds = getenv("TELEX_TEST_SLOW") != NULL ? 2 : 6;
+	const int rounds = getenv("TELEX_TEST_SLOW") != NULL ? 4 : 6;
 
 	begin(r, c);
 	for (int i = 0; i < rounds; i++) {
