@@ -20,6 +20,9 @@ int link_on_revocations(struct link *l, const union km_any *any, int *fds)
 
 	if (m->number < 0 || !revocation_issuer_valid(m->issuer))
 		return link_violation(l, "a revocation list of nobody's");
+	if (l->env->lists != NULL && list_check_full(l->env->lists, l))
+		return link_refuse_why(
+		    l, any->hdr.seq, KM_WHY_SYSTEM, "too many revocation lists wait to be checked");
 	rc = memfile_load(fds[0], REVOCATION_LIST_MAX, &pem, &len, &e);
 	if (rc == TX_EPROTO)
 		return link_violation(l, e.message);

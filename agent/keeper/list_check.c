@@ -2,6 +2,7 @@
 #include "agent/keeper/list_check.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/keeper/renew_child.h"
+#include "common/duration.h"
 #include "common/log.h"
 #include "common/memfile.h"
 #include "common/renew_frame.h"
@@ -26,7 +28,10 @@ struct list_check {
 	struct renew_child *child; /* it reads the first that waits */
 	list_checked *done;
 	struct config *config;
-	bool outdated; /* what it read does not wait any more */
+	bool outdated;        /* what it read does not wait any more */
+	const void *last;     /* whose it read last; only to be compared */
+	int64_t not_until_ns; /* monotonic: of the next one's begin */
+	struct event *pause;
 	TAILQ_HEAD(, waiting) queue;
 };
 
@@ -50,6 +55,7 @@ static int begin(struct list_check *c, const struct waiting *w, struct err *e)
 	if (rc != 0)
 		return rc;
 	*ca = open(c->config->ca, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	c->last = w->owner;
 	rc = *ca >= 0 ? renew_child_start(c->child, c->config, &o, e)
 	              : err_sys(e, errno, "%s", c->config->ca);
 	for (int i = 0; i < RENEW_FDS; i++)
@@ -58,18 +64,58 @@ static int begin(struct list_check *c, const struct waiting *w, struct err *e)
 	return rc;
 }
 
+/* The first, or of another owner than the last one the first: it is at the front then. */
+static struct waiting *take_turn(struct list_check *c)
+{
+	struct waiting *w;
+
+	TAILQ_FOREACH(w, &c->queue, link)
+	if (w->owner != c->last)
+		break;
+	if (w == NULL)
+		return TAILQ_FIRST(&c->queue);
+	TAILQ_REMOVE(&c->queue, w, link);
+	TAILQ_INSERT_HEAD(&c->queue, w, link);
+	return w;
+}
+
+/* 0: it goes on when the pause is over. */
+static int rest(struct list_check *c, int64_t left_ns)
+{
+	struct timeval tv = duration_timeval(left_ns);
+
+	return event_add(c->pause, &tv) == 0 ? 0 : TX_ENOMEM;
+}
+
+static int64_t pause_left(const struct list_check *c)
+{
+	int64_t left = c->not_until_ns - clock_monotonic_ns();
+
+	return left > 0 ? left : 0;
+}
+
 static void next(struct list_check *c)
 {
 	struct waiting *w;
 	struct err e;
 
-	while (!renew_child_runs(c->child) && (w = TAILQ_FIRST(&c->queue)) != NULL) {
+	if (!TAILQ_EMPTY(&c->queue) && !renew_child_runs(c->child) && pause_left(c) > 0 &&
+	    rest(c, pause_left(c)) == 0)
+		return;
+	while (!renew_child_runs(c->child) && (w = take_turn(c)) != NULL) {
 		if (w->owner != NULL && begin(c, w, &e) == 0)
 			return;
 		if (w->owner != NULL)
 			log_error("a revocation list cannot be checked: %s", e.message);
 		end(c, w, NULL);
 	}
+}
+
+static void on_pause(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	next(arg);
 }
 
 static void on_done(
@@ -97,11 +143,16 @@ int list_check_new(struct list_check **out, struct event_base *base, const char 
 		return err_set(e, TX_ENOMEM, "out of memory");
 	TAILQ_INIT(&c->queue);
 	c->done = done;
-	rc = renew_child_new(&c->child, base, program, on_done, c, e);
-	if (rc == 0)
+	c->pause = evtimer_new(base, on_pause, c);
+	rc = c->pause != NULL ? renew_child_new(&c->child, base, program, on_done, c, e)
+	                      : err_set(e, TX_ENOMEM, "out of memory");
+	if (rc == 0) {
 		*out = c;
-	else
-		free(c);
+		return 0;
+	}
+	if (c->pause != NULL)
+		event_free(c->pause);
+	free(c);
 	return rc;
 }
 
@@ -112,6 +163,7 @@ void list_check_free(struct list_check *c)
 	if (c == NULL)
 		return;
 	renew_child_free(c->child);
+	event_free(c->pause);
 	while ((w = TAILQ_FIRST(&c->queue)) != NULL) {
 		w->owner = NULL;
 		end(c, w, NULL);
@@ -128,14 +180,14 @@ void list_check_set(struct list_check *c, struct config *config)
 	config_unref(old);
 }
 
-static size_t count(const struct list_check *c, const void *owner)
+bool list_check_full(const struct list_check *c, const void *owner)
 {
 	const struct waiting *w;
 	size_t n = 0;
 
 	TAILQ_FOREACH(w, &c->queue, link)
 	n += w->owner == owner;
-	return n;
+	return n >= LIST_CHECK_EACH_MAX;
 }
 
 int list_check_ask(
@@ -146,8 +198,6 @@ int list_check_ask(
 
 	if (c->config == NULL)
 		rc = err_set(e, TX_ESTATE, "no authority is known yet");
-	else if (count(c, owner) >= LIST_CHECK_EACH_MAX)
-		rc = err_set(e, TX_ELIMIT, "too many revocation lists wait to be checked");
 	else if ((w = calloc(1, sizeof(*w))) == NULL)
 		rc = err_set(e, TX_ENOMEM, "out of memory");
 	if (rc != 0) {
@@ -157,7 +207,7 @@ int list_check_ask(
 	*w = (struct waiting){.pem = pem, .len = len, .owner = owner, .seq = seq};
 	/* Whose turn it is at once, and cannot be begun, has its answer from the call. */
 	if (TAILQ_EMPTY(&c->queue) && !renew_child_runs(c->child))
-		rc = begin(c, w, e);
+		rc = pause_left(c) == 0 || rest(c, pause_left(c)) != 0 ? begin(c, w, e) : 0;
 	if (rc == 0) {
 		TAILQ_INSERT_TAIL(&c->queue, w, link);
 		return 0;
@@ -192,6 +242,7 @@ void list_check_stop(struct list_check *c)
 		return;
 	c->outdated = renew_child_runs(c->child);
 	renew_child_kill(c->child);
+	event_del(c->pause);
 	while ((w = TAILQ_FIRST(&c->queue)) != NULL)
 		end(c, w, NULL);
 }
@@ -201,6 +252,7 @@ bool list_check_reaped(struct list_check *c, pid_t pid, int status)
 	if (c == NULL || !renew_child_reaped(c->child, pid, status))
 		return false;
 	c->outdated = false;
+	c->not_until_ns = clock_monotonic_ns() + LIST_CHECK_PAUSE_NS;
 	next(c);
 	return true;
 }

@@ -3,7 +3,8 @@
  * Whether a revocation list that a worker has brought is what it says: telex-renew reads it, and
  * says whose it is and which number it has. The keeper reads none itself, and a worker that was
  * taken over could say anything: what is kept is what an authority in `ca` has signed, and nothing
- * else. One after the other, in their order.
+ * else. One after the other, with a pause between them, since each is a process; of several owners
+ * in turn, so that none who brings many is in the way of another.
  */
 #ifndef TX_KEEPER_LIST_CHECK_H
 #define TX_KEEPER_LIST_CHECK_H
@@ -14,6 +15,7 @@
 #include <sys/types.h>
 
 #include "agent/keeper/config.h"
+#include "common/duration.h"
 #include "common/err.h"
 
 struct event_base;
@@ -22,6 +24,8 @@ struct revocation_record;
 
 /* Of one owner's, so many may wait. */
 #define LIST_CHECK_EACH_MAX 4
+/* From the end of one check to the next one's begin. */
+#define LIST_CHECK_PAUSE_NS (250 * NS_PER_MS)
 
 /* list: its issuer, its number and its text, until this returns. NULL: it is none of an authority
  * that is trusted here, or that could not be found out. Not from inside a call, but for
@@ -35,8 +39,9 @@ void list_check_free(struct list_check *c); /* without a word to owners; NULL is
 /* Whose `ca` it is. Takes a reference. */
 void list_check_set(struct list_check *c, struct config *config);
 
-/* Takes pem (malloc), also when it fails. `done` follows, once. TX_ELIMIT: too many of this owner's
- * wait. */
+/* Whether too many of this owner's wait: no other is to be asked about. */
+bool list_check_full(const struct list_check *c, const void *owner);
+/* Takes pem (malloc), also when it fails. `done` follows, once. */
 int list_check_ask(
     struct list_check *c, uint8_t *pem, size_t len, void *owner, uint64_t seq, struct err *e);
 /* `done` does not follow for any of this owner's. NULL is allowed. */

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static int path_of(char out[PATH_MAX], const struct config *c, struct err *e)
@@ -53,17 +54,32 @@ static int read_kept(const struct config *c, char **text, size_t *len, struct er
 	return rc;
 }
 
+/* Whether it is kept already, to the byte. */
+static bool is_kept(const char *text, size_t len, const struct revocation_record *list)
+{
+	struct revocation_record other;
+	size_t at = 0;
+
+	while (revocation_next(text, len, &at, &other))
+		if (strcmp(other.issuer, list->issuer) == 0 && other.number == list->number &&
+		    other.len == list->len && memcmp(other.pem, list->pem, list->len) == 0)
+			return true;
+	return false;
+}
+
 int revocations_put(const struct config *c, const struct revocation_record *list, struct err *e)
 {
 	char path[PATH_MAX], *kept = NULL, *merged = NULL;
 	size_t kept_len, len;
+	bool written;
 	int rc = path_of(path, c, e);
 
 	if (rc == 0)
 		rc = read_kept(c, &kept, &kept_len, e);
-	if (rc == 0)
+	written = rc == 0 && is_kept(kept, kept_len, list);
+	if (rc == 0 && !written)
 		rc = revocation_merge(&merged, &len, kept, kept_len, list, e);
-	if (rc == 0)
+	if (rc == 0 && !written)
 		rc = file_put(path, merged, len, 0644, e);
 	free(kept);
 	free(merged);

@@ -12,7 +12,8 @@
 
 /* For reading; *fd -1: there is none. What is there and cannot be opened is an error. */
 int revocations_open(int *fd, const struct config *c, struct err *e);
-/* In the place of that issuer's. TX_ESTATE: a higher number of it is there. */
+/* In the place of that issuer's. TX_ESTATE: a higher number of it is there. The
+ * very list that is there is not written again. */
 int revocations_put(const struct config *c, const struct revocation_record *list, struct err *e);
 
 #endif

@@ -653,6 +653,102 @@ static void lists_are_checked_one_by_one_and_not_too_many(void **state)
 	rig_stop(&r);
 }
 
+static void a_list_that_is_kept_already_is_not_written_again(void **state)
+{
+	struct stat before, after;
+	struct peer p;
+	union km_any m;
+	struct rig r;
+
+	(void)state;
+	no_answers();
+	rig_start(&r, "workers = 1");
+	rig_accept(&r, &p);
+	until_logged(&r, "ready");
+	for (uint64_t seq = 1; seq <= 2; seq++) {
+		send_list(&p, "the list", 4, seq);
+		expect_list(&p, "the list");
+		peer_expect(&p, KM_DONE, &m);
+		assert_int_equal(m.hdr.seq, seq);
+		assert_int_equal(stat(path_in(r.dir, "state/revocations.pem"), &after), 0);
+		assert_true(seq == 1 || after.st_ino == before.st_ino);
+		before = after;
+	}
+	/* Another text of the same number is another one. */
+	send_list(&p, "the list, with who signed it", 4, 3);
+	expect_list(&p, "the list, with who signed it");
+	peer_expect(&p, KM_DONE, &m);
+	assert_true(holds(r.dir, "state/revocations.pem", "the list, with who signed it"));
+	peer_close(&p);
+	rig_stop(&r);
+}
+
+struct turns {
+	struct event_base *base;
+	struct list_check *lists;
+	char said[16]; /* the owners, in the order of their answers */
+	size_t n;
+	int64_t at[16];
+};
+
+static void note_turn(const struct revocation_record *list, void *owner, uint64_t seq)
+{
+	struct turns *t = *(struct turns **)owner;
+
+	assert_null(list);
+	assert_true(t->n < sizeof(t->said) - 1);
+	t->at[t->n] = clock_monotonic_ns();
+	t->said[t->n++] = (char)seq;
+}
+
+static bool all_said(void *arg)
+{
+	struct turns *t = arg;
+	int status;
+	pid_t pid = waitpid(-1, &status, WNOHANG);
+
+	if (pid > 0)
+		assert_true(list_check_reaped(t->lists, pid, status));
+	assert_true(event_base_loop(t->base, EVLOOP_NONBLOCK) >= 0);
+	return t->n == 5;
+}
+
+static void who_brings_many_lists_is_in_nobodys_way(void **state)
+{
+	const char *top = getenv("top_builddir") != NULL ? getenv("top_builddir") : ".";
+	char program[512], ca[] = "/dev/null";
+	struct config config = {.refs = 1, .ca = ca};
+	struct turns t = {.base = event_base_new()}, *many = &t, *one = &t;
+	struct err e;
+
+	(void)state;
+	no_answers();
+	snprintf(program, sizeof(program), "%s/tests/support/telex-renew", top);
+	assert_non_null(t.base);
+	assert_int_equal(list_check_new(&t.lists, t.base, program, note_turn, &e), 0);
+	list_check_set(t.lists, &config);
+	for (int i = 0; i < LIST_CHECK_EACH_MAX; i++) {
+		assert_false(list_check_full(t.lists, &many));
+		assert_int_equal(
+		    list_check_ask(t.lists, (uint8_t *)strdup("a list"), 6, &many, 'm', &e), 0);
+	}
+	assert_true(list_check_full(t.lists, &many));
+	assert_false(list_check_full(t.lists, &one));
+	assert_int_equal(list_check_ask(t.lists, (uint8_t *)strdup("a list"), 6, &one, '1', &e), 0);
+	rig_until(all_said, &t, "all are told");
+	assert_string_equal(t.said, "m1mmm");
+	for (size_t i = 1; i < t.n; i++)
+		assert_true(t.at[i] - t.at[i - 1] >= LIST_CHECK_PAUSE_NS);
+	/* In the pause one waits, too, and who is gone by then is told nothing. */
+	assert_int_equal(
+	    list_check_ask(t.lists, (uint8_t *)strdup("a list"), 6, &many, 'm', &e), 0);
+	list_check_forget(t.lists, &many);
+	list_check_free(t.lists);
+	event_base_free(t.base);
+	assert_int_equal(t.n, 5);
+	assert_int_equal(config.refs, 1);
+}
+
 static void a_list_that_can_change_ends_the_link(void **state)
 {
 	struct km_revocations m = {.number = 1};
@@ -845,6 +941,8 @@ int main(void)
 	    cmocka_unit_test(what_a_worker_says_of_a_list_is_not_believed),
 	    cmocka_unit_test(lists_are_checked_one_by_one_and_not_too_many),
 	    cmocka_unit_test(a_list_is_kept_and_given_to_all),
+	    cmocka_unit_test(a_list_that_is_kept_already_is_not_written_again),
+	    cmocka_unit_test(who_brings_many_lists_is_in_nobodys_way),
 	    cmocka_unit_test(a_list_that_can_change_ends_the_link),
 	    cmocka_unit_test(a_newer_list_is_fetched),
 	    cmocka_unit_test(a_pair_that_was_cut_off_is_whole_after_it),
