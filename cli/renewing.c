@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 #include "certs/certshow.h"
 #include "cli/paths.h"
 #include "cli/say.h"
+#include "common/file_put.h"
 #include "common/mem.h"
 #include "common/renew_frame.h"
 #include "common/signals.h"
@@ -122,10 +124,12 @@ static int ask(const struct context *c, const struct files *f, const char *path,
 
 static int fetch(const struct context *c, const struct files *f, int64_t *not_after, struct err *e)
 {
-	char *path = xasprintf("%s.renew-request", c->key);
 	struct renewal_pair p = {.certificate = NULL};
-	int rc = ask(c, f, path, &p, e);
+	char path[PATH_MAX];
+	int rc = file_beside(path, c->key, ".renew-request", e);
 
+	if (rc == 0)
+		rc = ask(c, f, path, &p, e);
 	/* What is kept is of a certificate that was replaced meanwhile. */
 	if (rc == TX_ENOENT)
 		rc = ask(c, f, path, &p, e);
@@ -137,7 +141,6 @@ static int fetch(const struct context *c, const struct files *f, int64_t *not_af
 		*not_after = p.not_after;
 	}
 	renewal_pair_clear(&p);
-	free(path);
 	return rc;
 }
 

@@ -87,6 +87,13 @@ static const char *place_of(const char *path, char resolved[PATH_MAX])
 	return realpath(path, resolved) != NULL ? resolved : path;
 }
 
+int file_beside(char out[PATH_MAX], const char *path, const char *suffix, struct err *e)
+{
+	char resolved[PATH_MAX];
+
+	return join(out, place_of(path, resolved), suffix, e);
+}
+
 static int move(const char *from, const char *to, struct err *e)
 {
 	if (rename(from, to) != 0)

@@ -5,8 +5,8 @@
 #ifndef TX_COMMON_FILE_PUT_H
 #define TX_COMMON_FILE_PUT_H
 
+#include <limits.h>
 #include <stdbool.h>
-
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -14,6 +14,9 @@
 
 /* Written beside its place, flushed, and moved there: after a power cut the old one or the new. */
 int file_put(const char *path, const void *bytes, size_t len, mode_t mode, struct err *e);
+
+/* What is beside a file, path and suffix: where a link leads, as a certificate and its key are. */
+int file_beside(char out[PATH_MAX], const char *path, const char *suffix, struct err *e);
 
 /*
  * A certificate and its key. Both are written beside their places (.telex-renewed) before either is

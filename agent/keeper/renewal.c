@@ -26,7 +26,8 @@
 #define LOOK_NS      (60 * NS_PER_S) /* at the clock, at least so often */
 #define SPREAD_NS    (30 * NS_PER_S) /* of what is overdue at the start: others may be, too */
 #define REMIND_NS    (6 * 3600 * NS_PER_S)
-/* After the key's name: the key and the request of the next one, while there is no answer. */
+/* After the name of the key's own file: the key and the request of the next one, while there is no
+ * answer. */
 #define REQUEST_SUFFIX ".telex-request"
 
 _Static_assert(RENEW_FRAME_LIST_MAX == REVOCATION_LIST_MAX, "any list comes through the pipe");
@@ -220,9 +221,7 @@ static void start(struct renewal *r, struct task *t, struct renew_order *o)
 
 static int request_path(const struct renewal *r, char path[PATH_MAX], struct err *e)
 {
-	int n = snprintf(path, PATH_MAX, "%s" REQUEST_SUFFIX, r->config->key);
-
-	return n > 0 && n < PATH_MAX ? 0 : err_set(e, TX_ETOOBIG, "%s: too long", r->config->key);
+	return file_beside(path, r->config->key, REQUEST_SUFFIX, e);
 }
 
 static void forget_request(const struct renewal *r)

@@ -370,6 +370,45 @@ static void what_fails_is_tried_again(void **state)
 	rig_stop(&r);
 }
 
+/* Where links lead the folder of their own need not be one that can be written to. */
+static void a_request_is_beside_the_key_where_a_link_leads(void **state)
+{
+	struct peer first, due, fresh;
+	char config[1024], there[160];
+	struct rig r;
+
+	(void)state;
+	no_answers();
+	rig_start(&r, "workers = 1");
+	rig_accept(&r, &first);
+	until_logged(&r, "ready");
+	assert_int_equal(mkdir(path_in(r.dir, "real"), 0700), 0);
+	rig_write(&r, "real/agent.pem", "old certificate");
+	rig_write(&r, "real/agent.key", "old key");
+	snprintf(there, sizeof(there), "%s/real/agent.pem", r.dir);
+	assert_int_equal(symlink(there, path_in(r.dir, "agent.pem")), 0);
+	snprintf(there, sizeof(there), "%s/real/agent.key", r.dir);
+	assert_int_equal(symlink(there, path_in(r.dir, "agent.key")), 0);
+	snprintf(config, sizeof(config),
+	    "workers = 1\ncertificate = \"%s/agent.pem\"\nkey = \"%s/agent.key\"\n"
+	    "renew_from = \"ca.test:1\"",
+	    r.dir, r.dir);
+	rig_configure(&r, config);
+	assert_int_equal(kill(r.pid, SIGHUP), 0);
+	accept_aged(&r, &due, 1000, 60);
+	replaced(&first);
+	until_logged(&r, "could not be renewed (1 times now)");
+	assert_true(holds(r.dir, "real/agent.key.telex-request", "a request"));
+	assert_false(is_there(r.dir, "agent.key.telex-request"));
+	answer(folder_of_answers(), "certificate", "new certificate", "new key");
+	accept_aged(&r, &fresh, 0, 3600);
+	replaced(&due);
+	assert_true(holds(r.dir, "real/agent.key", "new key"));
+	assert_false(is_there(r.dir, "real/agent.key.telex-request"));
+	peer_close(&fresh);
+	rig_stop(&r);
+}
+
 static bool is_gone(void *arg)
 {
 	const struct place *p = arg;
@@ -933,6 +972,7 @@ int main(void)
 	    cmocka_unit_test(dates_are_of_the_certificate_that_was_asked_about_last),
 	    cmocka_unit_test(a_renewal_brings_nothing_but_the_pair),
 	    cmocka_unit_test(what_fails_is_tried_again),
+	    cmocka_unit_test(a_request_is_beside_the_key_where_a_link_leads),
 	    cmocka_unit_test(a_request_that_is_refused_is_given_up),
 	    cmocka_unit_test(a_bad_answer_changes_nothing),
 	    cmocka_unit_test(one_that_nobody_renews_is_told_of),
