@@ -148,6 +148,13 @@ static int look_at_ca(struct enrolling *n, struct err *e)
 	    n->ca);
 }
 
+/* Whether the context that is there has what is enrolled here. */
+static bool is_of_these(const struct enrolling *n, const struct context *c)
+{
+	return strcmp(c->certificate, n->certificate) == 0 && strcmp(c->key, n->key) == 0 &&
+	       strcmp(c->ca, n->ca) == 0;
+}
+
 /* A context of that name which is another one. */
 static int look_at_context(const struct enrolling *n, struct err *e)
 {
@@ -161,9 +168,7 @@ static int look_at_context(const struct enrolling *n, struct err *e)
 		return 0;
 	rc = context_path(n->context, &path, e);
 	if (rc == 0 && certfile_exists(path)) {
-		same = context_load(n->context, &c, &why) == 0 &&
-		       strcmp(c.certificate, n->certificate) == 0 && strcmp(c.key, n->key) == 0 &&
-		       strcmp(c.ca, n->ca) == 0;
+		same = context_load(n->context, &c, &why) == 0 && is_of_these(n, &c);
 		if (!same)
 			rc = err_set(e, TX_EEXIST,
 			    "%s is there already: the context '%s' has another certificate; "
@@ -360,15 +365,32 @@ static char *host_of(const char *address)
 	return xasprintf("%.*s", (int)len, address);
 }
 
+/* A new certificate of ours does not make agents trusted that were not. NULL: none. */
+static char *revocations_of(const struct enrolling *n)
+{
+	struct context c = {0};
+	char *kept = NULL;
+	struct err none;
+
+	if (context_load(n->context, &c, &none) == 0 && is_of_these(n, &c)) {
+		kept = c.revocations;
+		c.revocations = NULL;
+	}
+	context_clear(&c);
+	return kept;
+}
+
 static int set_up_user(const struct enrolling *n, struct err *e)
 {
 	char *host = n->host != NULL ? xstrdup(n->host) : host_of(n->token.address);
+	char *revocations = revocations_of(n);
 	const struct context c = {.name = (char *)(uintptr_t)n->context,
 	    .host = host,
 	    .certificate = (char *)(uintptr_t)n->certificate,
 	    .key = (char *)(uintptr_t)n->key,
 	    .ca = (char *)(uintptr_t)n->ca,
-	    .renew_from = (char *)(uintptr_t)n->token.address};
+	    .renew_from = (char *)(uintptr_t)n->token.address,
+	    .revocations = revocations};
 	char *current = NULL;
 	struct err none;
 	int rc = context_save(&c, true, e);
@@ -376,6 +398,7 @@ static int set_up_user(const struct enrolling *n, struct err *e)
 	if (rc == 0 && context_current(&current, &none) == TX_ENOENT)
 		rc = context_use(n->context, e);
 	free(current);
+	free(revocations);
 	free(host);
 	return rc;
 }
