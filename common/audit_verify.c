@@ -374,11 +374,15 @@ static int compare_both(struct verifier *logs, struct verifier *execs, const str
 {
 	const struct audit_source *last = &c->exec_logs[c->n_exec_logs - 1];
 	const size_t before = as->n;
+	size_t n = before;
 	int rc = read_file(execs, last, e);
 
 	logs->name = c->n_logs > 0 ? c->logs[c->n_logs - 1].name : "";
+	/* Who has begun meanwhile counts; what is noted later may be of records later still. */
 	for (size_t i = before; i < as->n; i++)
-		as->list[i].seq = 0; /* what is noted later may be of records later still */
+		if (as->list[i].seq == 0)
+			as->list[n++] = as->list[i];
+	as->n = n;
 	audit_anchors_sort(as);
 	if (rc == 0)
 		audit_check(logs, execs, as, last->running);

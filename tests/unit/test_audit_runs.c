@@ -455,6 +455,68 @@ static void what_a_keeper_lost_is_no_finding(void **state)
 	assert_int_equal(g->result.lost, 3);
 }
 
+/* exec.log, and what is written there while audit.log is read. */
+struct growing {
+	const char *text;
+	size_t len, at, known;
+};
+
+static ssize_t read_growing(void *cookie, char *buf, size_t size)
+{
+	struct growing *w = cookie;
+	size_t n = w->known - w->at < size ? w->known - w->at : size;
+
+	memcpy(buf, w->text + w->at, n);
+	w->at += n;
+	/* The rest is there when it is read again. */
+	if (n == 0)
+		w->known = w->len;
+	return (ssize_t)n;
+}
+
+/* How far a worker is whose begin was lost says nothing of its begin. */
+static void what_is_noted_meanwhile_is_no_begin(void **state)
+{
+	struct agent *g = *state;
+	struct growing w = {.at = 0};
+	FILE *files[2];
+	struct audit_source log = {.name = "audit.log"},
+	                    execs = {.name = "exec.log", .running = true};
+	const struct audit_check c = {
+	    .logs = &log, .n_logs = 1, .exec_logs = &execs, .n_exec_logs = 1};
+	uint8_t hash[AUDIT_HASH_SIZE];
+	struct err e;
+
+	signal(SIGXFSZ, SIG_IGN);
+	begin_run(g, true);
+	run_a_worker_with_loss(g, true, true);
+	audit_begin(g->keeper, "reload");
+	assert_int_equal(audit_end(g->keeper, NULL), 0);
+	over(g);
+	w.known = g->exec.len;
+	audit_begin(g->keeper, "anchor");
+	audit_number(g->keeper, "worker", (int64_t)g->last);
+	audit_number(g->keeper, "worker_seq", 2);
+	memset(hash, 1, sizeof(hash));
+	audit_hex(g->keeper, "worker_hash", hash, sizeof(hash));
+	assert_int_equal(audit_end(g->keeper, NULL), 0);
+	over(g);
+	w.text = g->exec.at;
+	w.len = g->exec.len;
+	assert_true(w.known < w.len);
+	files[0] = fmemopen(g->audit.at, g->audit.len, "r");
+	files[1] = fopencookie(&w, "r", (cookie_io_functions_t){.read = read_growing});
+	log.file = files[0];
+	execs.file = files[1];
+	g->whats[0] = '\0';
+	assert_int_equal(audit_verify(&c, &g->result, on_found, g, &e), 0);
+	assert_int_equal(w.at, w.len);
+	assert_string_equal(g->whats, "");
+	fclose(files[0]);
+	fclose(files[1]);
+	audit_free(g->keeper);
+}
+
 static void what_a_keeper_lost_excuses_nothing_else(void **state)
 {
 	struct agent *g = *state;
@@ -887,6 +949,7 @@ int main(void)
 	    TEST(a_worker_without_an_end_was_killed_as_its_keeper_says),
 	    TEST(a_keeper_goes_on_in_the_next_file),
 	    TEST(what_a_keeper_lost_is_no_finding),
+	    TEST(what_is_noted_meanwhile_is_no_begin),
 	    TEST(what_a_keeper_lost_excuses_nothing_else),
 	    TEST(a_worker_of_another_run_is_found),
 	    TEST(the_older_format_is_no_finding),
