@@ -643,6 +643,7 @@ static void signal_zero_is_each_ones_own(void **state)
 	begin(&s, "", (char[]){"exec sleep 300"}, 0);
 	s.spec.stop_signal = SIGUSR2;
 	peer_run(&s.p, &a, 1, "a", &s.spec);
+	peer_until_started(&s.p, "a");
 	ask(&s, &q, &m);
 	assert_int_equal(m.group_reply.did[0], 1);
 	peer_finish(&s.p, &a);
