@@ -50,24 +50,6 @@ void copy_failed(struct copy *c, int sys_errno, bool writing, const char *what, 
 
 /* ---- attributes ---- */
 
-/* *kept: it has the owner and group that it is to have. 0 or an errno. */
-static int keep_owner(const struct stat *st, int to, bool *kept)
-{
-	struct stat now;
-	int error;
-
-	*kept = true;
-	if (fstat(to, &now) == 0 && now.st_uid == st->st_uid && now.st_gid == st->st_gid)
-		return 0;
-	error = attributes_owner(to, st->st_uid, st->st_gid);
-	if (error != EPERM && error != EINVAL)
-		return error;
-	/* Users may not give files away, but to a group of theirs. */
-	*kept = false;
-	(void)attributes_owner(to, ATTRIBUTES_KEEP, st->st_gid);
-	return 0;
-}
-
 int copy_attributes(const struct copy *c, int from, const struct stat *st, int to)
 {
 	const struct timespec times[2] = {st->st_atim, st->st_mtim};
@@ -76,7 +58,7 @@ int copy_attributes(const struct copy *c, int from, const struct stat *st, int t
 
 	if (!c->preserve)
 		return link ? 0 : attributes_mode(to, st->st_mode & 0777 & ~UMASK);
-	error = keep_owner(st, to, &kept);
+	error = attributes_keep_owner(st, to, &kept);
 	if (error == 0)
 		error = c->xattrs ? attributes_copy(from, to) : attributes_copy_acls(from, to);
 	/* Set-user-ID would be another user's. */
@@ -135,23 +117,6 @@ static bool has_changed(int fd, const struct stat *st)
 	       memcmp(&now.st_ctim, &st->st_ctim, sizeof(now.st_ctim)) != 0;
 }
 
-/* As if the bytes had been written into the file that is replaced; who may not give files away has
- * its own. 0 or an errno. */
-static int keep_of_replaced(int dir_fd, const char *name, int to, bool *kept)
-{
-	struct stat st;
-	int error;
-
-	*kept = fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
-	if (!*kept)
-		return 0;
-	error = attributes_owner(to, st.st_uid, st.st_gid);
-	if (error != 0 && error != EPERM)
-		return error;
-	/* Set-user-ID is for one content, not for another. */
-	return attributes_mode(to, st.st_mode & 0777);
-}
-
 /* Fills the temporary file, and gives it its place. 0 or an errno. */
 static int fill(struct copy *c, int from, const struct stat *st, struct temp_file *t,
     const char *name, struct copy_data *data)
@@ -164,7 +129,8 @@ static int fill(struct copy *c, int from, const struct stat *st, struct temp_fil
 	if (c->moving && has_changed(from, st))
 		return ESTALE;
 	data->writing = true;
-	error = c->preserve ? 0 : keep_of_replaced(t->dir_fd, name, t->fd, &kept);
+	if (!c->preserve)
+		error = attributes_of_replaced(t->dir_fd, name, t->fd, &kept);
 	if (error == 0 && !kept)
 		error = copy_attributes(c, from, st, t->fd);
 	if (error == 0 && is_in_the_way(c, t->dir_fd, name, &replaces))

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/files/attributes.h"
 #include "agent/files/failure.h"
 #include "agent/files/open_file.h"
 #include "agent/files/request.h"
@@ -29,9 +30,6 @@ struct upload {
 	char path[REQUEST_PATH_SIZE];
 	int dir_fd;
 	const char *name; /* in path */
-	unsigned mode;
-	uid_t owner; /* of what it replaces; -1: it replaces nothing */
-	gid_t group;
 	struct temp_file temp;
 	struct upload_append append; /* instead */
 	struct digest *digest;
@@ -107,23 +105,12 @@ static int look_at_target(struct upload *u, struct rpc_status *status)
 {
 	struct stat st;
 
-	if (u->begin->mode != NULL)
-		u->mode = u->begin->mode->mode;
 	if (fstatat(u->dir_fd, u->name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return errno == ENOENT ? 0 : fail(u, errno, status);
 	/* Renaming over a device or a FIFO would make an end of it. */
 	if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
 		return open_file_refuse(status, st.st_mode, WRITE, u->path);
-	if (u->begin->replace == NEVER)
-		return fail(u, EEXIST, status);
-	if (S_ISREG(st.st_mode)) {
-		u->owner = st.st_uid;
-		u->group = st.st_gid;
-		/* Set-user-ID is for one content, not for another. */
-		if (u->begin->mode == NULL)
-			u->mode = st.st_mode & 0777;
-	}
-	return 0;
+	return u->begin->replace == NEVER ? fail(u, EEXIST, status) : 0;
 }
 
 static int add_piece(const void *data, size_t len, void *arg)
@@ -220,9 +207,6 @@ int upload_begin(struct upload **out, struct call *c, const Telex__V1__WriteBegi
 	u->call = c;
 	u->begin = begin;
 	u->dir_fd = -1;
-	u->mode = NEW_MODE;
-	u->owner = (uid_t)-1;
-	u->group = (gid_t)-1;
 	u->temp = (struct temp_file)TEMP_FILE_INIT;
 	u->append = (struct upload_append)UPLOAD_APPEND_INIT;
 	if (request_path(u->path, &begin->path, status))
@@ -310,13 +294,15 @@ static int check_whole(
 static int set_attributes(const struct upload *u)
 {
 	const Google__Protobuf__Timestamp *m = u->begin->modified;
+	const Telex__V1__FileMode *mode = u->begin->mode;
 	struct timespec ts[2] = {{.tv_nsec = UTIME_OMIT}};
+	bool replaces;
+	int error = attributes_of_replaced(u->dir_fd, u->name, u->temp.fd, &replaces);
 
-	/* As writing into the file would keep them; who may not give files away has its own. */
-	if (u->owner != (uid_t)-1 && fchown(u->temp.fd, u->owner, u->group) != 0 && errno != EPERM)
-		return errno;
-	if (fchmod(u->temp.fd, u->mode) != 0)
-		return errno;
+	if (error == 0 && (mode != NULL || !replaces))
+		error = attributes_mode(u->temp.fd, mode != NULL ? mode->mode : NEW_MODE);
+	if (error != 0)
+		return error;
 	if (m == NULL)
 		return 0;
 	ts[1] = (struct timespec){.tv_sec = m->seconds, .tv_nsec = m->nanos};

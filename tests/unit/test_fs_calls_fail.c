@@ -534,7 +534,13 @@ static bool tells_lack(const struct rpc_status *s, int error)
 {
 	const char *path = rpc_status_get(s, "path");
 
-	if (path == NULL || strstr(s->message, path) == NULL || s->code != RPC_RESOURCE_EXHAUSTED)
+	if (path == NULL || strstr(s->message, path) == NULL)
+		return false;
+	/* Where the disk has room it is that of a file's attributes that has none. */
+	if (error == ENOSPC && strcmp(call_fail_name(), "setxattr") == 0 &&
+	    strstr(s->message, ": its extended attributes are too many, or too large") != NULL)
+		return true;
+	if (s->code != RPC_RESOURCE_EXHAUSTED)
 		return false;
 	if (error == ENOSPC)
 		return strcmp(s->reason, "DISK_FULL") == 0 &&
