@@ -494,7 +494,7 @@ static void a_cut_connection_is_lost(void **state)
 	heard_run(f, &h[1], true, "cat", NULL, NULL);
 	fixture_until(f, &h[0].started);
 	fixture_until(f, &h[1].started);
-	fixture_settle(f);
+	FIXTURE_UNTIL(f, h[0].length[TELEX_STDOUT] == 4);
 	fake_agent_cut(f->agent);
 	for (int i = 0; i < 2; i++) {
 		finish(f, &h[i]);
