@@ -6,12 +6,14 @@
  * rt_sigaction is on no list, so the handler stays what it is.
  */
 #include <errno.h>
+#include <linux/dqblk_xfs.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/quota.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -100,8 +102,22 @@ static int number_of(const char *name)
 	return nr;
 }
 
-/* Memory is never made executable, nobody else is signalled, and what is appended to is let be;
- * what else has arguments is allowed as a whole. */
+/* Of quotas what there is may be asked: not all quotactl does. */
+static int allow_asking(scmp_filter_ctx filter, int nr)
+{
+	static const unsigned commands[] = {QCMD((unsigned)Q_GETQUOTA, USRQUOTA),
+	    QCMD((unsigned)Q_GETQUOTA, GRPQUOTA), QCMD((unsigned)Q_XGETQSTATV, USRQUOTA),
+	    QCMD((unsigned)Q_XGETQSTATV, GRPQUOTA)};
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < sizeof(commands) / sizeof(commands[0]); i++)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, nr, 1,
+		    SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, commands[i]));
+	return rc;
+}
+
+/* Memory is never made executable, nobody else is signalled, quotas are asked about alone, and what
+ * is appended to is let be; what else has arguments is allowed as a whole. */
 static int allow(scmp_filter_ctx filter, const char *name, int appended_fd)
 {
 	const int nr = number_of(name);
@@ -113,6 +129,8 @@ static int allow(scmp_filter_ctx filter, const char *name, int appended_fd)
 	if (strcmp(name, "tgkill") == 0)
 		return seccomp_rule_add(
 		    filter, SCMP_ACT_ALLOW, nr, 1, SCMP_A0(SCMP_CMP_EQ, (uint64_t)getpid(), 0));
+	if (strcmp(name, "quotactl_fd") == 0)
+		return allow_asking(filter, nr);
 	if (strcmp(name, "mmap") == 0 || strcmp(name, "mprotect") == 0)
 		return seccomp_rule_add(
 		    filter, SCMP_ACT_ALLOW, nr, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));

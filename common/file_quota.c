@@ -2,11 +2,15 @@
 #include "common/file_quota.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/dqblk_xfs.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/quota.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,14 +26,31 @@ static uint64_t limit_of(uint64_t hard, uint64_t soft, uint64_t used, uint64_t u
 }
 
 /* Since Linux 5.14; before, it takes the device's name, which only who mounted it knows. */
-static int get_quota(int fd, int type, uint32_t id, struct dqblk *out)
+static int quotactl_of(int fd, unsigned command, int type, uint32_t id, void *out)
 {
 #ifdef SYS_quotactl_fd
-	return (int)syscall(SYS_quotactl_fd, fd, (unsigned)QCMD(Q_GETQUOTA, type), id, out);
+	return (int)syscall(SYS_quotactl_fd, fd, QCMD(command, (unsigned)type), id, out);
 #else
-	(void)fd, (void)type, (void)id, (void)out;
+	(void)fd, (void)command, (void)type, (void)id, (void)out;
 	return -1;
 #endif
+}
+
+/* What a file system counts it may let pass all the same. Where it does not say, it does not. */
+static bool is_enforced(int fd, int type)
+{
+	struct fs_quota_statv state = {.qs_version = FS_QSTATV_VERSION1};
+	const unsigned flag = type == USRQUOTA ? FS_QUOTA_UDQ_ENFD : FS_QUOTA_GDQ_ENFD;
+
+	return quotactl_of(fd, Q_XGETQSTATV, type, 0, &state) != 0 || (state.qs_flags & flag) != 0;
+}
+
+/* XFS keeps the limits of all who have none of their own as root's, who has none. */
+static bool is_limited(int fd, uint32_t id)
+{
+	struct statfs st;
+
+	return id != 0 || fstatfs(fd, &st) != 0 || (uint32_t)st.f_type != XFS_SUPER_MAGIC;
 }
 
 static bool ask(struct file_quota *out, enum file_quota_whose whose, int fd, uint32_t id)
@@ -39,7 +60,8 @@ static bool ask(struct file_quota *out, enum file_quota_whose whose, int fd, uin
 	uint64_t blocks, files;
 
 	memset(&d, 0, sizeof(d));
-	if (get_quota(fd, type, id, &d) != 0)
+	if (!is_limited(fd, id) || quotactl_of(fd, Q_GETQUOTA, type, id, &d) != 0 ||
+	    !is_enforced(fd, type))
 		return false;
 	blocks = limit_of(d.dqb_bhardlimit * BLOCK_SIZE, d.dqb_bsoftlimit * BLOCK_SIZE,
 	    d.dqb_curspace, d.dqb_btime);
@@ -76,6 +98,16 @@ bool file_quota_of(struct file_quota *out, int fd)
 	    (!known || (out->files == 0 && (group.files != 0 || group.left < out->left))))
 		*out = group;
 	return out->whose != FILE_QUOTA_UNKNOWN;
+}
+
+bool file_quota_passes(void)
+{
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+	return syscall(SYS_capget, &head, sets) == 0 &&
+	       (sets[CAP_TO_INDEX(CAP_SYS_RESOURCE)].effective & CAP_TO_MASK(CAP_SYS_RESOURCE)) !=
+	           0;
 }
 
 /* "/a/b" becomes "/a", "/a" becomes "/", and "a" becomes ".". False: the text names none above. */

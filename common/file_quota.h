@@ -22,6 +22,8 @@ struct file_quota {
 /* For what this process makes in the folder that a descriptor is of, or, of a regular file, for
  * that; it may be O_PATH. False: nothing is known. No mount is told. */
 bool file_quota_of(struct file_quota *out, int fd);
+/* Whether this process may pass most file systems' limits (CAP_SYS_RESOURCE). */
+bool file_quota_passes(void);
 /* For what has a path, and the nearest folder above it that is there. Always fills *out; false:
  * whose it is is not known, but the mount may be. */
 bool file_quota_at(struct file_quota *out, const char *path);

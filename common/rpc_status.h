@@ -50,7 +50,7 @@ int rpc_status_set(struct rpc_status *s, int code, const char *reason, const cha
 /* Adds to the sentence; what does not fit is cut. */
 void rpc_status_add(struct rpc_status *s, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-/* Adds a metadata pair; what does not fit is cut, a seventh is dropped. */
+/* Adds a metadata pair; what does not fit is cut, one more than RPC_STATUS_META_MAX is dropped. */
 void rpc_status_meta(struct rpc_status *s, const char *key, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* The value of a key, or NULL. */

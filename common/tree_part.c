@@ -111,7 +111,9 @@ static int lack_of_room(const struct tree_wanted *w)
 
 	if (file_room_of(&room, w->fd) && room.most < need)
 		return ENOSPC;
-	return file_quota_of(&quota, w->fd) && quota.left < need ? EDQUOT : 0;
+	if (need == 0 || !file_quota_of(&quota, w->fd) || quota.left >= need)
+		return 0;
+	return file_quota_passes() ? 0 : EDQUOT;
 }
 
 /* It is another transfer's, which needs it yet: it is not removed with this one's. */

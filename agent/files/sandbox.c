@@ -33,7 +33,8 @@ const char *const sandbox_calls[] = {
     /* memory, time, and the rest of a process's life */
     "mmap", "munmap", "mremap", "mprotect", "madvise", "brk", "futex", "clock_gettime",
     "clock_nanosleep", "nanosleep", "getrandom", "getpid", "gettid", "getuid", "geteuid", "getgid",
-    "getegid", "getgroups", "rt_sigprocmask", "rt_sigreturn", "tgkill", "exit_group", NULL};
+    "getegid", "getgroups", "capget", "rt_sigprocmask", "rt_sigreturn", "tgkill", "exit_group",
+    NULL};
 
 /* Of one that watches: it changes nothing. */
 const char *const sandbox_watch_calls[] = {

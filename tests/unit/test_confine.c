@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/quota.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -120,6 +121,50 @@ static void another_system_call_kills_and_is_named(void **state)
 	(void)state;
 	assert_killed(open_a_file, "openat");
 	assert_killed(take_the_signal, "rt_sigaction");
+}
+
+#ifdef SYS_quotactl_fd
+static const char *const asking[] = {"quotactl_fd", "write", "exit_group", "rt_sigreturn", NULL};
+
+static int ask_about_quotas(void)
+{
+	struct dqblk quota;
+
+	if (enter(asking) != 0)
+		return DIED_OTHERWISE;
+	(void)syscall(SYS_quotactl_fd, -1, QCMD((unsigned)Q_GETQUOTA, USRQUOTA), 0, &quota);
+	(void)syscall(SYS_quotactl_fd, -1, QCMD((unsigned)Q_GETQUOTA, GRPQUOTA), 0, &quota);
+	return 0;
+}
+
+static int set_a_quota(void)
+{
+	struct dqblk quota = {0};
+
+	if (enter(asking) != 0)
+		return DIED_OTHERWISE;
+	(void)syscall(SYS_quotactl_fd, -1, QCMD((unsigned)Q_SETQUOTA, USRQUOTA), 0, &quota);
+	return 0;
+}
+#endif
+
+static void quotas_are_asked_about_and_not_set(void **state)
+{
+	(void)state;
+#ifdef SYS_quotactl_fd
+	char said[256];
+	int status = in_child(ask_about_quotas, said, sizeof(said));
+
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	if (CONFINE_SANITIZED || under_valgrind())
+		skip();
+	status = in_child(set_a_quota, said, sizeof(said));
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGSYS);
+#else
+	skip();
+#endif
 }
 
 static const char *const appending[] = {"write", "ftruncate", "fcntl", "ioctl", "tgkill", "gettid",
@@ -355,6 +400,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(another_system_call_kills_and_is_named),
+	    cmocka_unit_test(quotas_are_asked_about_and_not_set),
 	    cmocka_unit_test(memory_is_never_executable),
 	    cmocka_unit_test(what_is_appended_to_is_not_changed),
 	    cmocka_unit_test(others_are_not_signalled),

@@ -2,6 +2,9 @@
 /* Whose quota is used up, as a kernel tells it that is asked with quotactl_fd(2). */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/dqblk_xfs.h>
+#include <linux/magic.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +15,7 @@
 #include <sys/quota.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -25,6 +29,30 @@
 static struct dqblk quotas[2]; /* of a user, of a group */
 static uint32_t asked[2];
 static unsigned times_asked;
+static unsigned flags; /* of what is enforced; 0: it does not say */
+static bool is_xfs;
+static uint32_t capabilities; /* those that are effective, the lower half */
+
+int __real_fstatfs(int fd, struct statfs *out);
+int __wrap_fstatfs(int fd, struct statfs *out);
+int __wrap_fstatfs(int fd, struct statfs *out)
+{
+	const int rc = __real_fstatfs(fd, out);
+
+	out->f_type = is_xfs ? XFS_SUPER_MAGIC : EXT4_SUPER_MAGIC;
+	return rc;
+}
+
+static int tell_state(struct fs_quota_statv *out)
+{
+	assert_int_equal(out->qs_version, FS_QSTATV_VERSION1);
+	if (flags == 0) {
+		errno = ENOSYS;
+		return -1;
+	}
+	out->qs_flags = (uint16_t)flags;
+	return 0;
+}
 
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
@@ -37,7 +65,22 @@ long __wrap_syscall(long number, ...)
 	for (size_t i = 0; i < sizeof(a) / sizeof(a[0]); i++)
 		a[i] = va_arg(ap, long);
 	va_end(ap);
+	if (number == SYS_capget) {
+		struct __user_cap_data_struct *sets;
+
+		memcpy(&sets, &a[1], sizeof(sets));
+		sets[0].effective = capabilities;
+		return 0;
+	}
 #ifdef SYS_quotactl_fd
+	if (number == SYS_quotactl_fd &&
+	    ((unsigned)a[1] == (unsigned)QCMD(Q_XGETQSTATV, USRQUOTA) ||
+	        (unsigned)a[1] == (unsigned)QCMD(Q_XGETQSTATV, GRPQUOTA))) {
+		struct fs_quota_statv *state;
+
+		memcpy(&state, &a[3], sizeof(state));
+		return tell_state(state);
+	}
 	if (number == SYS_quotactl_fd) {
 		const int type = (unsigned)a[1] == (unsigned)QCMD(Q_GETQUOTA, GRPQUOTA);
 		const struct dqblk none = {0};
@@ -62,7 +105,8 @@ static int set_up(void **state)
 {
 	memset(quotas, 0, sizeof(quotas));
 	memset(asked, 0xff, sizeof(asked));
-	times_asked = 0;
+	times_asked = flags = capabilities = 0;
+	is_xfs = false;
 	return folder_make(state);
 }
 
@@ -164,6 +208,49 @@ static void a_soft_limit_is_one_when_its_time_is_over(void **state)
 	    words(path, "alice"), "user alice's on /srv: all of its 5 files are there");
 }
 
+static void what_is_counted_alone_is_no_limit(void **state)
+{
+	const char *path = in(*state, "f");
+
+	if (!is_asked())
+		skip();
+	quotas[0] = quotas[1] = (struct dqblk){.dqb_bhardlimit = 100};
+	flags = FS_QUOTA_UDQ_ACCT | FS_QUOTA_GDQ_ACCT | FS_QUOTA_GDQ_ENFD;
+	assert_string_equal(
+	    words(path, "staff"), "group staff's on /srv: 102400 of 102400 bytes are left");
+	flags = FS_QUOTA_UDQ_ACCT | FS_QUOTA_GDQ_ACCT | FS_QUOTA_UDQ_ENFD;
+	assert_string_equal(
+	    words(path, "alice"), "user alice's on /srv: 102400 of 102400 bytes are left");
+	flags = FS_QUOTA_UDQ_ACCT | FS_QUOTA_GDQ_ACCT;
+	assert_string_equal(words(path, "x"), "a user's, a group's or a folder's on /srv");
+}
+
+static void what_xfs_keeps_as_roots_is_not_roots(void **state)
+{
+	struct file_quota q;
+	int fd = open(in(*state, "f"), O_CREAT | O_RDWR, 0644);
+
+	if (!is_asked() || geteuid() != 0)
+		skip();
+	quotas[0] = (struct dqblk){.dqb_bhardlimit = 1};
+	assert_true(file_quota_of(&q, fd));
+	is_xfs = true;
+	assert_false(file_quota_of(&q, fd));
+	assert_int_equal(fchown(fd, 1234, 0), 0);
+	assert_true(file_quota_of(&q, fd));
+	assert_int_equal(q.id, 1234);
+	close(fd);
+}
+
+static void who_may_pass_limits(void **state)
+{
+	(void)state;
+	capabilities = ~CAP_TO_MASK(CAP_SYS_RESOURCE);
+	assert_false(file_quota_passes());
+	capabilities = CAP_TO_MASK(CAP_SYS_RESOURCE);
+	assert_true(file_quota_passes());
+}
+
 static void a_folder_may_give_its_group(void **state)
 {
 	struct stat st;
@@ -256,6 +343,9 @@ int main(void)
 	    with_folder(whose_it_is_and_what_is_left),
 	    with_folder(of_both_the_one_that_has_less),
 	    with_folder(a_soft_limit_is_one_when_its_time_is_over),
+	    with_folder(what_is_counted_alone_is_no_limit),
+	    with_folder(what_xfs_keeps_as_roots_is_not_roots),
+	    cmocka_unit_test(who_may_pass_limits),
 	    with_folder(a_folder_may_give_its_group),
 	    with_folder(of_a_file_its_own),
 	    with_folder(the_file_system_has_a_name),

@@ -2,6 +2,7 @@
 /* What a receiver of a tree has no room for, and how it tells of it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/quota.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -18,6 +21,46 @@
 #include "common/file_room.h"
 #include "common/tree_receive.h"
 #include "tests/support/folder.h"
+
+/* ---- the kernel ---- */
+
+static uint64_t limit; /* of the user, in KiB; 0: none */
+static bool may_pass;
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+long __wrap_syscall(long number, ...)
+{
+	long a[6];
+	va_list ap;
+
+	va_start(ap, number);
+	for (size_t i = 0; i < sizeof(a) / sizeof(a[0]); i++)
+		a[i] = va_arg(ap, long);
+	va_end(ap);
+	if (number == SYS_capget) {
+		struct __user_cap_data_struct *sets;
+
+		memcpy(&sets, &a[1], sizeof(sets));
+		sets[0].effective = may_pass ? CAP_TO_MASK(CAP_SYS_RESOURCE) : 0;
+		return 0;
+	}
+#ifdef SYS_quotactl_fd
+	if (number == SYS_quotactl_fd) {
+		struct dqblk *quota;
+
+		errno = ESRCH;
+		if (limit == 0 || (unsigned)a[1] != QCMD((unsigned)Q_GETQUOTA, USRQUOTA))
+			return -1;
+		memcpy(&quota, &a[3], sizeof(quota));
+		quota->dqb_bhardlimit = limit;
+		return 0;
+	}
+#endif
+	return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+/* ---- a receiver ---- */
 
 static unsigned begun, told;
 static char reason[64], message[512];
@@ -85,8 +128,8 @@ static Telex__V1__TreeEntry entry(uint64_t index, const char *path, Telex__V1__F
 	return e;
 }
 
-/* The first byte of an endless file comes. */
-static void begin_endless(int target_fd, bool no_holes)
+/* The first byte of a file comes. */
+static void begin_file(int target_fd, uint64_t size, bool no_holes)
 {
 	Telex__V1__TreeEntry e = entry(1, "f", TELEX__V1__FILE_TYPE__FILE_TYPE_REGULAR);
 	Telex__V1__TreeData d = TELEX__V1__TREE_DATA__INIT;
@@ -94,7 +137,7 @@ static void begin_endless(int target_fd, bool no_holes)
 	Telex__V1__TreeOptions o;
 	struct tree_receiver *r = receiver(&cfg, &o);
 
-	e.size = (uint64_t)1 << 60;
+	e.size = size;
 	e.no_holes = no_holes;
 	take(r, &e, NULL);
 	d.index = 1;
@@ -104,11 +147,13 @@ static void begin_endless(int target_fd, bool no_holes)
 	tree_receiver_free(r);
 }
 
+#define ENDLESS ((uint64_t)1 << 60)
+
 static void what_cannot_fit_is_refused_at_its_first_byte(void **state)
 {
 	int fd = open(*state, O_RDONLY | O_DIRECTORY);
 
-	begin_endless(fd, true);
+	begin_file(fd, ENDLESS, true);
 	assert_int_equal(begun, 0);
 	assert_int_equal(told, 1);
 	assert_string_equal(reason, "DISK_FULL");
@@ -117,9 +162,39 @@ static void what_cannot_fit_is_refused_at_its_first_byte(void **state)
 	/* Its part is gone. */
 	assert_int_equal(unlinkat(fd, ".telex-0123456789abcdef.part", 0), -1);
 	/* What has holes may fit, whatever its size. */
-	begin_endless(fd, false);
+	begin_file(fd, ENDLESS, false);
 	assert_int_equal(begun, 1);
 	assert_int_equal(told, 0);
+	close(fd);
+}
+
+static void what_does_not_fit_in_a_quota_is_refused_likewise(void **state)
+{
+	int fd = open(*state, O_RDONLY | O_DIRECTORY);
+
+#ifndef SYS_quotactl_fd
+	skip();
+#endif
+	limit = 64;
+	may_pass = false;
+	begin_file(fd, 65537, true);
+	assert_int_equal(begun, 0);
+	assert_int_equal(told, 1);
+	assert_string_equal(reason, "QUOTA");
+	assert_non_null(strstr(message, ": 65536 of 65536 bytes are left); remove files there"));
+	assert_int_equal(unlinkat(fd, ".telex-0123456789abcdef.part", 0), -1);
+	begin_file(fd, 65536, true);
+	assert_int_equal(begun, 1);
+	assert_int_equal(unlinkat(fd, ".telex-0123456789abcdef.part", 0), 0);
+	begin_file(fd, 65537, false);
+	assert_int_equal(begun, 1);
+	assert_int_equal(unlinkat(fd, ".telex-0123456789abcdef.part", 0), 0);
+	/* Whom no limit holds is not held up. */
+	may_pass = true;
+	begin_file(fd, 65537, true);
+	assert_int_equal(begun, 1);
+	assert_int_equal(told, 0);
+	limit = 0;
 	close(fd);
 }
 
@@ -176,6 +251,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    with_folder(what_cannot_fit_is_refused_at_its_first_byte),
+	    with_folder(what_does_not_fit_in_a_quota_is_refused_likewise),
 	    with_folder(what_is_in_a_folder_that_failed_fails_with_it),
 	    cmocka_unit_test(words_say_what_is_left),
 	};
