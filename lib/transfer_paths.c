@@ -180,17 +180,18 @@ static void cut_missing(char *path)
 	}
 }
 
-/* That the target has no folder to be in, and what to do. */
-static int missing(struct telex_error *error, const char *target, const char *folder)
+/* That the target has no folder to be in, and what to do. A dry run makes none, whatever it is
+ * told. */
+static int missing(
+    struct telex_error *error, const struct telex_transfer_options *o, const char *folder)
 {
 	char *copy = strdup(folder);
 
 	if (copy == NULL)
 		return error_no_memory(error);
 	cut_missing(copy);
-	error_set(error, TELEX_ERROR_SYSTEM,
-	    "cannot write %s: the folder %s is not there; make it first, or add --parents", target,
-	    copy);
+	error_set(error, TELEX_ERROR_SYSTEM, "cannot write %s: the folder %s is not there%s",
+	    o->target, copy, o->parents ? "" : "; make it first, or add --parents");
 	if (error != NULL)
 		error->sys_errno = ENOENT;
 	free(copy);
@@ -221,7 +222,7 @@ static int open_parent(
 	if (rc == 0) {
 		p->parent_fd = open(folder, FOLDER_FLAGS);
 		if (p->parent_fd < 0)
-			rc = errno == ENOENT ? missing(error, o->target, folder)
+			rc = errno == ENOENT ? missing(error, o, folder)
 			                     : failed(error, errno, folder, "");
 	}
 	free(copy);
@@ -311,7 +312,7 @@ int transfer_open_target(struct transfer_paths *p, const struct telex_transfer_o
 		return set_only(p, o) < 0 ? error_no_memory(error) : 0;
 	}
 	if (folder)
-		return errno == ENOENT ? missing(error, o->target, o->target)
+		return errno == ENOENT ? missing(error, o, o->target)
 		                       : failed(error, errno, o->target, "");
 	if (errno != ENOENT && errno != ENOTDIR)
 		return failed(error, errno, o->target, "");
