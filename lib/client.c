@@ -139,12 +139,27 @@ static int keep_files(struct telex_client *client, const struct telex_options *o
 	return f->certificate != NULL && f->key != NULL && f->ca != NULL ? 0 : -1;
 }
 
+/* Who brings a newer list need not end what runs. */
+static void refresh_revoked(struct telex_client *client)
+{
+	size_t len = 0;
+	char *ca = NULL;
+
+	if (client->files == NULL || client->revoked == NULL ||
+	    !client_revoked_changed(client->revoked))
+		return;
+	if (tls_read_file(client->files->ca, &ca, &len, NULL) == 0)
+		(void)client_revoked_again(client->revoked, ca, len);
+	tls_text_free(ca, len);
+}
+
 void client_refresh(struct telex_client *client)
 {
 	struct client_files *f = client->files;
 	struct tls_ctx *fresh = NULL;
 	struct stat now;
 
+	refresh_revoked(client);
 	if (f == NULL || stat(f->certificate, &now) != 0 ||
 	    (now.st_ino == f->certificate_stat.st_ino &&
 	        now.st_mtim.tv_sec == f->certificate_stat.st_mtim.tv_sec &&

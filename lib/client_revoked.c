@@ -14,24 +14,24 @@
 
 struct client_revoked {
 	char *path;
+	struct stat stat; /* of the file that was read */
 	struct crl *lists[REVOCATION_ISSUERS_MAX];
 	size_t n;
 };
 
-static int read_open(int fd, char **text, size_t *len, struct err *e)
+static int read_open(int fd, struct stat *st, char **text, size_t *len, struct err *e)
 {
-	struct stat st;
 	int error;
 
-	if (fstat(fd, &st) != 0)
+	if (fstat(fd, st) != 0)
 		return err_sys(e, errno, "it cannot be read");
-	if (!S_ISREG(st.st_mode) || st.st_size > (off_t)REVOCATION_FILE_MAX)
+	if (!S_ISREG(st->st_mode) || st->st_size > (off_t)REVOCATION_FILE_MAX)
 		return err_set(e, TX_ETOOBIG, "it is %s",
-		    S_ISREG(st.st_mode) ? "too long" : "no regular file");
-	*text = malloc((size_t)st.st_size + 1);
+		    S_ISREG(st->st_mode) ? "too long" : "no regular file");
+	*text = malloc((size_t)st->st_size + 1);
 	if (*text == NULL)
 		return err_set(e, TX_ENOMEM, "out of memory");
-	error = fd_read_all(fd, *text, (size_t)st.st_size, len);
+	error = fd_read_all(fd, *text, (size_t)st->st_size, len);
 	return error == 0 ? 0 : err_sys(e, error, "it cannot be read");
 }
 
@@ -77,7 +77,7 @@ int client_revoked_read(
 		rc = err_set(e, TX_ENOMEM, "out of memory");
 	if (rc == 0) {
 		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-		rc = fd >= 0 ? read_open(fd, &text, &len, e)
+		rc = fd >= 0 ? read_open(fd, &r->stat, &text, &len, e)
 		             : err_sys(e, errno, "it cannot be opened");
 	}
 	if (rc == 0)
@@ -92,6 +92,30 @@ int client_revoked_read(
 	client_revoked_free(r);
 	e->code = rc;
 	return err_wrap(e, "%s", path);
+}
+
+bool client_revoked_changed(const struct client_revoked *r)
+{
+	struct stat now;
+
+	return stat(r->path, &now) == 0 &&
+	       (now.st_dev != r->stat.st_dev || now.st_ino != r->stat.st_ino ||
+	           now.st_size != r->stat.st_size || now.st_mtim.tv_sec != r->stat.st_mtim.tv_sec ||
+	           now.st_mtim.tv_nsec != r->stat.st_mtim.tv_nsec);
+}
+
+int client_revoked_again(struct client_revoked *r, const char *ca, size_t ca_len)
+{
+	struct client_revoked *fresh = NULL, old = *r;
+	struct err e;
+	int rc = client_revoked_read(&fresh, r->path, ca, ca_len, &e);
+
+	if (rc != 0)
+		return rc;
+	*r = *fresh;
+	*fresh = old;
+	client_revoked_free(fresh);
+	return 0;
 }
 
 void client_revoked_free(struct client_revoked *r)

@@ -3,6 +3,7 @@
 #ifndef TX_LIB_CLIENT_REVOKED_H
 #define TX_LIB_CLIENT_REVOKED_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,11 @@ struct client_revoked;
  */
 int client_revoked_read(
     struct client_revoked **out, const char *path, const char *ca, size_t ca_len, struct err *e);
+/* Whether its file is another one by now. */
+bool client_revoked_changed(const struct client_revoked *r);
+/* Reads the file once more; r stays where it is. As client_revoked_read; when that fails, what was
+ * known before goes on. */
+int client_revoked_again(struct client_revoked *r, const char *ca, size_t ca_len);
 void client_revoked_free(struct client_revoked *r); /* NULL is allowed */
 /* When the first of them is to be replaced, seconds since the epoch. */
 int64_t client_revoked_next(const struct client_revoked *r);

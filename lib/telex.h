@@ -99,8 +99,9 @@ struct telex_options {
 	 */
 	int64_t reconnect_ms;
 	/* Revocation lists (PEM), signed by the CA: an agent whose certificate is on one is not
-	 * talked to. Read once. A list that is too old serves all the same
-	 * (telex_client_revocations_next). NULL: none. */
+	 * talked to. Read now, and again before a connection when the file is another one; one
+	 * that cannot be read then leaves what was known in force. A list that is too old serves
+	 * all the same (telex_client_revocations_next). NULL: none. */
 	const char *revocations_file;
 };
 

@@ -182,6 +182,38 @@ static void what_cannot_be_gone_by_is_refused(void **state)
 	client_revoked_free(NULL);
 }
 
+static void a_newer_file_takes_the_place_of_what_was_read(void **state)
+{
+	struct client_revoked *r = NULL;
+	struct err e;
+	size_t len;
+	char *pem = list_of(ours, "0A", 3600, &len), other[sizeof(path) + 8];
+
+	(void)state;
+	put(pem, len);
+	free(pem);
+	assert_int_equal(read_it(&r, &e), 0);
+	assert_false(client_revoked_changed(r));
+	/* What cannot be gone by changes nothing, nor does a file that is gone. */
+	put("no list", 7);
+	assert_true(client_revoked_changed(r));
+	assert_int_equal(client_revoked_again(r, both, both_len), TX_ECERT);
+	assert_int_equal(client_revoked_ask("0A", r, &e), TX_ECERT);
+	assert_int_equal(client_revoked_ask("0B", r, &e), 0);
+	snprintf(other, sizeof(other), "%s.other", path);
+	assert_int_equal(rename(path, other), 0);
+	assert_false(client_revoked_changed(r));
+	assert_int_equal(rename(other, path), 0);
+	pem = list_of(ours, "0B", 3600, &len);
+	put(pem, len);
+	free(pem);
+	assert_int_equal(client_revoked_again(r, both, both_len), 0);
+	assert_false(client_revoked_changed(r));
+	assert_int_equal(client_revoked_ask("0B", r, &e), TX_ECERT);
+	assert_int_equal(client_revoked_ask("0A", r, &e), 0);
+	client_revoked_free(r);
+}
+
 static void without_memory_it_says_so(void **state)
 {
 	struct client_revoked *r = NULL;
@@ -216,6 +248,7 @@ int main(void)
 	    cmocka_unit_test(a_list_as_its_authority_writes_it),
 	    cmocka_unit_test(those_of_two_authorities_beside_anothers),
 	    cmocka_unit_test(what_cannot_be_gone_by_is_refused),
+	    cmocka_unit_test(a_newer_file_takes_the_place_of_what_was_read),
 	    cmocka_unit_test(without_memory_it_says_so),
 	};
 
