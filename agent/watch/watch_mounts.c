@@ -169,8 +169,8 @@ static void read_table(struct table *t, int fd)
 
 /* ---- comparing ---- */
 
-static void compare(const struct table *a, const struct table *b,
-    void (*each)(const char *point, void *arg), void *arg)
+static void compare(
+    const struct table *a, const struct table *b, watch_mounts_each *each, void *arg)
 {
 	size_t i = 0, k = 0;
 
@@ -179,8 +179,8 @@ static void compare(const struct table *a, const struct table *b,
 		                  : k == b->n ? -1
 		                              : strcmp(a->list[i].point, b->list[k].point);
 
-		if (order != 0 || a->list[i].what != b->list[k].what)
-			each(order <= 0 ? a->list[i].point : b->list[k].point, arg);
+		each(order <= 0 ? a->list[i].point : b->list[k].point,
+		    order != 0 || a->list[i].what != b->list[k].what, arg);
 		i += order <= 0;
 		k += order >= 0;
 	}
@@ -226,8 +226,7 @@ bool watch_mounts_changed(struct watch_mounts *m)
 	return poll(&p, 1, 0) == 1 && (p.revents & (POLLPRI | POLLERR)) != 0;
 }
 
-void watch_mounts_read(
-    struct watch_mounts *m, void (*each)(const char *point, void *arg), void *arg)
+void watch_mounts_read(struct watch_mounts *m, watch_mounts_each *each, void *arg)
 {
 	struct table now;
 

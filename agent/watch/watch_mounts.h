@@ -19,9 +19,10 @@ void watch_mounts_free(struct watch_mounts *m); /* NULL is allowed */
 int watch_mounts_fd(const struct watch_mounts *m);
 /* Whether something has changed since this or watch_mounts_read was called. */
 bool watch_mounts_changed(struct watch_mounts *m);
-/* Reads it. `each` is called for each folder or file on which something else is mounted than the
- * last time, or nothing any more; one above another comes first. */
-void watch_mounts_read(
-    struct watch_mounts *m, void (*each)(const char *point, void *arg), void *arg);
+/* Reads it. `each` is called for each folder or file on which something is mounted, or was the last
+ * time; one above another comes first. changed: something else is than then, or nothing any more.
+ * What came and went in between is not to be seen. */
+typedef void watch_mounts_each(const char *point, bool changed, void *arg);
+void watch_mounts_read(struct watch_mounts *m, watch_mounts_each *each, void *arg);
 
 #endif

@@ -7,11 +7,13 @@
  */
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "agent/watch/watch_engine.h"
 #include "agent/watch/watch_remote.h"
+#include "common/mem.h"
 
 #define SOON     (10000 * MS) /* after the last one: there are many */
 #define WAIT     (100 * MS)
@@ -27,8 +29,9 @@ static const char *below(const char *folder, const char *path)
 	           : NULL;
 }
 
-/* By what the kernel calls the root: its path may have led through links. */
-static const char *below_root(struct watch_tree *t, const char *point)
+/* What the kernel calls the root: its path may have led through links. NULL: it is no folder, or
+ * not there. */
+static char *name_of_root(struct watch_tree *t)
 {
 	char link[40], name[PATH_MAX];
 	ssize_t n;
@@ -40,7 +43,7 @@ static const char *below_root(struct watch_tree *t, const char *point)
 	if (n <= 0)
 		return NULL;
 	name[n] = '\0';
-	return below(name, point);
+	return xstrdup(name);
 }
 
 /* WATCH_NO_ID: it is not known. */
@@ -60,33 +63,75 @@ static watch_id find(const struct watch_tree *t, const char *path)
 /* What others may change may be gone, or not: all of it says so once more. */
 static void ask_for_remote(struct watch_tree *t)
 {
-	if (!t->remote || watch_remote(t->fd) != NULL)
+	if (!t->remote || root_fd(t) < 0 || watch_remote(t->fd) != NULL)
 		return;
 	t->remote = false;
 	tree_enqueue(t, tree_root(t), NODE_DEEP);
 }
 
-static void look_below(struct watch_tree *t, const char *point)
+/* changed: it is another one; else it may be, and that is seen. */
+static void look_there(struct watch_tree *t, watch_id id, bool changed)
 {
-	const char *path = below_root(t, point);
-	const watch_id id = path != NULL ? find(t, path) : WATCH_NO_ID;
+	const uint64_t before = watch_store_newest(t->w->store, t->number);
 
-	if (id == WATCH_NO_ID)
-		return;
-	watch_store_note(t->w->store, id)->flags |= NODE_LOST;
+	if (changed)
+		watch_store_note(t->w->store, id)->flags |= NODE_LOST;
 	look_again(t, id, 0);
+	if (!changed && watch_store_newest(t->w->store, t->number) == before)
+		return;
 	ask_for_remote(t);
 	t->mount_number++;
 }
 
-static void look(const char *point, void *arg)
+static void look_below(struct watch_tree *t, const char *name, const char *point, bool changed)
 {
-	struct watcher *w = arg;
+	const char *path = name != NULL ? below(name, point) : NULL;
+	const watch_id id = path != NULL ? find(t, path) : WATCH_NO_ID;
+
+	if (id != WATCH_NO_ID)
+		look_there(t, id, changed);
+}
+
+/* Mounts that were met and not gone into, of whose end nobody tells. */
+static void look_at_refused(struct watch_tree *t)
+{
+	for (size_t i = 0; i < t->n_warnings; i++) {
+		const watch_id id = t->warnings[i].id;
+
+		if (id != WATCH_NO_ID &&
+		    (watch_store_see(t->w->store, id)->flags & NODE_MOUNT) != 0)
+			look_there(t, id, false);
+	}
+}
+
+struct look {
+	struct watcher *w;
+	char *names[WATCH_TREES_MAX]; /* of the roots */
+};
+
+static void look(const char *point, bool changed, void *arg)
+{
+	const struct look *l = arg;
+
+	for (struct watch_tree *t = l->w->trees; t != NULL; t = t->next)
+		look_below(t, l->names[t->number], point, changed);
+}
+
+/* One that went and came, or came and went, while others were not looked at, is the same in the
+ * table, and what was seen meanwhile is not: so whatever is mounted is looked at once more. */
+static void look_at_all(struct watcher *w)
+{
+	struct look l = {.w = w};
 
 	for (struct watch_tree *t = w->trees; t != NULL; t = t->next) {
 		t->root_suspect = true;
-		look_below(t, point);
+		l.names[t->number] = name_of_root(t);
 	}
+	watch_mounts_read(w->mounts, look, &l);
+	for (struct watch_tree *t = w->trees; t != NULL; t = t->next)
+		look_at_refused(t);
+	for (size_t i = 0; i < WATCH_TREES_MAX; i++)
+		free(l.names[i]);
 }
 
 /* ---- when ---- */
@@ -116,7 +161,7 @@ void remount_turn(struct watcher *w)
 		return;
 	m->wanted = false;
 	m->read = w->now;
-	watch_mounts_read(w->mounts, look, w);
+	look_at_all(w);
 }
 
 int64_t remount_due(const struct watcher *w)

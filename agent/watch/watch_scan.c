@@ -161,6 +161,12 @@ static void begin(struct watch_tree *t, watch_id id, bool deep)
 		cannot(t, id, deep, errno);
 		return;
 	}
+	/* What was mounted may be gone again. */
+	if ((note->flags & NODE_MOUNT) != 0 && !is_it(t)) {
+		end(t);
+		cannot(t, id, deep, ESTALE);
+		return;
+	}
 	if ((note->flags & NODE_MOUNT) != 0 && !goes_across(t, id, s->fd)) {
 		end(t);
 		return;

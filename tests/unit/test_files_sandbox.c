@@ -293,10 +293,11 @@ static int asks_for_a_handle(void)
 	return rc;
 }
 
-static void nothing_else(const char *point, void *arg)
+static void nothing_else(const char *point, bool changed, void *arg)
 {
 	(void)point;
-	*(int *)arg = EIO;
+	if (changed)
+		*(int *)arg = EIO;
 }
 
 /* Of before, too. */

@@ -8,11 +8,13 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/watch/watch_remote.h"
@@ -262,6 +264,11 @@ static bool has_old(const struct rig_client *c)
 	return rig_change(c, "m/old") != NULL;
 }
 
+static bool has_mount(const struct rig_client *c)
+{
+	return rig_warned(c, "OTHER_FILESYSTEM m");
+}
+
 /* Nobody asks: it is told as it happens. */
 static void it_is_not_gone_into_without_leave(void **state)
 {
@@ -383,6 +390,52 @@ static void mounts_that_flap_are_held_back(void **state)
 	rig_check(r, c, "flapped");
 }
 
+/* Of what comes and goes, or goes and comes, before it is looked at, mountinfo says nothing. */
+static void what_flaps_unseen_is_told(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+	int hidden;
+
+	need_mounts();
+	rig_sh(r, "mkdir -p m/old");
+	hidden = open(rig_path(r, "m"), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	begin(r, c, false, false);
+	r->w->remount = (struct watch_remount){.wanted = true, .due = INT64_MAX};
+	mount_at(r, "m", "tmpfs");
+	/* An event leads there. */
+	assert_int_equal(mkdirat(hidden, "more", 0755), 0);
+	close(hidden);
+	rig_until(r, has_mount, c);
+	unmount(r, "m");
+	rig_check(r, c, "it came and went");
+	assert_non_null(rig_change(c, "m/more"));
+	assert_int_equal(c->n_warned, 0);
+	assert_int_equal(c->rescans[MOUNTS], 1);
+	assert_int_equal(c->rescanned[MOUNTS], 1);
+	/* As where it goes after it was met, and before it would be gone into. */
+	mount_at(r, "m", "tmpfs");
+	look_again(r->w->trees, known(r, "m"), 0);
+	unmount(r, "m");
+	rig_check(r, c, "it came, was met, and went");
+	assert_int_equal(c->n_warned, 0);
+	rig_hang_up(c);
+	/* And the other way round, where it was gone into. */
+	mount_at(r, "m", "tmpfs");
+	rig_sh(r, "touch m/new");
+	rig_clear(c);
+	begin(r, c, true, false);
+	r->w->remount = (struct watch_remount){.wanted = true, .due = INT64_MAX};
+	unmount(r, "m");
+	rig_until(r, has_old, c);
+	mount_at(r, "m", "tmpfs");
+	rig_sh(r, "touch m/newer");
+	rig_check(r, c, "it went and came");
+	rig_sh(r, "touch m/after");
+	rig_check(r, c, "and is watched");
+	unmount(r, "m");
+}
+
 /* ---- what can be unmounted ---- */
 
 /* Where nothing is to be done, nobody holds it. */
@@ -482,6 +535,7 @@ int main(int argc, char **argv)
 	    TEST(nor_where_others_may_change_it),
 	    TEST(a_root_may_be_mounted_on),
 	    TEST(mounts_that_flap_are_held_back),
+	    TEST(what_flaps_unseen_is_told),
 	    TEST(what_is_watched_can_be_unmounted),
 	    TEST(a_root_that_is_mounted_anew_is_watched_anew),
 	};
