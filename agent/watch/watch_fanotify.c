@@ -189,11 +189,20 @@ bool watch_fanotify_cover(struct watch_fanotify *f, int fd, struct watch_cover *
 	return true;
 }
 
+/* A mount of its own below the tree may be one of another file system; and what has its root's name
+ * and device by now may be another one, which has a mark for others. */
+static bool is_covered(int fd, const struct covered *c)
+{
+	struct statfs s;
+
+	return fstatfs(fd, &s) == 0 && is_fsid(&c->fsid, &s.f_fsid);
+}
+
 void watch_fanotify_uncover(struct watch_fanotify *f, int fd, struct watch_cover *c)
 {
 	struct covered *of = &f->list[c->number - 1];
 
-	if (--of->trees == 0)
+	if (--of->trees == 0 && is_covered(fd, of))
 		(void)watch_marker_set(&f->marker, fd, false);
 }
 
@@ -202,14 +211,6 @@ void watch_fanotify_uncover(struct watch_fanotify *f, int fd, struct watch_cover
 static uint64_t hash_of(const void *key, unsigned handle_bytes)
 {
 	return XXH3_64bits(key, KEY_HEAD + handle_bytes);
-}
-
-/* A mount of its own below the tree may be one of another file system. */
-static bool is_covered(int fd, const struct covered *c)
-{
-	struct statfs s;
-
-	return fstatfs(fd, &s) == 0 && is_fsid(&c->fsid, &s.f_fsid);
 }
 
 int64_t watch_fanotify_add(

@@ -34,7 +34,8 @@ void watch_source_check(struct watch_source *s);
 /* The file system of a folder is watched as a whole from now on, as long as fd is open: for folders
  * that are added with this cover. False: it cannot, and *out is zero. */
 bool watch_source_cover(struct watch_source *s, int fd, struct watch_cover *out);
-/* Not any more; fd: the same. *c becomes zero; it may be. */
+/* Not any more; fd: on the same, or else its mark stays until it is unmounted. *c becomes zero; it
+ * may be. */
 void watch_source_uncover(struct watch_source *s, int fd, struct watch_cover *c);
 
 /* What fd is, a folder or (not `folder`) anything. A folder that is on the cover's file system

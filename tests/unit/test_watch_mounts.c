@@ -522,6 +522,29 @@ static void a_root_that_is_mounted_anew_is_watched_anew(void **state)
 	unmount_for_good(r, "m");
 }
 
+/* Who leaves it does not find it, but what has taken its place and its device. */
+static void who_leaves_takes_nothing_from_others(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *below = &r->clients[0], *c = &r->clients[1];
+
+	need_mounts();
+	rig_sh(r, "mkdir m");
+	mount_at(r, "m", "tmpfs");
+	rig_sh(r, "mkdir -p m/sub");
+	rig_begin_at(r, below, "m/sub", true, true);
+	rig_begin_at(r, c, "m", true, false);
+	unmount_for_good(r, "m");
+	mount_at(r, "m", "tmpfs");
+	rig_check_root(r, c, 0, "m", "another one");
+	rig_sync(r, below);
+	rig_sh(r, "touch m/f");
+	rig_check_root(r, c, 0, "m", "and it is watched");
+	rig_hang_up(below);
+	rig_hang_up(c);
+	unmount_for_good(r, "m");
+}
+
 int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_make, rig_free)
@@ -538,6 +561,7 @@ int main(int argc, char **argv)
 	    TEST(what_flaps_unseen_is_told),
 	    TEST(what_is_watched_can_be_unmounted),
 	    TEST(a_root_that_is_mounted_anew_is_watched_anew),
+	    TEST(who_leaves_takes_nothing_from_others),
 	};
 
 	own_the_mounts();
