@@ -301,6 +301,8 @@ void root_event(struct watch_tree *t, uint32_t mask);
 
 /* wide: it was fanotify's queue. */
 void rescan_overflow(struct watcher *w, bool wide);
+/* A tree is told that what is lost is not looked for at once, where it is so. */
+void rescan_warn(struct watch_tree *t);
 void rescan_turn(struct watcher *w);
 int64_t rescan_due(const struct watcher *w);
 /* Whether somebody waits for a barrier: nothing is held back. */

@@ -15,16 +15,17 @@
 
 /* ---- the kernel's queue was full ---- */
 
-static void warn(struct watcher *w)
+void rescan_warn(struct watch_tree *t)
 {
 	struct rpc_status status;
 
+	if (t->w->rescan.level == 0)
+		return;
 	rpc_status_set(&status, RPC_RESOURCE_EXHAUSTED, "OVERFLOWS",
 	    "more happens than the kernel's queue takes (sysctl %s); what is looked through again "
 	    "is held back",
-	    w->overflowed);
-	for (struct watch_tree *t = w->trees; t != NULL; t = t->next)
-		tree_warn_of_all(t, "", &status);
+	    t->w->overflowed);
+	tree_warn_of_all(t, "", &status);
 }
 
 /* Nothing is held back any more. */
@@ -49,8 +50,8 @@ static void want(struct watcher *w)
 	r->number++;
 	r->due = w->now + r->waited;
 	r->state = RESCAN_WAITING;
-	if (r->level == 1)
-		warn(w);
+	for (struct watch_tree *t = w->trees; t != NULL; t = t->next)
+		rescan_warn(t);
 }
 
 void rescan_overflow(struct watcher *w, bool wide)

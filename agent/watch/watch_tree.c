@@ -104,6 +104,7 @@ struct watch_tree *tree_acquire(struct watcher *w, const struct roots *roots, co
 	t = tree_of(w, number);
 	if (t == NULL) {
 		t = make(w, number, roots, path, options);
+		rescan_warn(t);
 		root_check(t);
 	} else {
 		/* What is known of it may be as old as the last look at its root. */

@@ -66,7 +66,7 @@ static bool is_held_back(const struct rig_client *c)
 static void many_overflows_are_held_back(void **state)
 {
 	struct rig *r = *state;
-	struct rig_client *c = &r->clients[0];
+	struct rig_client *c = &r->clients[0], *other = &r->clients[1];
 
 	begin(r, c);
 	watch_source_overflow(r->w->source);
@@ -79,10 +79,16 @@ static void many_overflows_are_held_back(void **state)
 	rig_until(r, is_rescanned, c);
 	assert_true(rig_warned(c, "OVERFLOWS "));
 	rig_check(r, c, "after two");
+	/* A tree that comes is told so, too. */
+	rig_sh(r, "mkdir d");
+	rig_begin_at(r, other, "d", true, false);
+	assert_true(rig_warned(other, "OVERFLOWS "));
 	/* Until there was none for a while. */
 	r->w->rescan.ended -= 20000 * MS;
 	rig_sync(r, c);
+	rig_sync(r, other);
 	assert_int_equal(c->n_warned, 0);
+	assert_int_equal(other->n_warned, 0);
 }
 
 /* A barrier is about what happened, whether it was told of or not. */
