@@ -116,7 +116,7 @@ static bool is_settled(struct watch_client *c, uint64_t last)
 static bool is_owed(const struct watch_client *c)
 {
 	return (c->w->even && (c->n_syncs > 0 || c->half_closed)) || c->restart == RESTART_BEGUN ||
-	       c->w->rescan.done > c->rescan_done;
+	       client_owes_rescan(c);
 }
 
 static bool wants_batch(struct watch_client *c)

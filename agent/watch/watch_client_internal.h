@@ -60,6 +60,8 @@ void client_send_heartbeat(struct watch_client *c);
  */
 void client_join_rescans(struct watch_client *c);
 void client_begin_rescans(struct watch_client *c);
+/* What was lost has been looked for, and it was told that this began. */
+bool client_owes_rescan(const struct watch_client *c);
 /* All that they have found was sent. */
 void client_end_rescans(struct watch_client *c);
 

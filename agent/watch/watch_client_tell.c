@@ -183,7 +183,7 @@ void client_join_rescans(struct watch_client *c)
 static void begin_one(struct watch_client *c, struct client_rescan *r, uint64_t now,
     Telex__V1__WatchRescan__Reason reason)
 {
-	if (c->blocked || now <= r->begun)
+	if (c->blocked || now <= r->begun || r->done != r->begun)
 		return;
 	r->begun = now;
 	send_rescan(c, reason, false, 0);
@@ -193,7 +193,7 @@ void client_begin_rescans(struct watch_client *c)
 {
 	const struct watch_rescan_now *r = &c->w->rescan;
 
-	if (r->number > c->rescan_begun) {
+	if (!c->blocked && r->number > c->rescan_begun && c->rescan_done == c->rescan_begun) {
 		c->rescan_begun = r->number;
 		send_rescan(c, TELEX__V1__WATCH_RESCAN__REASON__REASON_OVERFLOW, false, r->waited);
 	}
@@ -205,13 +205,19 @@ void client_begin_rescans(struct watch_client *c)
 	}
 }
 
-static void end_one(
-    struct watch_client *c, struct client_rescan *r, Telex__V1__WatchRescan__Reason reason)
+/* What has begun since is over, too. */
+static void end_one(struct watch_client *c, struct client_rescan *r, uint64_t now,
+    Telex__V1__WatchRescan__Reason reason)
 {
 	if (c->blocked || r->done == r->begun)
 		return;
-	r->done = r->begun;
+	r->done = r->begun = now;
 	send_rescan(c, reason, true, 0);
+}
+
+bool client_owes_rescan(const struct watch_client *c)
+{
+	return c->rescan_done != c->rescan_begun && c->w->rescan.done >= c->rescan_begun;
 }
 
 void client_end_rescans(struct watch_client *c)
@@ -220,14 +226,20 @@ void client_end_rescans(struct watch_client *c)
 		c->restart = RESTART_SENT;
 		send_rescan(c, TELEX__V1__WATCH_RESCAN__REASON__REASON_RESTARTED, true, 0);
 	}
-	if (!c->blocked && c->w->rescan.done > c->rescan_done) {
-		c->rescan_done = c->w->rescan.done;
+	if (!c->blocked && client_owes_rescan(c)) {
+		c->rescan_done = c->rescan_begun;
 		send_rescan(c, TELEX__V1__WATCH_RESCAN__REASON__REASON_OVERFLOW, true, 0);
 	}
 	for (size_t i = 0; i < c->asked.n_paths; i++) {
-		if (c->trees[i]->root_suspect || scan_pending(c->trees[i]))
+		const struct watch_tree *t = c->trees[i];
+
+		if (t->root_suspect || scan_pending(t))
 			continue;
-		end_one(c, &c->back[i], TELEX__V1__WATCH_RESCAN__REASON__REASON_ROOT_BACK);
-		end_one(c, &c->mounts[i], TELEX__V1__WATCH_RESCAN__REASON__REASON_MOUNTS);
+		end_one(c, &c->back[i], t->back_tick,
+		    TELEX__V1__WATCH_RESCAN__REASON__REASON_ROOT_BACK);
+		end_one(c, &c->mounts[i], t->mount_number,
+		    TELEX__V1__WATCH_RESCAN__REASON__REASON_MOUNTS);
 	}
+	/* One that began meanwhile is told of behind the one before. */
+	client_begin_rescans(c);
 }

@@ -91,6 +91,28 @@ static void many_overflows_are_held_back(void **state)
 	assert_int_equal(other->n_warned, 0);
 }
 
+/* What is lost while it is looked for is no part of what was found. */
+static void an_overflow_within_is_another_one(void **state)
+{
+	struct rig *r = *state;
+	struct rig_client *c = &r->clients[0];
+
+	begin(r, c);
+	watch_source_overflow(r->w->source);
+	for (int i = 0; i < 3 && r->w->rescan.state != RESCAN_GOING; i++)
+		rig_turn(r);
+	assert_int_equal(r->w->rescan.state, RESCAN_GOING);
+	watch_source_overflow(r->w->source);
+	rig_until(r, is_held_back, c);
+	assert_int_equal(r->w->rescan.state, RESCAN_WAITING);
+	assert_int_equal(c->rescans[OVERFLOW], 2);
+	assert_int_equal(c->rescanned[OVERFLOW], 1);
+	assert_true(c->rescanning[OVERFLOW]);
+	rig_check(r, c, "after both");
+	assert_int_equal(c->rescanned[OVERFLOW], 2);
+	assert_false(c->rescanning[OVERFLOW]);
+}
+
 /* A barrier is about what happened, whether it was told of or not. */
 static void a_barrier_waits_for_what_was_lost(void **state)
 {
@@ -531,6 +553,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	    TEST(an_overflow_is_told_and_made_good),
 	    TEST(many_overflows_are_held_back),
+	    TEST(an_overflow_within_is_another_one),
 	    TEST(a_barrier_waits_for_what_was_lost),
 	    TEST(a_folder_may_take_the_place_of_its_own),
 	    TEST(each_of_many_trees_is_told),

@@ -271,9 +271,11 @@ static void take_rescan(struct rig_client *c, const Telex__V1__WatchRescan *resc
 {
 	if (rescan->done) {
 		c->rescanned[rescan->reason]++;
+		c->rescanning[rescan->reason] = false;
 		return;
 	}
 	c->rescans[rescan->reason]++;
+	c->rescanning[rescan->reason] = true;
 	if (rescan->waited != NULL)
 		c->waited = rescan->waited->seconds * 1000000000 + rescan->waited->nanos;
 }

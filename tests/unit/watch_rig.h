@@ -35,6 +35,7 @@ struct rig_client {
 	uint64_t folders, entries;
 	uint64_t synced;                 /* the last */
 	size_t rescans[8], rescanned[8]; /* begun and done, by reason */
+	bool rescanning[8];              /* the last that was said of it is that it begins */
 	int64_t waited;
 	char warned[RIG_WARNINGS][96]; /* "REASON path", those that are not over */
 	char last_warning[512];
