@@ -74,19 +74,19 @@ long __wrap_syscall(long number, ...)
 	}
 #ifdef SYS_quotactl_fd
 	if (number == SYS_quotactl_fd &&
-	    ((unsigned)a[1] == (unsigned)QCMD(Q_XGETQSTATV, USRQUOTA) ||
-	        (unsigned)a[1] == (unsigned)QCMD(Q_XGETQSTATV, GRPQUOTA))) {
+	    ((unsigned)a[1] == QCMD((unsigned)Q_XGETQSTATV, USRQUOTA) ||
+	        (unsigned)a[1] == QCMD((unsigned)Q_XGETQSTATV, GRPQUOTA))) {
 		struct fs_quota_statv *state;
 
 		memcpy(&state, &a[3], sizeof(state));
 		return tell_state(state);
 	}
 	if (number == SYS_quotactl_fd) {
-		const int type = (unsigned)a[1] == (unsigned)QCMD(Q_GETQUOTA, GRPQUOTA);
+		const int type = (unsigned)a[1] == QCMD((unsigned)Q_GETQUOTA, GRPQUOTA);
 		const struct dqblk none = {0};
 		void *out;
 
-		assert_true(type || (unsigned)a[1] == (unsigned)QCMD(Q_GETQUOTA, USRQUOTA));
+		assert_true(type || (unsigned)a[1] == QCMD((unsigned)Q_GETQUOTA, USRQUOTA));
 		times_asked++;
 		asked[type] = (uint32_t)a[2];
 		if (memcmp(&quotas[type], &none, sizeof(none)) == 0) {
