@@ -39,7 +39,7 @@ enum job_disconnect { JOB_DISCONNECT_HANGUP = 1, JOB_DISCONNECT_KEEP = 2, JOB_DI
 enum job_output_policy { JOB_OUTPUT_BLOCK = 1, JOB_OUTPUT_DROP_OLDEST = 2 };
 
 struct job_rlimit {
-	uint32_t resource; /* RLIMIT_… */
+	uint32_t resource;   /* RLIMIT_… */
 	uint32_t at_most;    /* 1: where what the agent has is lower, that stays */
 	uint64_t soft, hard; /* UINT64_MAX: unlimited */
 };

@@ -5,8 +5,8 @@
  * other ends.
  *
  * Its control socket is SOCK_SEQPACKET. Towards telex-files: a watch_allow, with one descriptor, a
- * connection (files_frame.h, one call), or without one. Back: a watch_idle whenever it has none left. The end of
- * the control socket is its own: it ends at once.
+ * connection (files_frame.h, one call), or without one. Back: a watch_idle whenever it has none
+ * left. The end of the control socket is its own: it ends at once.
  */
 #ifndef TX_COMMON_WATCH_CONTROL_H
 #define TX_COMMON_WATCH_CONTROL_H

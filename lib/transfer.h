@@ -35,7 +35,7 @@ struct telex_transfer {
 	bool ended;                 /* our half is closed: all is done */
 	struct telex_error failure; /* why we end it; kind OK: we do not */
 	/* Of all: */
-	char *base; /* put: what the target is, as the agent said first; NULL: it has not */
+	char *base;      /* put: what the target is, as the agent said first; NULL: it has not */
 	bool opened;     /* once */
 	int64_t lost_ns; /* since when; 0: it is not lost */
 	int64_t paid_ns; /* with a rate: what went is paid for until then */

@@ -106,6 +106,7 @@ void fs_write(struct call *c, const ProtobufCMessage *request, struct rpc_status
 		answer(c, u);
 	else if (step == STEP_ON && rc == 0)
 		bad(status, "the upload ended without its end; nothing was changed");
-	/* What was appended cannot be gone on with: ended by its client without the end, it goes. */
+	/* What was appended cannot be gone on with: ended by its client without the end, it goes.
+	 */
 	upload_free(u, step == STEP_ON && !(rc == 0 && appends));
 }

@@ -124,7 +124,9 @@ int exec_log_open_to_read(const struct exec_log *x)
 		return -1;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", x->audit_fd);
 	fd = open(path, O_RDONLY | OPEN_FLAGS);
-	return fd >= 0 ? fd : open(x->paths.audit, O_RDONLY | OPEN_FLAGS | O_NOFOLLOW);
+	if (fd < 0)
+		fd = open(x->paths.audit, O_RDONLY | OPEN_FLAGS | O_NOFOLLOW);
+	return fd;
 }
 
 /* ---- writers ---- */

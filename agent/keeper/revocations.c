@@ -70,7 +70,7 @@ static bool is_kept(const char *text, size_t len, const struct revocation_record
 int revocations_put(const struct config *c, const struct revocation_record *list, struct err *e)
 {
 	char path[PATH_MAX], *kept = NULL, *merged = NULL;
-	size_t kept_len, len;
+	size_t kept_len = 0, len;
 	bool written;
 	int rc = path_of(path, c, e);
 
