@@ -115,13 +115,13 @@ static int revocations_answer(
 
 static const struct question_kind enroll_kind = {
     .method = {"telex.v1.CertificateService", "Enroll", &telex__v1__enroll_response__descriptor,
-        false},
+        false, 0},
     .again = true,
     .answer = enroll_answer,
 };
 static const struct question_kind renew_kind = {
     .method = {"telex.v1.CertificateService", "Renew", &telex__v1__renew_response__descriptor,
-        false},
+        false, 0},
     .again = true,
     .answer = renew_answer,
 };
@@ -145,7 +145,7 @@ static int taken_answer(const ProtobufCMessage *msg, const struct question_answe
 
 static const struct question_kind put_kind = {
     .method = {"telex.v1.CertificateService", "PutRevocations",
-        &telex__v1__put_revocations_response__descriptor, false},
+        &telex__v1__put_revocations_response__descriptor, false, 0},
     .again = true,
     .answer = taken_answer,
 };

@@ -105,28 +105,29 @@ static int checksum_answer(const ProtobufCMessage *msg, const struct question_an
 }
 
 static const struct question_kind stat_kind = {
-    .method = {SERVICE, "Stat", &telex__v1__stat_response__descriptor, false},
+    .method = {SERVICE, "Stat", &telex__v1__stat_response__descriptor, false, 0},
     .again = true,
     .answer = stat_answer,
 };
 static const struct question_kind list_kind = {
-    .method = {SERVICE, "List", &telex__v1__file_service_list_response__descriptor, true},
+    .method = {SERVICE, "List", &telex__v1__file_service_list_response__descriptor, true, 0},
     .again = true,
     .works = true,
     .answer = list_answer,
 };
 static const struct question_kind read_link_kind = {
-    .method = {SERVICE, "ReadLink", &telex__v1__read_link_response__descriptor, false},
+    .method = {SERVICE, "ReadLink", &telex__v1__read_link_response__descriptor, false, 0},
     .again = true,
     .answer = read_link_answer,
 };
 static const struct question_kind filesystem_kind = {
-    .method = {SERVICE, "StatFilesystem", &telex__v1__stat_filesystem_response__descriptor, false},
+    .method = {SERVICE, "StatFilesystem", &telex__v1__stat_filesystem_response__descriptor, false,
+        0},
     .again = true,
     .answer = filesystem_answer,
 };
 static const struct question_kind checksum_kind = {
-    .method = {SERVICE, "Checksum", &telex__v1__checksum_response__descriptor, false},
+    .method = {SERVICE, "Checksum", &telex__v1__checksum_response__descriptor, false, 0},
     .again = true,
     .works = true,
     .answer = checksum_answer,

@@ -42,40 +42,40 @@ static int set_answer(const ProtobufCMessage *msg, const struct question_answer 
 }
 
 static const struct question_kind make_kind = {
-    .method = {SERVICE, "MakeDirectory", &telex__v1__make_directory_response__descriptor, false},
+    .method = {SERVICE, "MakeDirectory", &telex__v1__make_directory_response__descriptor, false, 0},
     .answer = question_no_answer,
 };
 static const struct question_kind make_parents_kind = {
-    .method = {SERVICE, "MakeDirectory", &telex__v1__make_directory_response__descriptor, false},
+    .method = {SERVICE, "MakeDirectory", &telex__v1__make_directory_response__descriptor, false, 0},
     .again = true,
     .answer = question_no_answer,
 };
 static const struct question_kind remove_kind = {
-    .method = {SERVICE, "Remove", &telex__v1__file_service_remove_response__descriptor, false},
+    .method = {SERVICE, "Remove", &telex__v1__file_service_remove_response__descriptor, false, 0},
     .works = true,
     .answer = remove_answer,
 };
 static const struct question_kind move_kind = {
-    .method = {SERVICE, "Move", &telex__v1__move_response__descriptor, false},
+    .method = {SERVICE, "Move", &telex__v1__move_response__descriptor, false, 0},
     .works = true,
     .answer = question_no_answer,
 };
 static const struct question_kind copy_kind = {
-    .method = {SERVICE, "Copy", &telex__v1__copy_response__descriptor, false},
+    .method = {SERVICE, "Copy", &telex__v1__copy_response__descriptor, false, 0},
     .works = true,
     .answer = copy_answer,
 };
 static const struct question_kind set_kind = {
-    .method = {SERVICE, "SetAttributes", &telex__v1__set_attributes_response__descriptor, false},
+    .method = {SERVICE, "SetAttributes", &telex__v1__set_attributes_response__descriptor, false, 0},
     .works = true,
     .answer = set_answer,
 };
 static const struct question_kind link_kind = {
-    .method = {SERVICE, "Link", &telex__v1__link_response__descriptor, false},
+    .method = {SERVICE, "Link", &telex__v1__link_response__descriptor, false, 0},
     .answer = question_no_answer,
 };
 static const struct question_kind truncate_kind = {
-    .method = {SERVICE, "Truncate", &telex__v1__truncate_response__descriptor, false},
+    .method = {SERVICE, "Truncate", &telex__v1__truncate_response__descriptor, false, 0},
     .again = true,
     .answer = question_no_answer,
 };

@@ -73,28 +73,28 @@ static int remove_answer(const ProtobufCMessage *msg, const struct question_answ
 }
 
 static const struct question_kind get_kind = {
-    .method = {SERVICE, "GetGroup", &telex__v1__get_group_response__descriptor, false},
+    .method = {SERVICE, "GetGroup", &telex__v1__get_group_response__descriptor, false, 0},
     .again = true,
     .answer = get_answer,
 };
 static const struct question_kind wait_kind = {
-    .method = {SERVICE, "WaitGroup", &telex__v1__wait_group_response__descriptor, true},
+    .method = {SERVICE, "WaitGroup", &telex__v1__wait_group_response__descriptor, true, 0},
     .waits = true,
     .heartbeats = true,
     .answer = wait_answer,
     .name = wait_name,
 };
 static const struct question_kind signal_kind = {
-    .method = {SERVICE, "SignalGroup", &telex__v1__signal_group_response__descriptor, false},
+    .method = {SERVICE, "SignalGroup", &telex__v1__signal_group_response__descriptor, false, 0},
     .answer = signal_answer,
 };
 static const struct question_kind update_kind = {
-    .method = {SERVICE, "UpdateGroup", &telex__v1__update_group_response__descriptor, false},
+    .method = {SERVICE, "UpdateGroup", &telex__v1__update_group_response__descriptor, false, 0},
     .again = true,
     .answer = update_answer,
 };
 static const struct question_kind remove_kind = {
-    .method = {SERVICE, "RemoveGroup", &telex__v1__remove_group_response__descriptor, false},
+    .method = {SERVICE, "RemoveGroup", &telex__v1__remove_group_response__descriptor, false, 0},
     .answer = remove_answer,
 };
 

@@ -73,47 +73,47 @@ static int input_answer(const ProtobufCMessage *msg, const struct question_answe
 }
 
 static const struct question_kind list_kind = {
-    .method = {SERVICE, "List", &telex__v1__list_response__descriptor, true},
+    .method = {SERVICE, "List", &telex__v1__list_response__descriptor, true, 0},
     .again = true,
     .answer = list_answer,
 };
 static const struct question_kind get_kind = {
-    .method = {SERVICE, "Get", &telex__v1__get_response__descriptor, false},
+    .method = {SERVICE, "Get", &telex__v1__get_response__descriptor, false, 0},
     .again = true,
     .answer = get_answer,
 };
 static const struct question_kind start_kind = {
-    .method = {SERVICE, "Start", &telex__v1__start_response__descriptor, false},
+    .method = {SERVICE, "Start", &telex__v1__start_response__descriptor, false, 0},
     .again = true,
     .answer = start_answer,
 };
 static const struct question_kind wait_kind = {
-    .method = {SERVICE, "Wait", &telex__v1__wait_response__descriptor, false},
+    .method = {SERVICE, "Wait", &telex__v1__wait_response__descriptor, false, 0},
     .waits = true,
     .answer = wait_answer,
 };
 static const struct question_kind signal_kind = {
-    .method = {SERVICE, "Signal", &telex__v1__signal_response__descriptor, false},
+    .method = {SERVICE, "Signal", &telex__v1__signal_response__descriptor, false, 0},
     .answer = question_no_answer,
 };
 static const struct question_kind remove_kind = {
-    .method = {SERVICE, "Remove", &telex__v1__remove_response__descriptor, false},
+    .method = {SERVICE, "Remove", &telex__v1__remove_response__descriptor, false, 0},
     .answer = question_no_answer,
 };
 /* What Wait has told, nobody needs: whoever else forgot it is as good. */
 static const struct question_kind forget_kind = {
-    .method = {SERVICE, "Remove", &telex__v1__remove_response__descriptor, false},
+    .method = {SERVICE, "Remove", &telex__v1__remove_response__descriptor, false, 0},
     .again = true,
     .may_be_gone = true,
     .answer = question_no_answer,
 };
 static const struct question_kind update_kind = {
-    .method = {SERVICE, "Update", &telex__v1__update_response__descriptor, false},
+    .method = {SERVICE, "Update", &telex__v1__update_response__descriptor, false, 0},
     .again = true,
     .answer = question_no_answer,
 };
 static const struct question_kind input_kind = {
-    .method = {SERVICE, "WriteInput", &telex__v1__write_input_response__descriptor, false},
+    .method = {SERVICE, "WriteInput", &telex__v1__write_input_response__descriptor, false, 0},
     .again = true,
     .answer = input_answer,
 };

@@ -31,13 +31,13 @@ static int health_answer(const ProtobufCMessage *msg, const struct question_answ
 
 static const struct question_kind info_kind = {
     .method = {"telex.v1.SystemService", "GetInfo", &telex__v1__get_info_response__descriptor,
-        false},
+        false, 0},
     .again = true,
     .answer = info_answer,
 };
 static const struct question_kind health_kind = {
     .method = {"grpc.health.v1.Health", "Check",
-        &grpc__health__v1__health_check_response__descriptor, false},
+        &grpc__health__v1__health_check_response__descriptor, false, 0},
     .again = true,
     .answer = health_answer,
 };
